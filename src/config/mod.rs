@@ -1,0 +1,1 @@
+//! Raw file to validated settings, exactly once; every problem reported at once.

@@ -1,0 +1,55 @@
+//! What control may do; validated by `config`.
+
+/// Whether control acts or only says what it would do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Decides and says so; changes nothing.
+    #[default]
+    Observe,
+    /// Applies what it decides.
+    Enforce,
+}
+
+/// Limits and times of the control ladder.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ControlSettings {
+    /// Observe or enforce.
+    pub mode: Mode,
+    /// Excess spend below this, in dollars an hour, is never acted on.
+    pub action_floor_usd_per_hour: f64,
+    /// Names or `*` patterns of functions (matched against `account:region:name` and against the
+    /// bare name) that are never restricted.
+    pub never_touch: Vec<String>,
+    /// No cap goes below this concurrency.
+    pub cap_floor: u32,
+    /// How long a new restriction is given to show its effect before the next rung, seconds.
+    pub settle_seconds: u32,
+    /// How long demand must have been normal before the first step of a restore, seconds.
+    pub quiet_seconds: u32,
+    /// Length of each canary step (25 %, 50 %, 100 %), seconds.
+    pub canary_seconds: u32,
+    /// First hold-down after a restore; doubles at every re-trip, seconds.
+    pub hold_down_seconds: u32,
+    /// Every restriction lapses after this long unless it is renewed, seconds.
+    pub expiry_seconds: u32,
+    /// At most this many functions are newly restricted per minute.
+    pub functions_per_minute_max: u32,
+}
+
+impl Default for ControlSettings {
+    fn default() -> Self {
+        Self {
+            mode: Mode::Observe,
+            action_floor_usd_per_hour: 1.0,
+            never_touch: Vec::new(),
+            cap_floor: 1,
+            settle_seconds: 15,
+            quiet_seconds: 120,
+            canary_seconds: 60,
+            hold_down_seconds: 300,
+            expiry_seconds: 3_600,
+            functions_per_minute_max: 20,
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Prices, usage to money, projections and budgets.

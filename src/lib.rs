@@ -1,0 +1,31 @@
+//! bursar keeps a serverless bill from being run up by somebody else.
+//!
+//! The modules are listed in the order in which data passes through them; `ARCHITECTURE.md` has
+//! the map and the rules that hold between them.
+#![cfg_attr(
+    test,
+    allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::float_cmp,
+        reason = "tests compare with literals they wrote themselves"
+    )
+)]
+
+pub mod record;
+pub mod units;
+
+pub mod config;
+pub mod source;
+
+pub mod decode;
+
+pub mod engine;
+
+pub mod cost;
+
+pub mod control;
+
+pub mod simulation;
+
+pub mod observe;

@@ -1,0 +1,3 @@
+//! The `bursar` executable.
+
+fn main() {}

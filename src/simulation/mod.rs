@@ -1,0 +1,1 @@
+//! A virtual platform and load generator; knows nothing of the detector.

@@ -1,0 +1,1 @@
+//! Where messages come from: files, standard input, Kafka.
