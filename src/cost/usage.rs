@@ -1,0 +1,61 @@
+//! What is counted before it is priced: integers only, so sums are exact and free of order.
+
+use serde::{Deserialize, Serialize};
+
+use crate::units::MbMillis;
+
+/// What a function used over some period. Sums saturate: a count that large is beyond any budget,
+/// and a wrapped one would read as a cheap month.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+pub struct Usage {
+    /// Invocations that ran.
+    pub requests: u64,
+    /// Billed milliseconds × megabytes.
+    pub mb_ms: MbMillis,
+    /// Requests that were turned away.
+    pub refused: u64,
+    /// Bytes sent to callers, as access logs report them.
+    pub response_bytes: u64,
+}
+
+impl Usage {
+    /// Nothing.
+    pub const ZERO: Usage = Usage {
+        requests: 0,
+        mb_ms: MbMillis(0),
+        refused: 0,
+        response_bytes: 0,
+    };
+
+    /// One invocation.
+    pub const fn invocation(mb_ms: MbMillis) -> Self {
+        Usage {
+            requests: 1,
+            mb_ms,
+            ..Usage::ZERO
+        }
+    }
+
+    /// Saturating sum of every part.
+    #[must_use]
+    pub const fn plus(self, other: Usage) -> Self {
+        Usage {
+            requests: self.requests.saturating_add(other.requests),
+            mb_ms: self.mb_ms.plus(other.mb_ms),
+            refused: self.refused.saturating_add(other.refused),
+            response_bytes: self.response_bytes.saturating_add(other.response_bytes),
+        }
+    }
+}
+
+impl std::ops::AddAssign for Usage {
+    fn add_assign(&mut self, other: Usage) {
+        *self = self.plus(other);
+    }
+}
+
+impl std::iter::Sum for Usage {
+    fn sum<I: Iterator<Item = Usage>>(iter: I) -> Self {
+        iter.fold(Usage::ZERO, Usage::plus)
+    }
+}
