@@ -1,0 +1,364 @@
+//! The list of everything that can be set, in the order of the documented file. A key that is not
+//! here does not exist.
+
+use super::kind::{Kind, Setting};
+use super::names::{
+    any_text, is_broker, is_function_or_empty, is_pattern, is_region, is_topic, is_word, not_empty,
+};
+use super::settings::{Gateway, InputKind, KafkaStart, LogFormat, LogLevel, Settings};
+use crate::control::settings::Mode;
+
+/// One thing that can be set on a `T`.
+pub(super) struct Key<T: 'static> {
+    /// From the top of the file, or inside the entry of a list.
+    pub(super) path: &'static str,
+    /// The field it goes to.
+    pub(super) field: fn(&mut T) -> &mut dyn Setting,
+    /// What is accepted.
+    pub(super) kind: Kind,
+    /// What it means, for the documented file.
+    pub(super) doc: &'static str,
+}
+
+pub(super) const fn key<T>(
+    path: &'static str,
+    field: fn(&mut T) -> &mut dyn Setting,
+    kind: Kind,
+    doc: &'static str,
+) -> Key<T> {
+    Key {
+        path,
+        field,
+        kind,
+        doc,
+    }
+}
+
+/// Most items in `never_touch`, `topics` and other short lists.
+const LIST_MAX: usize = 1_000;
+/// Most recorded files.
+const FILES_MAX: usize = 100_000;
+/// Most librdkafka properties; it knows fewer than 200.
+const PROPERTIES_MAX: usize = 200;
+/// Beyond any bill; keeps sums in nano-dollars far from their end.
+pub(super) const USD_MAX: f64 = 1e9;
+const DAY: u64 = 86_400;
+/// TOML has signed 64-bit integers.
+const SEED_MAX: u64 = (1 << 63) - 1;
+
+/// What `names::is_pattern` accepts.
+pub(super) const PATTERN: &str = "a name or * pattern without spaces, matched against the bare \
+                                  name and against account:region:name";
+const PATH_OR_NONE: Kind = Kind::Text("a path, or \"\" for none", any_text);
+
+/// Keys outside of lists.
+pub(super) static KEYS: &[Key<Settings>] = &[
+    key(
+        "mode",
+        |s| &mut s.control.mode,
+        Kind::Choice(Mode::NAMES),
+        "\"observe\" says what it would do and changes nothing; \"enforce\" applies it. Enforcing \
+         needs an actuator, and the only one is that of the embedded platform.",
+    ),
+    key(
+        "input.kind",
+        |s| &mut s.input.kind,
+        Kind::Choice(InputKind::NAMES),
+        "Where messages come from: a virtual platform inside the process, Kafka topics, or \
+         recorded files.",
+    ),
+    key(
+        "input.account",
+        |s| &mut s.input.account,
+        Kind::Text("an account number of 1 to 12 digits", any_text),
+        "The account of records that name none.",
+    ),
+    key(
+        "input.region",
+        |s| &mut s.input.region,
+        Kind::Text("1 to 32 lower-case letters, digits and dashes", is_region),
+        "The region of records that name none.",
+    ),
+    key(
+        "input.function",
+        |s| &mut s.input.function,
+        Kind::Text(
+            "a function name, or \"\" to reject such records",
+            is_function_or_empty,
+        ),
+        "The function of records that name none.",
+    ),
+    key(
+        "input.kafka.brokers",
+        |s| &mut s.input.kafka.brokers,
+        Kind::List(LIST_MAX, "host:port", is_broker),
+        "The brokers to ask first.",
+    ),
+    key(
+        "input.kafka.topics",
+        |s| &mut s.input.kafka.topics,
+        Kind::List(
+            LIST_MAX,
+            "topic names of 1 to 249 letters, digits, \".\", \"_\" and \"-\"",
+            is_topic,
+        ),
+        "The topics to read.",
+    ),
+    key(
+        "input.kafka.group",
+        |s| &mut s.input.kafka.group,
+        Kind::Text("1 to 255 characters without spaces", is_word),
+        "The consumer group.",
+    ),
+    key(
+        "input.kafka.start",
+        |s| &mut s.input.kafka.start,
+        Kind::Choice(KafkaStart::NAMES),
+        "Where to begin when the group has no position yet.",
+    ),
+    key(
+        "input.kafka.properties",
+        |s| &mut s.input.kafka.properties,
+        Kind::Properties(PROPERTIES_MAX),
+        "librdkafka properties, passed on as they are, for example \"security.protocol\" = \
+         \"sasl_ssl\". Passwords are best given in the environment: \
+         BURSAR__INPUT__KAFKA__PROPERTIES__SASL__PASSWORD is sasl.password.",
+    ),
+    key(
+        "input.files.paths",
+        |s| &mut s.input.files,
+        Kind::List(FILES_MAX, "paths, or \"-\" for standard input", not_empty),
+        "Recorded files, read in this order; names that end in .gz or .zst are unpacked.",
+    ),
+    key(
+        "input.embedded.seed",
+        |s| &mut s.input.embedded_seed,
+        Kind::Count(0, SEED_MAX),
+        "Seed of the virtual platform: the same seed gives the same traffic.",
+    ),
+    key(
+        "engine.shards",
+        |s| &mut s.shards,
+        Kind::Count(0, 64),
+        "Worker threads; 0 is one for each core. Results do not depend on it.",
+    ),
+    key(
+        "engine.batch_records",
+        |s| &mut s.batch_records,
+        Kind::Count(1, 1_000_000),
+        "The most records that a worker takes at once.",
+    ),
+    key(
+        "engine.queue_messages",
+        |s| &mut s.queue_messages,
+        Kind::Count(1, 1_000_000),
+        "The most messages that wait for a worker; beyond it the source waits.",
+    ),
+    key(
+        "engine.lateness",
+        |s| &mut s.engine.lateness_seconds,
+        Kind::Duration(0, 600),
+        "How far behind the newest event time a record may be and still count in the detector's \
+         one-second buckets. Later ones count in totals and spend only.",
+    ),
+    key(
+        "engine.jump",
+        |s| &mut s.engine.jump_seconds,
+        Kind::Duration(10, DAY),
+        "A jump of event time larger than this must be confirmed by several messages.",
+    ),
+    key(
+        "engine.functions_max",
+        |s| &mut s.engine.functions_max,
+        Kind::Count(256, 10_000_000),
+        "The most functions that are tracked; beyond it the idlest make room, else their usage \
+         goes to the overflow totals.",
+    ),
+    key(
+        "engine.deliveries_max",
+        |s| &mut s.engine.deliveries_max,
+        Kind::Count(0, 1_048_576),
+        "The most delivery identities remembered in each of the 256 partitions, to recognise \
+         duplicates.",
+    ),
+    key(
+        "detection.pages_per_day",
+        |s| &mut s.detection.pages_per_day,
+        Kind::Real(0.001, 100.0),
+        "False pages a day, over the whole estate, that the thresholds stand for.",
+    ),
+    key(
+        "detection.estate_functions",
+        |s| &mut s.detection.estate_functions,
+        Kind::Count(1, 10_000_000),
+        "How many functions the estate has; they share the promise.",
+    ),
+    key(
+        "detection.envelope",
+        |s| &mut s.detection.envelope,
+        Kind::Real(1.0, 100.0),
+        "Rates up to this many times the learned baseline are normal.",
+    ),
+    key(
+        "detection.page_floor_usd_per_hour",
+        |s| &mut s.detection.page_floor_usd_per_hour,
+        Kind::Real(0.0, USD_MAX),
+        "Excess spend below this, in dollars an hour, is not worth a page.",
+    ),
+    key(
+        "cost.prices_file",
+        |s| &mut s.cost.prices_file,
+        PATH_OR_NONE,
+        "Prices that replace the built-in list prices, for negotiated ones.",
+    ),
+    key(
+        "cost.gateway",
+        |s| &mut s.cost.gateway,
+        Kind::Choice(Gateway::NAMES),
+        "What stands in front of the functions and is billed for each request.",
+    ),
+    key(
+        "cost.log_bytes_per_invocation",
+        |s| &mut s.cost.log_bytes_per_invocation,
+        Kind::Size(0, 1 << 30),
+        "Log bytes that an invocation writes. The default is the START, END and REPORT lines of \
+         the platform itself.",
+    ),
+    key(
+        "cost.response_bytes",
+        |s| &mut s.cost.response_bytes,
+        Kind::Size(0, 1 << 30),
+        "Response bytes that leave the platform, where the record does not say.",
+    ),
+    key(
+        "cost.extra_usd_per_million_requests",
+        |s| &mut s.cost.extra_usd_per_million_requests,
+        Kind::Real(0.0, USD_MAX),
+        "Everything else that a request causes (queues, tables, calls to others), in dollars for \
+         a million requests.",
+    ),
+    key(
+        "cost.free_tier",
+        |s| &mut s.cost.free_tier,
+        Kind::Flag,
+        "Whether the monthly free tier of the account is taken off.",
+    ),
+    key(
+        "control.action_floor_usd_per_hour",
+        |s| &mut s.control.action_floor_usd_per_hour,
+        Kind::Real(0.0, USD_MAX),
+        "Excess spend below this, in dollars an hour, is never acted on.",
+    ),
+    key(
+        "control.never_touch",
+        |s| &mut s.control.never_touch,
+        Kind::List(LIST_MAX, PATTERN, is_pattern),
+        "Functions that are never restricted.",
+    ),
+    key(
+        "control.cap_floor",
+        |s| &mut s.control.cap_floor,
+        Kind::Count(0, 100_000),
+        "No cap goes below this concurrency.",
+    ),
+    key(
+        "control.settle",
+        |s| &mut s.control.settle_seconds,
+        Kind::Duration(1, 3_600),
+        "How long a new restriction is given to show its effect before the next rung.",
+    ),
+    key(
+        "control.quiet",
+        |s| &mut s.control.quiet_seconds,
+        Kind::Duration(1, DAY),
+        "How long demand must have been normal before the first step of a restore.",
+    ),
+    key(
+        "control.canary",
+        |s| &mut s.control.canary_seconds,
+        Kind::Duration(1, DAY),
+        "Length of each step of a restore (25 %, 50 %, 100 %).",
+    ),
+    key(
+        "control.hold_down",
+        |s| &mut s.control.hold_down_seconds,
+        Kind::Duration(1, DAY),
+        "Hold-down after a first restore; doubles at every re-trip.",
+    ),
+    key(
+        "control.expiry",
+        |s| &mut s.control.expiry_seconds,
+        Kind::Duration(10, 7 * DAY),
+        "Every restriction lapses after this long unless it is renewed.",
+    ),
+    key(
+        "control.functions_per_minute_max",
+        |s| &mut s.control.functions_per_minute_max,
+        Kind::Count(0, 10_000),
+        "At most this many functions are newly restricted in a minute.",
+    ),
+    key(
+        "server.enabled",
+        |s| &mut s.server.enabled,
+        Kind::Flag,
+        "Whether metrics and the read-only API are served.",
+    ),
+    key(
+        "server.listen",
+        |s| &mut s.server.listen,
+        Kind::Text(
+            "address:port, for example 127.0.0.1:9477 or [::1]:9477",
+            any_text,
+        ),
+        "Where they are served. There is no password: on anything but a loopback address put a \
+         proxy or a network policy in front.",
+    ),
+    key(
+        "log.format",
+        |s| &mut s.log.format,
+        Kind::Choice(LogFormat::NAMES),
+        "Log lines for people or for machines, on standard error.",
+    ),
+    key(
+        "log.level",
+        |s| &mut s.log.level,
+        Kind::Choice(LogLevel::NAMES),
+        "The least important level that is written.",
+    ),
+    key(
+        "output.decisions",
+        |s| &mut s.output.decisions,
+        PATH_OR_NONE,
+        "Where alarms and actions are written, as JSON lines.",
+    ),
+    key(
+        "output.ledger",
+        |s| &mut s.output.ledger,
+        PATH_OR_NONE,
+        "Where usage and money of each minute and function are written, as JSON lines.",
+    ),
+    key(
+        "output.dead_letters",
+        |s| &mut s.output.dead_letters,
+        PATH_OR_NONE,
+        "Where records that could not be read are kept, with the reason, as JSON lines.",
+    ),
+    key(
+        "output.dead_letter_bytes_max",
+        |s| &mut s.output.dead_letter_bytes_max,
+        Kind::Size(0, 1 << 40),
+        "That file stops growing here; what comes later is only counted.",
+    ),
+    key(
+        "output.dead_letters_per_reason_max",
+        |s| &mut s.output.dead_letters_per_reason_max,
+        Kind::Count(0, 1_000_000_000),
+        "At most this many are kept for each reason.",
+    ),
+    key(
+        "metrics.top_functions",
+        |s| &mut s.metrics.top_functions,
+        Kind::Count(0, 200),
+        "How many functions have series of their own: those with the most money at risk.",
+    ),
+];

@@ -1,0 +1,49 @@
+//! Which texts can be names.
+
+use crate::record::{FunctionKey, FunctionRef};
+use crate::units::AccountId;
+
+pub(super) fn any_text(_: &str) -> bool {
+    true
+}
+
+pub(super) fn not_empty(text: &str) -> bool {
+    !text.is_empty() && !text.chars().any(char::is_control)
+}
+
+pub(super) fn is_word(text: &str) -> bool {
+    (1..=255).contains(&text.len()) && !text.contains(|c: char| c.is_whitespace() || c.is_control())
+}
+
+pub(super) fn is_region(text: &str) -> bool {
+    FunctionRef::try_new(AccountId::default(), text, "f").is_ok()
+}
+
+pub(super) fn is_function_or_empty(text: &str) -> bool {
+    text.is_empty() || is_bare_function(text)
+}
+
+fn is_bare_function(text: &str) -> bool {
+    FunctionRef::try_new(AccountId::default(), "r", text).is_ok()
+}
+
+pub(super) fn is_function(text: &str) -> bool {
+    is_bare_function(text) || text.parse::<FunctionKey>().is_ok()
+}
+
+/// Room for account, region, name and a few stars.
+pub(super) fn is_pattern(text: &str) -> bool {
+    text.len() <= 320 && not_empty(text) && !text.contains(char::is_whitespace)
+}
+
+pub(super) fn is_broker(text: &str) -> bool {
+    let port = text.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
+    is_word(text) && !text.contains(',') && matches!(port, Some(Ok(1..)))
+}
+
+/// Kafka's own rule for topic names; the one pattern that librdkafka would read into a name, a
+/// leading `^`, is not among these characters.
+pub(super) fn is_topic(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    (1..=249).contains(&text.len()) && text.bytes().all(allowed)
+}

@@ -1,0 +1,100 @@
+//! Rules between settings. Each names the key that is easiest to change.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::problems::{Fault, Problem};
+use super::raw::RawConfig;
+use super::settings::{InputKind, Settings};
+use crate::control::settings::Mode;
+
+/// Adds what contradicts itself. Rules about a key that was refused already keep quiet.
+pub(super) fn check(settings: &Settings, raw: &RawConfig, problems: &mut Vec<Problem>) {
+    let mut broken: Vec<(String, String)> = Vec::new();
+    mode(settings, &mut broken);
+    input(settings, &mut broken);
+    times(settings, &mut broken);
+    outputs(settings, &mut broken);
+    for (key, words) in broken {
+        if !problems.iter().any(|problem| problem.key == key) {
+            let source = raw.source(&key);
+            problems.push(Problem {
+                key,
+                given: None,
+                fault: Fault::Other(words),
+                source,
+            });
+        }
+    }
+}
+
+fn mode(settings: &Settings, broken: &mut Vec<(String, String)>) {
+    if settings.control.mode == Mode::Enforce && settings.input.kind != InputKind::Embedded {
+        broken.push((
+            "mode".to_owned(),
+            "\"enforce\" works with input.kind = \"embedded\" only, because no actuator can reach \
+             a real platform; set mode = \"observe\""
+                .to_owned(),
+        ));
+    }
+}
+
+fn input(settings: &Settings, broken: &mut Vec<(String, String)>) {
+    let input = &settings.input;
+    let needed: &[(&str, bool)] = match input.kind {
+        InputKind::Embedded => &[],
+        InputKind::Kafka => &[
+            ("input.kafka.brokers", input.kafka.brokers.is_empty()),
+            ("input.kafka.topics", input.kafka.topics.is_empty()),
+        ],
+        InputKind::Files => &[("input.files.paths", input.files.is_empty())],
+    };
+    for (key, _) in needed.iter().filter(|(_, empty)| *empty) {
+        let words = "needed by this input.kind, give at least one".to_owned();
+        broken.push(((*key).to_owned(), words));
+    }
+    // These are set from the keys above; a second value would silently win.
+    for name in ["bootstrap.servers", "metadata.broker.list", "group.id"] {
+        if input.kafka.properties.contains_key(name) {
+            broken.push((
+                format!("input.kafka.properties.{name}"),
+                "set by input.kafka.brokers and input.kafka.group, remove it here".to_owned(),
+            ));
+        }
+    }
+}
+
+fn times(settings: &Settings, broken: &mut Vec<(String, String)>) {
+    let (engine, control) = (&settings.engine, &settings.control);
+    if engine.lateness_seconds >= engine.jump_seconds {
+        broken.push((
+            "engine.lateness".to_owned(),
+            "must be less than engine.jump, or late records would look like jumps".to_owned(),
+        ));
+    }
+    if control.settle_seconds >= control.expiry_seconds {
+        broken.push((
+            "control.settle".to_owned(),
+            "must be less than control.expiry, or restrictions lapse before they are judged"
+                .to_owned(),
+        ));
+    }
+}
+
+fn outputs(settings: &Settings, broken: &mut Vec<(String, String)>) {
+    let output = &settings.output;
+    let mut taken: BTreeMap<&Path, &str> = BTreeMap::new();
+    for (key, path) in [
+        ("output.decisions", &output.decisions),
+        ("output.ledger", &output.ledger),
+        ("output.dead_letters", &output.dead_letters),
+    ] {
+        let Some(path) = path else { continue };
+        if let Some(other) = taken.insert(path, key) {
+            broken.push((
+                key.to_owned(),
+                format!("the same path as {other}, give each file its own"),
+            ));
+        }
+    }
+}

@@ -1,0 +1,352 @@
+//! What the rest of the program is told. Every field was checked; `Default` is the only place
+//! where a default stands.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use crate::control::settings::ControlSettings;
+use crate::engine::settings::{DetectionSettings, EngineSettings};
+use crate::record::FunctionKey;
+use crate::units::{AccountId, NanoUsd};
+
+/// Everything that can be set. The mode is `control.mode`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// Where messages come from.
+    pub input: InputSettings,
+    /// Sizes and times of the engine.
+    pub engine: EngineSettings,
+    /// Worker threads; 0 is one for each core.
+    pub shards: usize,
+    /// The most records that the engine is fed in one batch.
+    pub batch_records: usize,
+    /// The most messages that wait for a worker; beyond it the source waits.
+    pub queue_messages: usize,
+    /// The promise and the money below which nothing is worth a page.
+    pub detection: DetectionSettings,
+    /// What an invocation costs.
+    pub cost: CostConfig,
+    /// Monthly ceilings.
+    pub budgets: Vec<Budget>,
+    /// Limits and times of the control ladder, and the mode.
+    pub control: ControlSettings,
+    /// Which function stands behind an entry point.
+    pub routes: Vec<Route>,
+    /// The HTTP server.
+    pub server: ServerSettings,
+    /// What is logged and how.
+    pub log: LogSettings,
+    /// What is written where.
+    pub output: OutputSettings,
+    /// Bounds of the exported metrics.
+    pub metrics: MetricsSettings,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            input: InputSettings::default(),
+            engine: EngineSettings::default(),
+            shards: 0,
+            batch_records: 4_096,
+            queue_messages: 64,
+            detection: DetectionSettings::default(),
+            cost: CostConfig::default(),
+            budgets: Vec::new(),
+            control: ControlSettings::default(),
+            routes: Vec::new(),
+            server: ServerSettings::default(),
+            log: LogSettings::default(),
+            output: OutputSettings::default(),
+            metrics: MetricsSettings::default(),
+        }
+    }
+}
+
+/// Where messages come from, and what is assumed where they do not say.
+#[derive(Debug, Clone, PartialEq)]
+pub struct InputSettings {
+    /// Which of the sources below is read.
+    pub kind: InputKind,
+    /// The account of records that name none.
+    pub account: AccountId,
+    /// The region of records that name none.
+    pub region: String,
+    /// The function of records that name none; empty: such records are rejected.
+    pub function: String,
+    /// The Kafka source.
+    pub kafka: KafkaSettings,
+    /// Recorded files, read in this order; `-` is standard input.
+    pub files: Vec<PathBuf>,
+    /// Seed of the virtual platform inside the process.
+    pub embedded_seed: u64,
+}
+
+impl Default for InputSettings {
+    fn default() -> Self {
+        Self {
+            kind: InputKind::Embedded,
+            account: AccountId::default(),
+            region: "us-east-1".to_owned(),
+            function: String::new(),
+            kafka: KafkaSettings::default(),
+            files: Vec::new(),
+            embedded_seed: 1,
+        }
+    }
+}
+
+/// The sources.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InputKind {
+    /// A virtual platform inside the process.
+    Embedded,
+    /// Kafka topics.
+    Kafka,
+    /// Files or standard input.
+    Files,
+}
+
+/// The Kafka source.
+#[derive(Clone, PartialEq)]
+pub struct KafkaSettings {
+    /// `host:port` of the first brokers to ask.
+    pub brokers: Vec<String>,
+    /// Topics to read.
+    pub topics: Vec<String>,
+    /// Consumer group.
+    pub group: String,
+    /// Where to begin when the group has no position yet.
+    pub start: KafkaStart,
+    /// librdkafka properties, passed on as they are. May hold passwords, which is why `Debug`
+    /// prints the names only.
+    pub properties: BTreeMap<String, String>,
+}
+
+impl Default for KafkaSettings {
+    fn default() -> Self {
+        Self {
+            brokers: Vec::new(),
+            topics: Vec::new(),
+            group: "bursar".to_owned(),
+            start: KafkaStart::Latest,
+            properties: BTreeMap::new(),
+        }
+    }
+}
+
+impl fmt::Debug for KafkaSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&String> = self.properties.keys().collect();
+        f.debug_struct("KafkaSettings")
+            .field("brokers", &self.brokers)
+            .field("topics", &self.topics)
+            .field("group", &self.group)
+            .field("start", &self.start)
+            .field("properties", &names)
+            .finish()
+    }
+}
+
+/// Where to begin when the group has no position yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KafkaStart {
+    /// The oldest message that is still kept.
+    Earliest,
+    /// The next message that arrives.
+    Latest,
+}
+
+/// What an invocation costs, with what it drags along.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CostConfig {
+    /// Prices that replace the built-in ones.
+    pub prices_file: Option<PathBuf>,
+    /// What stands in front of the functions.
+    pub gateway: Gateway,
+    /// Log bytes that one invocation writes.
+    pub log_bytes_per_invocation: u64,
+    /// Response bytes that leave the platform, where the record does not say.
+    pub response_bytes: u64,
+    /// Everything else that a request causes: queues, tables, calls to others.
+    pub extra_usd_per_million_requests: f64,
+    /// Whether the account's monthly free tier is taken off.
+    pub free_tier: bool,
+    /// Exceptions; the first that matches counts.
+    pub functions: Vec<FunctionCost>,
+}
+
+impl Default for CostConfig {
+    fn default() -> Self {
+        Self {
+            prices_file: None,
+            gateway: Gateway::None,
+            // The START, END and REPORT lines that the platform itself writes.
+            log_bytes_per_invocation: 377,
+            response_bytes: 0,
+            extra_usd_per_million_requests: 0.0,
+            free_tier: false,
+            functions: Vec::new(),
+        }
+    }
+}
+
+/// What stands in front of a function and is billed for each request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Gateway {
+    /// Nothing that is billed for each request.
+    #[default]
+    None,
+    /// API Gateway, HTTP API.
+    HttpApi,
+    /// API Gateway, REST API.
+    RestApi,
+}
+
+/// What is different for some functions; `None` keeps the general value.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct FunctionCost {
+    /// Name or `*` pattern, matched against `account:region:name` and against the bare name.
+    pub pattern: String,
+    /// See [`CostConfig::gateway`].
+    pub gateway: Option<Gateway>,
+    /// See [`CostConfig::log_bytes_per_invocation`].
+    pub log_bytes_per_invocation: Option<u64>,
+    /// See [`CostConfig::response_bytes`].
+    pub response_bytes: Option<u64>,
+    /// See [`CostConfig::extra_usd_per_million_requests`].
+    pub extra_usd_per_million_requests: Option<f64>,
+}
+
+/// A monthly ceiling.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Budget {
+    /// What it holds for.
+    pub scope: BudgetScope,
+    /// The ceiling for a calendar month, UTC.
+    pub monthly: NanoUsd,
+}
+
+/// What a budget holds for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum BudgetScope {
+    /// All functions of the account together.
+    Account(AccountId),
+    /// All functions that match the name or `*` pattern, together.
+    Functions(String),
+}
+
+/// Which function stands behind an entry point.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// API id, or the log group that access records come from.
+    pub api: String,
+    /// Stage; `None` is any.
+    pub stage: Option<String>,
+    /// Route key, or method and resource path; `None` is any.
+    pub route: Option<String>,
+    /// The function.
+    pub function: FunctionKey,
+}
+
+/// The HTTP server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerSettings {
+    /// Whether it runs.
+    pub enabled: bool,
+    /// Address and port.
+    pub listen: SocketAddr,
+}
+
+impl Default for ServerSettings {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 9_477)),
+        }
+    }
+}
+
+/// What is logged and how; always to standard error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogSettings {
+    /// For people or for machines.
+    pub format: LogFormat,
+    /// The least important level that is written.
+    pub level: LogLevel,
+}
+
+impl Default for LogSettings {
+    fn default() -> Self {
+        Self {
+            format: LogFormat::Human,
+            level: LogLevel::Info,
+        }
+    }
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One readable line for each event.
+    Human,
+    /// One JSON object for each event.
+    Json,
+}
+
+/// Log levels, the most important first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    /// Something failed.
+    Error,
+    /// Something needs a look.
+    Warn,
+    /// What a person wants to follow.
+    Info,
+    /// Why decisions were taken.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+/// What is written where; `None` is nowhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutputSettings {
+    /// Decisions: run, alarm, action and summary lines.
+    pub decisions: Option<PathBuf>,
+    /// The ledger: usage and money for each minute and function.
+    pub ledger: Option<PathBuf>,
+    /// Records that could not be read.
+    pub dead_letters: Option<PathBuf>,
+    /// The dead-letter file stops growing here; what comes later is only counted.
+    pub dead_letter_bytes_max: u64,
+    /// At most this many dead letters are kept for each reason.
+    pub dead_letters_per_reason_max: u64,
+}
+
+impl Default for OutputSettings {
+    fn default() -> Self {
+        Self {
+            decisions: None,
+            ledger: None,
+            dead_letters: None,
+            dead_letter_bytes_max: 64 << 20,
+            dead_letters_per_reason_max: 1_000,
+        }
+    }
+}
+
+/// Bounds of the exported metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MetricsSettings {
+    /// How many functions have series of their own: those with the most money at risk.
+    pub top_functions: usize,
+}
+
+impl Default for MetricsSettings {
+    fn default() -> Self {
+        Self { top_functions: 50 }
+    }
+}

@@ -1,0 +1,165 @@
+//! Every metric that is exported: the one list, from which the metrics are made and the
+//! documentation is written. Names are `bursar_<noun>_<unit>`, counters end in `_total`.
+
+use std::fmt::Write as _;
+
+/// How a metric behaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MetricKind {
+    /// Only goes up.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Counts values by size.
+    Histogram,
+}
+
+impl MetricKind {
+    /// The name that the exposition format uses.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+        }
+    }
+}
+
+/// What is known of a metric before it has a value.
+#[derive(Debug, Clone, Copy)]
+pub struct Metric {
+    /// Its full name.
+    pub name: &'static str,
+    /// How it behaves.
+    pub kind: MetricKind,
+    /// What its value counts.
+    pub unit: &'static str,
+    /// Names of its labels.
+    pub labels: &'static [&'static str],
+    /// What it means.
+    pub help: &'static str,
+    /// Upper bounds of the buckets, for a histogram.
+    pub buckets: &'static [f64],
+}
+
+/// From the cost of a small batch to a batch that holds everything up.
+const BATCH_BUCKETS: &[f64] = &[
+    0.0001, 0.000_25, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0,
+];
+
+/// The aim is ten seconds from arrival to decision; the buckets are closest around it.
+const LATENCY_BUCKETS: &[f64] = &[
+    0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0, 20.0, 30.0, 60.0, 300.0,
+];
+
+macro_rules! catalogue {
+    ($($constant:ident = $kind:ident $name:literal, $unit:literal, $labels:expr, $help:literal
+        $(, $buckets:expr)?;)*) => {
+        $(
+            #[doc = $help]
+            pub const $constant: Metric = Metric {
+                name: $name,
+                kind: MetricKind::$kind,
+                unit: $unit,
+                labels: &$labels,
+                help: $help,
+                buckets: catalogue!(@buckets $($buckets)?),
+            };
+        )*
+        /// Every metric, in the order of the documentation.
+        pub const CATALOGUE: &[Metric] = &[$($constant),*];
+    };
+    (@buckets) => { &[] };
+    (@buckets $buckets:expr) => { $buckets };
+}
+
+catalogue! {
+    MESSAGES = Counter "bursar_messages_total", "messages", [],
+        "Messages taken from the input.";
+    MESSAGE_BYTES = Counter "bursar_message_bytes_total", "bytes", [],
+        "Bytes of these messages, before unpacking.";
+    RECORDS = Counter "bursar_records_total", "records", ["outcome"],
+        "Records that were understood; late: in totals and spend only.";
+    RECORDS_REJECTED = Counter "bursar_records_rejected_total", "records", ["reason"],
+        "Records that could not be read.";
+    RECORDS_IGNORED = Counter "bursar_records_ignored_total", "records", ["kind"],
+        "Records that were read and say nothing about cost.";
+    WATERMARK = Gauge "bursar_watermark_seconds", "seconds since 1970", [],
+        "Event time up to which one-second buckets are closed.";
+    EVENT_LAG = Gauge "bursar_event_lag_seconds", "seconds", [],
+        "How far the newest event time is behind the clock.";
+    FUNCTIONS_TRACKED = Gauge "bursar_functions_tracked", "functions", [],
+        "Functions with state.";
+    FUNCTIONS_EVICTED = Counter "bursar_functions_evicted_total", "functions", [],
+        "Idle functions whose state was dropped to make room.";
+    FUNCTIONS_SHED = Counter "bursar_functions_shed_total", "functions", [],
+        "New functions for which there was no room; their usage is in the overflow totals.";
+    SPEND = Counter "bursar_spend_usd_total", "US dollars", [],
+        "Estimated spend of all counted records.";
+    BURN = Gauge "bursar_burn_usd_per_hour", "US dollars an hour", [],
+        "Estimated spend at the present rate.";
+    ALARMS_OPEN = Gauge "bursar_alarms_open", "alarms", ["severity"],
+        "Alarms that are open.";
+    ALARMS_OPENED = Counter "bursar_alarms_opened_total", "alarms", ["channel", "severity"],
+        "Alarms that were opened, by the channel that brought the evidence.";
+    ACTIONS = Counter "bursar_actions_total", "actions", ["verb", "outcome"],
+        "Actions that control decided on.";
+    RESTRICTIONS = Gauge "bursar_restrictions_in_force", "restrictions", ["actuator"],
+        "Restrictions in force.";
+    BUDGET_USED = Gauge "bursar_budget_used_usd", "US dollars", ["scope"],
+        "Spend of this calendar month under a budget.";
+    BUDGET_REMAINING = Gauge "bursar_budget_remaining_usd", "US dollars", ["scope"],
+        "What is left of a budget for this calendar month; negative when overspent.";
+    DEAD_LETTERS = Counter "bursar_dead_letters_total", "records", ["reason"],
+        "Rejected records that were kept in the dead-letter file.";
+    DROPS = Counter "bursar_drops_total", "items", ["cause", "intended"],
+        "What was left out, and whether that was intended (a configured limit) or not (a failure).";
+    QUEUE = Gauge "bursar_queue_messages", "messages", [],
+        "Messages that wait for a worker.";
+    BATCH = Histogram "bursar_batch_seconds", "seconds", [],
+        "Time to decode and count a batch.", BATCH_BUCKETS;
+    DECISION_LATENCY = Histogram "bursar_decision_latency_seconds", "seconds", [],
+        "Time from the arrival of the evidence to the decision.", LATENCY_BUCKETS;
+    BUILD = Gauge "bursar_build_info", "1", ["version"],
+        "The version that is running.";
+    CONFIG = Gauge "bursar_config_info", "1", ["sha256", "mode"],
+        "The configuration in force.";
+    FUNCTION_AT_RISK = Gauge "bursar_function_at_risk_usd_per_hour", "US dollars an hour",
+        ["account", "region", "function"],
+        "Spend above normal at the present rate, of the functions where it is largest.";
+    FUNCTION_BURN = Gauge "bursar_function_burn_usd_per_hour", "US dollars an hour",
+        ["account", "region", "function"],
+        "Estimated spend at the present rate, of the same functions.";
+    FUNCTION_EVIDENCE = Gauge "bursar_function_evidence_log10", "decimal logarithm",
+        ["account", "region", "function"],
+        "Evidence against the baseline, of the same functions.";
+}
+
+/// The page `docs/metrics.md`.
+pub fn markdown() -> String {
+    let mut text = String::from(
+        "# Metrics\n\n\
+         Served at `/metrics` in the Prometheus text format. Series with labels from closed sets \
+         exist from the start at zero.\nPer-function series exist for `metrics.top_functions` \
+         functions only, those with the most money at risk.\n\n\
+         | name | type | unit | labels | meaning |\n| --- | --- | --- | --- | --- |\n",
+    );
+    for metric in CATALOGUE {
+        let labels: Vec<String> = metric
+            .labels
+            .iter()
+            .map(|name| format!("`{name}`"))
+            .collect();
+        let written = writeln!(
+            text,
+            "| `{}` | {} | {} | {} | {} |",
+            metric.name,
+            metric.kind.name(),
+            metric.unit,
+            labels.join(", "),
+            metric.help,
+        );
+        debug_assert!(written.is_ok(), "writing to a string does not fail");
+    }
+    text
+}
