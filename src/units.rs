@@ -306,6 +306,17 @@ impl MemoryMb {
     }
 }
 
+/// A float to the whole number above it; negative and NaN are 0 and the upper end saturates. For
+/// counts that come out of statistics.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "float to integer `as` saturates, which is what is wanted"
+)]
+pub fn whole(value: f64) -> u64 {
+    value.ceil() as u64
+}
+
 /// A twelve-digit account number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct AccountId(u64);

@@ -1,3 +1,23 @@
 //! Windows, baselines, evidence and attribution: a value that is fed records and gives back alarms.
 
 pub mod settings;
+
+pub mod batch;
+pub mod frontier;
+pub mod partitions;
+pub mod routes;
+
+pub mod intake;
+
+pub mod shard;
+
+pub mod function;
+
+pub mod baseline;
+pub mod detect;
+pub mod rate_card;
+
+pub mod alarm;
+pub mod assess;
+pub mod attribution;
+pub mod open_alarm;

@@ -1,0 +1,194 @@
+//! What control wants, what became of it, and what is in force.
+
+use serde::Serialize;
+
+use super::settings::Mode;
+use crate::record::FunctionKey;
+use crate::units::EventTime;
+
+/// The hand that changes something on the platform.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ActuatorKind {
+    /// A firewall's set of refused addresses, before the function.
+    WafIpSet,
+    /// The function's reserved concurrency.
+    ReservedConcurrency,
+}
+
+impl ActuatorKind {
+    /// All of them.
+    pub const ALL: [ActuatorKind; 2] = [ActuatorKind::WafIpSet, ActuatorKind::ReservedConcurrency];
+
+    /// As it is written.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            ActuatorKind::WafIpSet => "waf_ip_set",
+            ActuatorKind::ReservedConcurrency => "reserved_concurrency",
+        }
+    }
+}
+
+/// What an action does to a restriction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verb {
+    /// Puts it in force.
+    Restrict,
+    /// Makes it stricter.
+    Tighten,
+    /// Gives part of it back, to see what happens.
+    Relax,
+    /// Gives everything back.
+    Restore,
+    /// Gives everything back because its time is over.
+    Expire,
+}
+
+impl Verb {
+    /// All of them.
+    pub const ALL: [Verb; 5] =
+        [Verb::Restrict, Verb::Tighten, Verb::Relax, Verb::Restore, Verb::Expire];
+
+    /// As it is written.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Verb::Restrict => "restrict",
+            Verb::Tighten => "tighten",
+            Verb::Relax => "relax",
+            Verb::Restore => "restore",
+            Verb::Expire => "expire",
+        }
+    }
+}
+
+/// What callers notice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LossClass {
+    /// Callers see 403 or 429.
+    Refusing,
+}
+
+/// What stands at an actuator's target.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "state", content = "value", rename_all = "lowercase")]
+pub enum Setting {
+    /// Nobody has looked.
+    Unknown,
+    /// Nothing is set, which is not the same as any number.
+    Unset,
+    /// A set number or list.
+    Set(Value),
+}
+
+/// A set value.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Value {
+    /// Concurrency.
+    Number(u32),
+    /// Network addresses.
+    Addresses(Vec<Box<str>>),
+}
+
+impl Setting {
+    /// The concurrency that is set, if this is one.
+    pub fn number(&self) -> Option<u32> {
+        match self {
+            Setting::Set(Value::Number(number)) => Some(*number),
+            _ => None,
+        }
+    }
+
+    /// The addresses that are set, none if this is no list.
+    pub fn addresses(&self) -> &[Box<str>] {
+        match self {
+            Setting::Set(Value::Addresses(addresses)) => addresses,
+            _ => &[],
+        }
+    }
+}
+
+/// What became of an intent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OutcomeKind {
+    /// Mode observe: this is what would be done.
+    Planned,
+    /// It is in force.
+    Applied,
+    /// The platform said no.
+    Refused,
+    /// It could not be tried, or nobody knows.
+    Failed,
+}
+
+impl OutcomeKind {
+    /// All of them.
+    pub const ALL: [OutcomeKind; 4] =
+        [OutcomeKind::Planned, OutcomeKind::Applied, OutcomeKind::Refused, OutcomeKind::Failed];
+
+    /// As it is written.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            OutcomeKind::Planned => "planned",
+            OutcomeKind::Applied => "applied",
+            OutcomeKind::Refused => "refused",
+            OutcomeKind::Failed => "failed",
+        }
+    }
+}
+
+/// Something that control wants to be true.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Intent {
+    /// Names the intent.
+    pub id: String,
+    /// The alarm behind it.
+    pub alarm_id: String,
+    /// The restriction that it begins, changes or ends.
+    pub restriction_id: String,
+    /// The function that is protected.
+    pub function: FunctionKey,
+    /// What to do.
+    pub verb: Verb,
+    /// With what.
+    pub actuator: ActuatorKind,
+    /// What should stand at the target then.
+    pub to: Setting,
+    /// What callers notice.
+    pub loss_class: LossClass,
+    /// When it lapses unless renewed.
+    pub expires_at: EventTime,
+    /// When it was decided.
+    pub decided_at: EventTime,
+    /// Why, in plain words.
+    pub reason: String,
+    /// Share of legitimate requests that are expected to be refused, 0 to 1.
+    pub legit_refused_share: f64,
+}
+
+/// What an actuator answers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    /// How it went.
+    pub kind: OutcomeKind,
+    /// What stood there before.
+    pub from: Setting,
+    /// From when on it holds; `None` when it does not.
+    pub effective_at: Option<EventTime>,
+    /// What the platform said, where it refused or failed.
+    pub detail: String,
+}
+
+/// An intent with its outcome: a line of the decisions.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Action {
+    /// What was wanted.
+    pub intent: Intent,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// The mode it was decided in.
+    pub mode: Mode,
+}

@@ -1,0 +1,245 @@
+//! What control knows of one function in trouble.
+
+use super::action::{ActuatorKind, Intent, Outcome, OutcomeKind, Setting, Verb};
+use super::cap::Demand;
+use super::restriction::{Restriction, Stage};
+use super::settings::ControlSettings;
+use crate::engine::alarm::{Alarm, Pulse};
+use crate::units::{EventTime, NanoUsd};
+
+/// Canary steps before the last, which gives everything back.
+const CANARY_STEPS: u8 = 2;
+/// At this share of its cap a function's concurrency may hide demand.
+const SATURATED: f64 = 0.95;
+/// Hold-down doubles at most this often: 2^10 × 5 minutes is 3.5 days.
+const DOUBLINGS_MAX: u32 = 10;
+/// A source throttle waits this many seconds for names; where none come, the cap goes first.
+const NAMES_WITHIN_SECONDS: i64 = 5;
+/// After a week without a trip a function is forgiven.
+const FORGIVEN_AFTER_MS: i64 = 7 * 86_400_000;
+
+/// One function with an alarm or a restriction, or that had one lately.
+#[derive(Debug)]
+pub(super) struct Case {
+    /// The open alarm as last stated.
+    pub(super) alarm: Option<Alarm>,
+    /// The latest alarm's name.
+    pub(super) alarm_id: String,
+    opened_at: EventTime,
+    pulse: Option<Pulse>,
+    /// The throttle of its sources.
+    pub(super) source: Option<Restriction>,
+    /// The cap.
+    pub(super) cap: Option<Restriction>,
+    /// Since when demand has been normal.
+    pub(super) quiet_since: Option<EventTime>,
+    /// How often a canary was tripped.
+    pub(super) trips: u32,
+    last_trip: Option<EventTime>,
+    /// Intents whose outcome is awaited.
+    pub(super) waiting: u32,
+    /// The reason for not acting was given for this alarm.
+    pub(super) told_why_not: bool,
+}
+
+impl Case {
+    /// A case that begins with `alarm`.
+    pub(super) fn new(alarm: &Alarm) -> Self {
+        Self {
+            alarm: None,
+            alarm_id: alarm.id.clone(),
+            opened_at: alarm.decided_at,
+            pulse: None,
+            source: None,
+            cap: None,
+            quiet_since: None,
+            trips: 0,
+            last_trip: None,
+            waiting: 0,
+            told_why_not: false,
+        }
+    }
+
+    /// An alarm has opened.
+    pub(super) fn open(&mut self, alarm: &Alarm) {
+        self.opened_at = alarm.decided_at;
+        self.alarm_id.clone_from(&alarm.id);
+        self.told_why_not = false;
+        self.quiet_since = None;
+        self.alarm = Some(alarm.clone());
+    }
+
+    /// The newest pulse.
+    pub(super) fn set_pulse(&mut self, pulse: Pulse) {
+        self.pulse = Some(pulse);
+    }
+
+    /// Money at risk, dollars an hour, by which cases are ordered.
+    pub(super) fn at_risk(&self) -> NanoUsd {
+        self.alarm.as_ref().map_or(NanoUsd::ZERO, |alarm| alarm.excess_per_hour)
+    }
+
+    /// Its restrictions.
+    pub(super) fn held(&self) -> Vec<Restriction> {
+        self.source.iter().chain(&self.cap).cloned().collect()
+    }
+
+    /// Whether nothing is left to follow.
+    pub(super) fn is_over(&self, now: EventTime) -> bool {
+        let remembered =
+            self.last_trip.is_some_and(|trip| now.since_ms(trip) < FORGIVEN_AFTER_MS);
+        self.alarm.is_none()
+            && self.source.is_none()
+            && self.cap.is_none()
+            && self.waiting == 0
+            && !remembered
+    }
+
+    /// What is asked of the function now.
+    pub(super) fn demand(&self) -> Option<Demand> {
+        let pulse = self.pulse.as_ref()?;
+        Some(Demand {
+            expected: pulse.expected,
+            offered: pulse.served + pulse.refused,
+            seconds: pulse.billed_ms / 1e3,
+            dispersion: pulse.dispersion,
+            usd_per_call: pulse.usd_per_call,
+        })
+    }
+
+    /// Excess burn that what is in force or planned does not stop, dollars an hour.
+    pub(super) fn residual_per_hour(&self) -> f64 {
+        let Some(pulse) = &self.pulse else {
+            return 0.0;
+        };
+        let excess = (pulse.served - pulse.expected).max(0.0) * pulse.usd_per_call * 3_600.0;
+        match &self.source {
+            // A planned throttle does not show in what is served.
+            Some(source) if !source.is_in_force() => excess * (1.0 - source.covers),
+            _ => excess,
+        }
+    }
+
+    /// Whether a restriction works so well that nobody can see whether the attack goes on.
+    pub(super) fn is_saturated(&self) -> bool {
+        let cap = self.cap.as_ref().filter(|cap| cap.is_in_force());
+        let cap = cap.and_then(|cap| cap.current.number());
+        match (cap, &self.pulse) {
+            (Some(cap), Some(pulse)) => {
+                pulse.served * pulse.billed_ms / 1e3 >= SATURATED * f64::from(cap)
+            }
+            _ => false,
+        }
+    }
+
+    /// Every rung gets its time to show what it does.
+    pub(super) fn has_settled(&self, now: EventTime, settings: &ControlSettings) -> bool {
+        let settle = i64::from(settings.settle_seconds) * 1_000;
+        self.changed_at().is_none_or(|changed| now.since_ms(changed) >= settle)
+    }
+
+    /// When a restriction last changed.
+    pub(super) fn changed_at(&self) -> Option<EventTime> {
+        self.source.iter().chain(&self.cap).map(|held| held.changed_at).max()
+    }
+
+    /// Whether names of sources should have come by now.
+    pub(super) fn names_are_late(&self, now: EventTime) -> bool {
+        now.since_ms(self.opened_at) >= NAMES_WITHIN_SECONDS * 1_000
+    }
+
+    /// The number of canary steps taken.
+    pub(super) fn canary_step(&self) -> u8 {
+        let step = |held: &Restriction| match held.stage {
+            Stage::Canary(step) => step,
+            Stage::Planned | Stage::Applied => 0,
+        };
+        let planned = self.source.iter().chain(&self.cap).all(|held| !held.is_in_force());
+        if planned {
+            // Nothing to probe with: what was never in force is simply withdrawn.
+            return CANARY_STEPS;
+        }
+        self.source.iter().chain(&self.cap).map(step).max().unwrap_or_default()
+    }
+
+    /// How long demand must have been normal before the first canary step: longer after each trip.
+    pub(super) fn quiet_seconds(&self, settings: &ControlSettings) -> i64 {
+        let quiet = i64::from(settings.quiet_seconds);
+        match self.trips {
+            0 => quiet,
+            trips => {
+                let hold = i64::from(settings.hold_down_seconds);
+                quiet.max(hold << (trips - 1).min(DOUBLINGS_MAX))
+            }
+        }
+    }
+
+    /// Notes that the excess came back during the canary; true once per trip.
+    pub(super) fn retrip(&mut self, now: EventTime) -> bool {
+        let canary = self.held().iter().any(|held| matches!(held.stage, Stage::Canary(_)));
+        if !canary {
+            return false;
+        }
+        self.trips += 1;
+        self.last_trip = Some(now);
+        true
+    }
+
+    /// A restriction whose alarm is open does not lapse.
+    pub(super) fn renew(&mut self, now: EventTime, settings: &ControlSettings) {
+        let expires_at = now.plus_ms(i64::from(settings.expiry_seconds) * 1_000);
+        for held in self.source.iter_mut().chain(&mut self.cap) {
+            held.expires_at = expires_at;
+        }
+    }
+
+    /// Whether a restriction's time is over.
+    pub(super) fn has_expired(&self, now: EventTime) -> bool {
+        self.source.iter().chain(&self.cap).any(|held| now >= held.expires_at)
+    }
+
+    /// Brings the restriction in line with what became of an intent.
+    pub(super) fn settle(&mut self, intent: &Intent, outcome: &Outcome) {
+        self.waiting = self.waiting.saturating_sub(1);
+        let place = match intent.actuator {
+            ActuatorKind::WafIpSet => &mut self.source,
+            ActuatorKind::ReservedConcurrency => &mut self.cap,
+        };
+        let Some(held) = place else {
+            return;
+        };
+        let at = outcome.effective_at.unwrap_or(intent.decided_at);
+        match (outcome.kind, intent.verb) {
+            (OutcomeKind::Applied | OutcomeKind::Planned, Verb::Restore | Verb::Expire) => {
+                *place = None;
+            }
+            (OutcomeKind::Applied, verb) => {
+                if held.prior == Setting::Unknown {
+                    held.prior = outcome.from.clone();
+                }
+                held.stage = match (verb, held.stage) {
+                    (Verb::Relax, Stage::Canary(step)) => Stage::Canary(step + 1),
+                    (Verb::Relax, _) => Stage::Canary(1),
+                    _ => Stage::Applied,
+                };
+                if verb == Verb::Tighten {
+                    held.full = intent.to.clone();
+                }
+                held.current = intent.to.clone();
+                held.changed_at = at;
+            }
+            (OutcomeKind::Planned, _) => held.changed_at = at,
+            // The rung did not take: the next one may, after its time to settle.
+            (OutcomeKind::Refused | OutcomeKind::Failed, Verb::Restrict) => {
+                held.covers = 0.0;
+                held.changed_at = intent.decided_at;
+                if !held.is_in_force() {
+                    held.stage = Stage::Planned;
+                }
+            }
+            (OutcomeKind::Refused | OutcomeKind::Failed, _) => {
+                held.changed_at = intent.decided_at;
+            }
+        }
+    }
+}

@@ -1,0 +1,516 @@
+//! The ladder: throttle the source, then cap the function, then tighten; and the way back.
+//!
+//! The next rung follows only where the one before has had its time to settle and the excess goes
+//! on. In mode observe nothing changes on the platform, so what a planned rung would have stopped is
+//! taken off the excess by its share instead. The way back is a canary in three steps; who trips it
+//! again waits twice as long for the next (yo-yo attacks, Bremler-Barr et al., INFOCOM 2017, aim at
+//! the restore).
+
+use std::collections::{BTreeMap, VecDeque};
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::action::{
+    Action, ActuatorKind, Intent, LossClass, Outcome, OutcomeKind, Setting, Value, Verb,
+};
+use super::cap::Demand;
+use super::case::Case;
+use super::restriction::{Restriction, Stage};
+use super::settings::{ControlSettings, Mode};
+use crate::cost::{Budget, Month, Pattern};
+use crate::engine::alarm::{Alarm, AlarmState, Pulse};
+use crate::engine::attribution::SourceShare;
+use crate::engine::batch::Dimension;
+use crate::engine::shard::Directive;
+use crate::record::FunctionKey;
+use crate::units::{EventTime, NanoUsd};
+
+/// Shares of a restriction that the canary gives back, step by step.
+const CANARY_SHARES: [f64; 3] = [0.25, 0.5, 1.0];
+/// A tightened cap is this share of the one before.
+const TIGHTEN: f64 = 0.7;
+/// The most functions that are followed at once; beyond it the cheapest alarms are left to people.
+const CASES_MAX: usize = 10_000;
+
+/// Why nothing was done although an alarm is open; once per alarm.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Abstention {
+    /// The alarm.
+    pub alarm_id: String,
+    /// The function.
+    pub function: FunctionKey,
+    /// The gate that stayed shut, in plain words.
+    pub reason: String,
+}
+
+/// The state of control.
+#[derive(Debug)]
+pub struct Control {
+    settings: ControlSettings,
+    never_touch: Vec<Pattern>,
+    budgets: Vec<Budget>,
+    cases: BTreeMap<FunctionKey, Case>,
+    restricted_lately: VecDeque<EventTime>,
+    intents: Vec<Intent>,
+    abstentions: Vec<Abstention>,
+    directives: Vec<Directive>,
+    spent: BTreeMap<usize, NanoUsd>,
+}
+
+impl Control {
+    /// Control with nothing in force.
+    pub fn new(settings: ControlSettings, budgets: Vec<Budget>) -> Self {
+        let never_touch = settings.never_touch.iter().map(|text| Pattern::new(text)).collect();
+        Self {
+            settings,
+            never_touch,
+            budgets,
+            cases: BTreeMap::new(),
+            restricted_lately: VecDeque::new(),
+            intents: Vec::new(),
+            abstentions: Vec::new(),
+            directives: Vec::new(),
+            spent: BTreeMap::new(),
+        }
+    }
+
+    /// The mode in force.
+    pub fn mode(&self) -> Mode {
+        self.settings.mode
+    }
+
+    /// The budgets, in the order of their indices.
+    pub fn budgets(&self) -> &[Budget] {
+        &self.budgets
+    }
+
+    /// An alarm has opened, changed or closed.
+    pub fn alarm(&mut self, alarm: &Alarm) {
+        if !self.cases.contains_key(&alarm.function) && self.cases.len() >= CASES_MAX {
+            return;
+        }
+        let case = self.cases.entry(alarm.function.clone()).or_insert_with(|| Case::new(alarm));
+        match alarm.state {
+            AlarmState::Opened => case.open(alarm),
+            AlarmState::Updated => case.alarm = Some(alarm.clone()),
+            AlarmState::Closed => case.alarm = None,
+        }
+    }
+
+    /// How a watched function is doing.
+    pub fn pulse(&mut self, pulse: Pulse) {
+        if let Some(case) = self.cases.get_mut(&pulse.function) {
+            case.set_pulse(pulse);
+        }
+    }
+
+    /// What the budget at `index` has been charged this month.
+    pub fn spent(&mut self, index: usize, amount: NanoUsd) {
+        self.spent.insert(index, amount);
+    }
+
+    /// Decides, once a second of event time.
+    pub fn tick(&mut self, now: EventTime) {
+        let minute_ago = now.plus_ms(-60_000);
+        while self.restricted_lately.front().is_some_and(|&at| at <= minute_ago) {
+            self.restricted_lately.pop_front();
+        }
+        // The costliest first: the platform's control plane is slow, and the limit per minute small.
+        let mut order: Vec<(NanoUsd, FunctionKey)> = self
+            .cases
+            .iter()
+            .map(|(function, case)| (case.at_risk(), function.clone()))
+            .collect();
+        order.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
+        for (_, function) in order {
+            if let Some(mut case) = self.cases.remove(&function) {
+                self.decide(&function, &mut case, now);
+                if !case.is_over(now) {
+                    self.cases.insert(function, case);
+                }
+            }
+        }
+    }
+
+    /// Takes the intents since the last time; each wants its outcome back.
+    pub fn intents(&mut self) -> Vec<Intent> {
+        std::mem::take(&mut self.intents)
+    }
+
+    /// Takes the reasons for not acting since the last time.
+    pub fn abstentions(&mut self) -> Vec<Abstention> {
+        std::mem::take(&mut self.abstentions)
+    }
+
+    /// Takes what the engine should know, for its next tick.
+    pub fn directives(&mut self) -> Vec<Directive> {
+        std::mem::take(&mut self.directives)
+    }
+
+    /// All restrictions, planned ones included.
+    pub fn restrictions(&self) -> impl Iterator<Item = &Restriction> {
+        self.cases.values().flat_map(|case| case.source.iter().chain(case.cap.iter()))
+    }
+
+    /// What became of an intent. Returns the line for the decisions.
+    pub fn outcome(&mut self, intent: Intent, outcome: Outcome) -> Action {
+        let mode = self.settings.mode;
+        debug_assert!(
+            mode != Mode::Observe || outcome.kind != OutcomeKind::Applied,
+            "A3: applied in mode observe"
+        );
+        if let Some(case) = self.cases.get_mut(&intent.function) {
+            case.settle(&intent, &outcome);
+            let in_force = |restriction: &Option<Restriction>| {
+                restriction.as_ref().is_some_and(Restriction::is_in_force)
+            };
+            self.directives.push(Directive {
+                function: intent.function.clone(),
+                restricted: in_force(&case.source) || in_force(&case.cap),
+                cap: case.cap.as_ref().filter(|cap| cap.is_in_force()).and_then(|cap| {
+                    cap.current.number()
+                }),
+            });
+        }
+        Action { intent, outcome, mode }
+    }
+
+    /// Gives everything back at once: the daemon is going down.
+    pub fn restore_all(&mut self, now: EventTime) {
+        let functions: Vec<_> = self.cases.keys().cloned().collect();
+        for function in functions {
+            if let Some(case) = self.cases.remove(&function) {
+                for restriction in case.held().iter().filter(|held| held.is_in_force()) {
+                    let reason = "bursar is stopping and leaves nothing behind".to_owned();
+                    let to = restriction.prior.clone();
+                    let intent = self.change(restriction, Verb::Restore, to, now, reason);
+                    self.intents.push(intent);
+                }
+                self.cases.insert(function, case);
+            }
+        }
+    }
+
+    fn decide(&mut self, function: &FunctionKey, case: &mut Case, now: EventTime) {
+        if case.waiting > 0 {
+            return;
+        }
+        if case.has_expired(now) {
+            self.lift(case, Verb::Expire, now);
+            return;
+        }
+        match case.alarm.clone() {
+            Some(alarm) => self.climb(function, case, &alarm, now),
+            None => self.descend(case, now),
+        }
+    }
+
+    fn climb(&mut self, function: &FunctionKey, case: &mut Case, alarm: &Alarm, now: EventTime) {
+        case.quiet_since = None;
+        if let Some(reason) = self.shut_gate(function, case, alarm) {
+            if !case.told_why_not {
+                case.told_why_not = true;
+                let (alarm_id, function) = (alarm.id.clone(), function.clone());
+                self.abstentions.push(Abstention { alarm_id, function, reason });
+            }
+            return;
+        }
+        case.renew(now, &self.settings);
+        if case.retrip(now) {
+            self.tighten_fully(case, now);
+            return;
+        }
+        if !case.has_settled(now, &self.settings) {
+            return;
+        }
+        let named: Vec<&SourceShare> = alarm.attribution.along(Dimension::Address).collect();
+        let separable = !named.is_empty() && !alarm.attribution.diffuse;
+        if case.source.is_none() && separable {
+            self.throttle_sources(function, case, alarm, &named, now);
+        } else if case.source.is_none() && case.cap.is_none() && !case.names_are_late(now) {
+            // Names may still come.
+        } else if case.cap.is_none() {
+            self.cap(function, case, alarm, now);
+        } else {
+            self.tighten(case, now);
+        }
+    }
+
+    /// The first gate that keeps control from acting, if any.
+    fn shut_gate(&self, function: &FunctionKey, case: &Case, alarm: &Alarm) -> Option<String> {
+        if self.never_touch.iter().any(|pattern| pattern.matches(&function.as_ref())) {
+            return Some("the function is on the never-touch list".into());
+        }
+        let floor = NanoUsd::from_usd(self.settings.action_floor_usd_per_hour);
+        let fresh = case.source.is_none() && case.cap.is_none();
+        if fresh && alarm.excess_per_hour < floor {
+            return Some(format!(
+                "the excess of {} an hour is below the action floor of {floor} an hour",
+                alarm.excess_per_hour
+            ));
+        }
+        let most = self.settings.functions_per_minute_max as usize;
+        if fresh && self.restricted_lately.len() >= most {
+            return Some(format!("{most} functions were restricted within the last minute"));
+        }
+        None
+    }
+
+    fn throttle_sources(
+        &mut self,
+        function: &FunctionKey,
+        case: &mut Case,
+        alarm: &Alarm,
+        named: &[&SourceShare],
+        now: EventTime,
+    ) {
+        let covers: f64 = named.iter().map(|source| source.share).sum::<f64>().min(1.0);
+        let ordinary: f64 = named.iter().map(|source| source.ordinary).sum::<f64>().min(1.0);
+        let addresses: Vec<Box<str>> = named.iter().map(|source| source.source.clone()).collect();
+        let reason = format!(
+            "{} addresses carry {:.0} % of an excess of {} an hour; they are refused at the edge",
+            addresses.len(),
+            covers * 100.0,
+            alarm.excess_per_hour
+        );
+        let to = Setting::Set(Value::Addresses(addresses));
+        self.restrict(function, case, ActuatorKind::WafIpSet, to, (covers, ordinary), now, reason);
+    }
+
+    fn cap(&mut self, function: &FunctionKey, case: &mut Case, alarm: &Alarm, now: EventTime) {
+        let Some(demand) = case.demand() else {
+            return;
+        };
+        let floor = self.settings.action_floor_usd_per_hour;
+        if case.residual_per_hour() < floor {
+            return;
+        }
+        let allowance = self.allowance(function, &demand, now);
+        let cap = demand.cap(allowance, self.settings.cap_floor);
+        debug_assert!(cap.value >= cap.legitimate.max(self.settings.cap_floor), "A1");
+        if f64::from(cap.value) >= demand.concurrency() {
+            return;
+        }
+        let before = if case.source.is_some() {
+            "the excess goes on beside the refused addresses"
+        } else if alarm.attribution.distinct > 0 {
+            "the callers cannot be told apart"
+        } else {
+            "nothing is known of the callers"
+        };
+        let reason = format!(
+            "{before}; {} concurrent runs are what ${allowance:.2} an hour allows (legitimate \
+             callers need {}, all together ask for {:.0})",
+            cap.value,
+            cap.legitimate,
+            demand.concurrency()
+        );
+        let to = Setting::Set(Value::Number(cap.value));
+        let shares = (1.0, cap.refused_share);
+        let kind = ActuatorKind::ReservedConcurrency;
+        self.restrict(function, case, kind, to, shares, now, reason);
+    }
+
+    /// Dollars an hour that the function may burn: what its budgets leave for the rest of the
+    /// month, or its usual burn plus the action floor where it has none.
+    fn allowance(&self, function: &FunctionKey, demand: &Demand, now: EventTime) -> f64 {
+        let usual = demand.expected * demand.usd_per_call * 3_600.0;
+        let hours = Month::of(now).hours_left(now).max(1.0);
+        let covering = self.budgets.iter().enumerate().filter(|(_, budget)| {
+            budget.covers(&function.as_ref())
+        });
+        covering
+            .map(|(index, budget)| {
+                let spent = self.spent.get(&index).copied().unwrap_or_default();
+                budget.remaining(spent).usd() / hours
+            })
+            .fold(None, |least: Option<f64>, rate| Some(least.map_or(rate, |l| l.min(rate))))
+            .unwrap_or(usual + self.settings.action_floor_usd_per_hour)
+    }
+
+    fn tighten(&mut self, case: &mut Case, now: EventTime) {
+        let (Some(demand), Some(cap)) = (case.demand(), case.cap.clone()) else {
+            return;
+        };
+        let Some(value) = cap.current.number().filter(|_| cap.is_in_force()) else {
+            return;
+        };
+        let burn = demand.concurrency().min(f64::from(value)) / demand.seconds.max(1e-3)
+            * demand.usd_per_call
+            * 3_600.0;
+        let allowance = self.allowance(&cap.function, &demand, now);
+        let legitimate = demand.legitimate(self.settings.cap_floor);
+        let lower = crate::units::whole((f64::from(value) * TIGHTEN).floor());
+        let lower = u32::try_from(lower).unwrap_or(value).max(legitimate);
+        if burn <= allowance || lower >= value {
+            return;
+        }
+        let reason = format!(
+            "under the cap of {value} the function still burns ${burn:.2} an hour, ${allowance:.2} \
+             are allowed"
+        );
+        let to = Setting::Set(Value::Number(lower));
+        let mut intent = self.change(&cap, Verb::Tighten, to, now, reason);
+        intent.legit_refused_share = demand.at(lower, legitimate).refused_share;
+        self.intents.push(intent);
+        case.waiting += 1;
+    }
+
+    /// The canary was tripped: back to full strength.
+    fn tighten_fully(&mut self, case: &mut Case, now: EventTime) {
+        for restriction in case.held() {
+            if restriction.is_in_force() && restriction.current != restriction.full {
+                let reason = format!("the excess came back; trip {}", case.trips);
+                let to = restriction.full.clone();
+                let intent = self.change(&restriction, Verb::Tighten, to, now, reason);
+                self.intents.push(intent);
+                case.waiting += 1;
+            }
+        }
+    }
+
+    fn descend(&mut self, case: &mut Case, now: EventTime) {
+        if case.source.is_none() && case.cap.is_none() {
+            return;
+        }
+        if case.is_saturated() {
+            case.quiet_since = None;
+            return;
+        }
+        let quiet_since = *case.quiet_since.get_or_insert(now);
+        let step = case.canary_step();
+        let wait = match step {
+            0 => case.quiet_seconds(&self.settings),
+            _ => i64::from(self.settings.canary_seconds),
+        };
+        let from = if step == 0 { quiet_since } else { case.changed_at().unwrap_or(quiet_since).max(quiet_since) };
+        if now.since_ms(from) < wait * 1_000 {
+            return;
+        }
+        let share = CANARY_SHARES[usize::from(step).min(CANARY_SHARES.len() - 1)];
+        if share >= 1.0 {
+            self.lift(case, Verb::Restore, now);
+        } else {
+            self.relax(case, step, share, now);
+        }
+    }
+
+    fn relax(&mut self, case: &mut Case, step: u8, share: f64, now: EventTime) {
+        for restriction in case.held() {
+            let to = relaxed(&restriction, share);
+            let reason = format!(
+                "demand has been normal; canary step {} gives back {:.0} %",
+                step + 1,
+                share * 100.0
+            );
+            let intent = self.change(&restriction, Verb::Relax, to, now, reason);
+            self.intents.push(intent);
+            case.waiting += 1;
+        }
+    }
+
+    /// Gives both restrictions back.
+    fn lift(&mut self, case: &mut Case, verb: Verb, now: EventTime) {
+        let reason = match verb {
+            Verb::Expire => "its time is over and nobody renewed it",
+            _ => "demand stayed normal through the canary steps",
+        };
+        for restriction in case.held() {
+            let to = restriction.prior.clone();
+            let intent = self.change(&restriction, verb, to, now, reason.to_owned());
+            self.intents.push(intent);
+            case.waiting += 1;
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of one intent, used twice")]
+    fn restrict(
+        &mut self,
+        function: &FunctionKey,
+        case: &mut Case,
+        actuator: ActuatorKind,
+        to: Setting,
+        (covers, refused): (f64, f64),
+        now: EventTime,
+        reason: String,
+    ) {
+        if case.source.is_none() && case.cap.is_none() {
+            self.restricted_lately.push_back(now);
+        }
+        let text = format!("{function}|{}|{}", actuator.as_str(), case.alarm_id);
+        let restriction = Restriction {
+            id: format!("{:012x}", xxh3_64(text.as_bytes()) >> 16),
+            alarm_id: case.alarm_id.clone(),
+            function: function.clone(),
+            actuator,
+            prior: Setting::Unknown,
+            full: to.clone(),
+            current: Setting::Unknown,
+            loss_class: LossClass::Refusing,
+            stage: Stage::Planned,
+            since: now,
+            changed_at: now,
+            expires_at: now.plus_ms(i64::from(self.settings.expiry_seconds) * 1_000),
+            covers,
+            legit_refused_share: refused,
+            reason: reason.clone(),
+        };
+        let intent = self.change(&restriction, Verb::Restrict, to, now, reason);
+        self.intents.push(intent);
+        match actuator {
+            ActuatorKind::WafIpSet => case.source = Some(restriction),
+            ActuatorKind::ReservedConcurrency => case.cap = Some(restriction),
+        }
+        case.waiting += 1;
+    }
+
+    fn change(
+        &mut self,
+        restriction: &Restriction,
+        verb: Verb,
+        to: Setting,
+        now: EventTime,
+        reason: String,
+    ) -> Intent {
+        debug_assert!(
+            !self.never_touch.iter().any(|p| p.matches(&restriction.function.as_ref())),
+            "A4: an intent for a function that must not be touched"
+        );
+        let text = format!("{}|{}|{}", restriction.id, verb.as_str(), now.ms());
+        Intent {
+            id: format!("{:012x}", xxh3_64(text.as_bytes()) >> 16),
+            alarm_id: restriction.alarm_id.clone(),
+            restriction_id: restriction.id.clone(),
+            function: restriction.function.clone(),
+            verb,
+            actuator: restriction.actuator,
+            to,
+            loss_class: restriction.loss_class,
+            expires_at: restriction.expires_at,
+            decided_at: now,
+            reason,
+            legit_refused_share: match verb {
+                Verb::Restrict | Verb::Tighten => restriction.legit_refused_share,
+                Verb::Relax | Verb::Restore | Verb::Expire => 0.0,
+            },
+        }
+    }
+}
+
+/// A restriction with `share` of it given back.
+fn relaxed(restriction: &Restriction, share: f64) -> Setting {
+    match &restriction.full {
+        Setting::Set(Value::Number(cap)) => {
+            // A cap is opened by its own size: 25 % back is a third more room, 50 % twice as much.
+            let wider = crate::units::whole(f64::from(*cap) / (1.0 - share));
+            Setting::Set(Value::Number(u32::try_from(wider).unwrap_or(u32::MAX)))
+        }
+        Setting::Set(Value::Addresses(addresses)) => {
+            // Sorted by what they cost: the cheapest are let in first.
+            let keep = crate::units::whole(addresses.len() as f64 * (1.0 - share));
+            let keep = usize::try_from(keep).unwrap_or(addresses.len());
+            Setting::Set(Value::Addresses(addresses.iter().take(keep).cloned().collect()))
+        }
+        other => other.clone(),
+    }
+}

@@ -1,0 +1,61 @@
+//! One restriction, from the wish to the last canary step.
+
+use serde::Serialize;
+
+use super::action::{ActuatorKind, LossClass, Setting};
+use crate::record::FunctionKey;
+use crate::units::EventTime;
+
+/// Where a restriction stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stage {
+    /// Decided in mode observe; nothing was changed.
+    Planned,
+    /// In force.
+    Applied,
+    /// Partly given back, to see what happens; the number of the canary step.
+    Canary(u8),
+}
+
+/// A restriction that is in force or planned.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Restriction {
+    /// Its name.
+    pub id: String,
+    /// The alarm behind it.
+    pub alarm_id: String,
+    /// The function that is protected.
+    pub function: FunctionKey,
+    /// With what.
+    pub actuator: ActuatorKind,
+    /// What stood there before bursar came.
+    pub prior: Setting,
+    /// What should stand there at full strength.
+    pub full: Setting,
+    /// What stands there now.
+    pub current: Setting,
+    /// What callers notice.
+    pub loss_class: LossClass,
+    /// Where it stands.
+    pub stage: Stage,
+    /// When it was first applied.
+    pub since: EventTime,
+    /// When it last changed.
+    pub changed_at: EventTime,
+    /// When it lapses unless renewed.
+    pub expires_at: EventTime,
+    /// Share of the excess that it is meant to stop.
+    pub covers: f64,
+    /// Share of legitimate requests that it is expected to refuse.
+    pub legit_refused_share: f64,
+    /// Why, in plain words.
+    pub reason: String,
+}
+
+impl Restriction {
+    /// Whether it holds anything back on the platform.
+    pub fn is_in_force(&self) -> bool {
+        self.stage != Stage::Planned
+    }
+}

@@ -1,0 +1,191 @@
+//! What the engine says: alarms with their evidence, pulses of the functions that are watched, and
+//! the minute rows of the ledger.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::attribution::Attribution;
+use super::detect::rate::ChannelReading;
+use crate::cost::{Projection, Usage};
+use crate::record::{FunctionKey, Position};
+use crate::units::{EventTime, NanoUsd};
+
+/// Where an alarm is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AlarmState {
+    /// Evidence has reached its threshold.
+    Opened,
+    /// It is still open; numbers are newer.
+    Updated,
+    /// Evidence has fallen below the square root of the threshold.
+    Closed,
+}
+
+/// Whether somebody should be woken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Worth telling.
+    Notice,
+    /// Worth acting on.
+    Page,
+}
+
+impl Severity {
+    /// As it is written.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Severity::Notice => "notice",
+            Severity::Page => "page",
+        }
+    }
+}
+
+/// Which statistic spoke.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Channel {
+    /// Calls per second.
+    RateFast,
+    /// Billed duration.
+    Duration,
+}
+
+impl Channel {
+    /// All of them.
+    pub const ALL: [Channel; 2] = [Channel::RateFast, Channel::Duration];
+
+    /// As it is written.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Channel::RateFast => "rate_fast",
+            Channel::Duration => "duration",
+        }
+    }
+}
+
+/// What kind of trouble it looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Class {
+    /// Few sources carry the excess.
+    Attack,
+    /// The function itself runs longer; nobody calls it more.
+    Runaway,
+    /// Not enough is known of who calls.
+    Unknown,
+}
+
+/// What was used beyond what the baseline expected, since the onset.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Excess {
+    /// Invocations.
+    pub requests: u64,
+    /// Billed milliseconds × megabytes.
+    pub mb_ms: u64,
+    /// Priced.
+    pub nano_usd: NanoUsd,
+}
+
+/// One statement about one alarm.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Alarm {
+    /// Hash of scope, channel and onset: the same in every run over the same records.
+    pub id: String,
+    /// Opened, updated or closed.
+    pub state: AlarmState,
+    /// Notice or page.
+    pub severity: Severity,
+    /// The function it is about.
+    pub function: FunctionKey,
+    /// When the excess began, to the second.
+    pub onset: EventTime,
+    /// Event time of the record that lifted the evidence over its threshold.
+    pub evidence_at: EventTime,
+    /// Event time had come this far when it was said.
+    pub decided_at: EventTime,
+    /// Where that record stood in the input.
+    pub position: Position,
+    /// Order among all statements: sequence number of the record or of the tick.
+    pub sequence: u64,
+    /// The evidence, by channel.
+    pub channels: BTreeMap<Channel, ChannelReading>,
+    /// What it looks like.
+    pub class: Class,
+    /// What it has cost so far.
+    pub excess: Excess,
+    /// Excess burn now, in nano-dollars an hour: the money at risk.
+    pub excess_per_hour: NanoUsd,
+    /// What the function will have cost by the hour, the day and the month's end.
+    pub projected: Projection,
+    /// The most that the function can cost in the next hour, whatever comes.
+    pub loss_bound: NanoUsd,
+    /// Who carries it.
+    pub attribution: Attribution,
+}
+
+/// The hash that names an alarm.
+pub fn alarm_id(function: &FunctionKey, channel: Channel, onset: EventTime) -> String {
+    let text = format!("function|{function}|{}|{}", channel.as_str(), onset.ms());
+    format!("{:012x}", xxh3_64(text.as_bytes()) >> 16)
+}
+
+/// How a function under an alarm or a restriction is doing, once a second.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pulse {
+    /// The function.
+    pub function: FunctionKey,
+    /// Whether its alarm is open.
+    pub alarmed: bool,
+    /// Served calls per second, mean of the last five seconds.
+    pub served: f64,
+    /// Refused requests per second, mean of the last five seconds.
+    pub refused: f64,
+    /// Calls per second that the baseline expects.
+    pub expected: f64,
+    /// Calls per second that the baseline allows, envelope included.
+    pub tolerated: f64,
+    /// Upper bound of the learned dispersion.
+    pub dispersion: f64,
+    /// Mean billed duration, milliseconds.
+    pub billed_ms: f64,
+    /// Configured memory, MB.
+    pub memory_mb: u32,
+    /// Marginal price of one call at the present duration, dollars.
+    pub usd_per_call: f64,
+}
+
+/// One function's minute: a row of the ledger, and what the view shows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MinuteRow {
+    /// Minutes since the Unix epoch.
+    pub minute: i64,
+    /// The function.
+    pub function: FunctionKey,
+    /// What it used.
+    pub usage: Usage,
+    /// Priced.
+    pub nano_usd: NanoUsd,
+    /// Calls per second that the baseline expects.
+    pub expected: f64,
+    /// Mean billed duration, milliseconds.
+    pub billed_ms: f64,
+    /// Configured memory, MB.
+    pub memory_mb: u32,
+    /// log10 of the evidence.
+    pub evidence_log10: f64,
+}
+
+/// Anything the engine says.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Output {
+    /// An alarm opened, changed or closed.
+    Alarm(Box<Alarm>),
+    /// A watched function's second.
+    Pulse(Pulse),
+    /// A function's minute.
+    Minute(Box<MinuteRow>),
+}

@@ -1,0 +1,169 @@
+//! What is normal for one function: how often it is called, and how unevenly.
+//!
+//! Learned from closed minutes. The level is an exponentially weighted mean at two speeds (ten
+//! minutes, six hours); the peak is the highest minute that was seen, forgotten with a half-life
+//! of a day, so that a cron job or a batch that comes every hour is not news each time. What is
+//! allowed is the larger of the two, and a single minute can raise it only so far (see
+//! [`Baseline::minute`]). The dispersion is estimated by the method of moments from the squares of
+//! the one-second counts within their minute and then moved up to about the 90 % confidence bound:
+//! overstating it costs delay, understating it would break the promise.
+
+/// Time constants of the level, in minutes.
+const TAU_FAST: f64 = 10.0;
+const TAU_SLOW: f64 = 360.0;
+/// Time constant of the peak, in minutes: a half-life of one day.
+const TAU_PEAK: f64 = 2_077.0;
+/// Time constant of the dispersion, in minutes.
+const TAU_DISPERSION: f64 = 60.0;
+/// Dispersion is never taken to be less: no real traffic is Poisson at every scale.
+const PHI_MIN: f64 = 0.05;
+/// And never more: at this value single seconds carry no information.
+const PHI_MAX: f64 = 1_000.0;
+/// Dispersion of load that is tolerated without having been seen.
+const PHI_UNSEEN: f64 = 0.1;
+/// Standard normal quantile of the upper confidence bound.
+const Z_90: f64 = 1.28;
+
+/// The learned state; rates are calls per second.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Baseline {
+    fast: f32,
+    slow: f32,
+    peak: f32,
+    /// Running means of (Σx² − Σx)/60 − mean² and of mean²; their ratio is the dispersion.
+    clumping: f32,
+    square: f32,
+    minutes: u32,
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "statistics kept in single precision"
+)]
+impl Baseline {
+    /// Learns from one closed minute: `calls` in it, and the sum of the squares of its one-second
+    /// counts. `limit` is the most, in calls per second, that one minute may teach.
+    pub fn minute(&mut self, calls: u64, squares: u64, limit: f64) {
+        let seen = calls as f64 / 60.0;
+        let rate = seen.min(limit);
+        let fast = weight(TAU_FAST, self.minutes);
+        let slow = weight(TAU_SLOW, self.minutes);
+        self.fast += (fast * (rate - f64::from(self.fast))) as f32;
+        self.slow += (slow * (rate - f64::from(self.slow))) as f32;
+        let faded = f64::from(self.peak) * libm::exp(-1.0 / TAU_PEAK);
+        self.peak = faded.max(rate) as f32;
+        if calls > 0 {
+            let w = weight(TAU_DISPERSION, self.minutes);
+            let clumping = (squares as f64 - calls as f64) / 60.0 - seen * seen;
+            self.clumping += (w * (clumping - f64::from(self.clumping))) as f32;
+            self.square += (w * (seen * seen - f64::from(self.square))) as f32;
+        }
+        self.minutes = self.minutes.saturating_add(1);
+    }
+
+    /// Learns from `minutes` minutes without a call, in closed form.
+    pub fn silence(&mut self, minutes: u64) {
+        if minutes == 0 {
+            return;
+        }
+        let span = minutes as f64;
+        self.fast *= libm::exp(-span / TAU_FAST) as f32;
+        self.slow *= libm::exp(-span / TAU_SLOW) as f32;
+        self.peak *= libm::exp(-span / TAU_PEAK) as f32;
+        let minutes = u32::try_from(minutes).unwrap_or(u32::MAX);
+        self.minutes = self.minutes.saturating_add(minutes);
+    }
+
+    /// How many minutes it has been learning, silent ones included.
+    pub fn minutes(&self) -> u32 {
+        self.minutes
+    }
+
+    /// The rate to expect now.
+    pub fn expected(&self) -> f64 {
+        f64::from(self.fast)
+    }
+
+    /// The highest rate that is known to be normal.
+    pub fn allowed(&self) -> f64 {
+        f64::from(self.peak.max(self.fast).max(self.slow))
+    }
+
+    /// Upper bound of the dispersion (variance = mean + phi·mean²) of traffic with mean
+    /// `tolerance`, of which `allowed` is of the learned kind and the rest only tolerated.
+    pub fn dispersion(&self, allowed: f64, tolerance: f64) -> f64 {
+        let learned = self.learned_dispersion();
+        let tolerated = (tolerance - allowed).max(0.0);
+        let known = (tolerance - tolerated).max(0.0);
+        let mixed = learned * known * known + PHI_UNSEEN * tolerated * tolerated;
+        (mixed / (tolerance * tolerance).max(f64::MIN_POSITIVE)).clamp(PHI_MIN, PHI_MAX)
+    }
+
+    fn learned_dispersion(&self) -> f64 {
+        if self.square <= 0.0 {
+            return PHI_UNSEEN;
+        }
+        let mean = libm::sqrt(f64::from(self.square));
+        let phi = (f64::from(self.clumping) / f64::from(self.square)).max(0.0);
+        // The factorial second moment of Poisson counts with mean m over T seconds has a standard
+        // error of m·√(2/T); extra dispersion widens it in proportion.
+        let seconds = 60.0 * f64::from(self.minutes.clamp(1, 60));
+        let error = libm::sqrt(2.0 / seconds) * (1.0 / mean + phi);
+        (phi + Z_90 * error).clamp(PHI_MIN, PHI_MAX)
+    }
+}
+
+/// Weight of a new observation: a plain average at first, exponential later.
+fn weight(tau: f64, minutes: u32) -> f64 {
+    let steady = 1.0 - libm::exp(-1.0 / tau);
+    steady.max(1.0 / (f64::from(minutes) + 1.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn learn(per_second: impl Fn(u64) -> u64, minutes: u64) -> Baseline {
+        let mut baseline = Baseline::default();
+        for minute in 0..minutes {
+            let counts = (0..60).map(|second| per_second(minute * 60 + second));
+            let (calls, squares) = counts.fold((0, 0), |(n, s), x| (n + x, s + x * x));
+            baseline.minute(calls, squares, f64::MAX);
+        }
+        baseline
+    }
+
+    #[test]
+    fn steady_traffic_has_its_rate_and_little_dispersion() {
+        let baseline = learn(|second| 10 + second % 3, 60);
+        assert!((baseline.expected() - 11.0).abs() < 0.1);
+        assert!(baseline.dispersion(11.0, 11.0) < 0.1);
+    }
+
+    #[test]
+    fn a_cron_job_is_remembered_as_a_peak_and_as_clumps() {
+        let baseline = learn(|second| if second % 3_600 == 0 { 600 } else { 0 }, 360);
+        assert!(baseline.allowed() > 9.0, "{}", baseline.allowed());
+        assert!(baseline.dispersion(10.0, 10.0) > 10.0);
+    }
+
+    #[test]
+    fn one_wild_minute_teaches_no_more_than_its_limit() {
+        let mut baseline = learn(|_| 1, 60);
+        baseline.minute(60_000, 60_000_000, 3.0);
+        assert!(baseline.allowed() <= 3.0);
+    }
+
+    #[test]
+    fn silence_in_closed_form_equals_silent_minutes() {
+        let mut stepped = learn(|_| 5, 400);
+        let mut jumped = stepped;
+        for _ in 0..100 {
+            stepped.minute(0, 0, f64::MAX);
+        }
+        jumped.silence(100);
+        assert!((stepped.expected() - jumped.expected()).abs() < 1e-3);
+        assert!((stepped.allowed() - jumped.allowed()).abs() < 1e-2);
+        assert_eq!(stepped.minutes(), jumped.minutes());
+    }
+}

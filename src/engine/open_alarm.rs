@@ -1,0 +1,130 @@
+//! What is kept of a function while its alarm is open.
+
+use super::alarm::Channel;
+use super::batch::{Event, Timeliness};
+use super::function::RING;
+use crate::cost::Usage;
+use crate::record::Position;
+use crate::units::{EventTime, MbMillis};
+
+/// Seconds after the opening at which an alarm speaks again: early while names and amounts settle,
+/// then once a minute.
+const UPDATES: [i64; 3] = [2, 5, 15];
+const UPDATE_EVERY: i64 = 60;
+
+/// An open alarm.
+#[derive(Debug)]
+pub struct OpenAlarm {
+    /// Its name.
+    pub id: String,
+    /// The statistic that opened it.
+    pub channel: Channel,
+    /// When the excess began.
+    pub onset: EventTime,
+    /// Event time of the record that opened it.
+    pub evidence_at: EventTime,
+    /// Where that record stood.
+    pub position: Position,
+    /// Calls per second that were expected at the onset.
+    pub expected: f64,
+    /// Usage since the onset.
+    pub since: Usage,
+    refusals: [u32; RING as usize],
+    newest_refusal: i64,
+    updates: usize,
+    next_update: i64,
+}
+
+impl OpenAlarm {
+    /// An alarm opened by `event`.
+    pub fn new(
+        id: String,
+        channel: Channel,
+        onset: EventTime,
+        event: &Event,
+        expected: f64,
+        since: Usage,
+    ) -> Self {
+        Self {
+            id,
+            channel,
+            onset,
+            evidence_at: event.at,
+            position: event.position,
+            expected,
+            since,
+            refusals: [0; RING as usize],
+            newest_refusal: event.at.second() - RING,
+            updates: 0,
+            next_update: event.at.second() + UPDATES[0],
+        }
+    }
+
+    /// Notes a call that was served.
+    pub fn served(&mut self, mb_ms: MbMillis, response_bytes: u64) {
+        self.since.requests += 1;
+        self.since.mb_ms = self.since.mb_ms.plus(mb_ms);
+        self.since.response_bytes = self.since.response_bytes.saturating_add(response_bytes);
+    }
+
+    /// Notes a request that was turned away.
+    pub fn refused(&mut self, event: &Event) {
+        self.since.refused += 1;
+        if event.timeliness == Timeliness::Late {
+            return;
+        }
+        let second = event.at.second();
+        if second > self.newest_refusal {
+            let stale = (second - self.newest_refusal).min(RING);
+            for fresh in second - stale + 1..=second {
+                self.refusals[slot(fresh)] = 0;
+            }
+            self.newest_refusal = second;
+        }
+        if second > self.newest_refusal - RING {
+            self.refusals[slot(second)] = self.refusals[slot(second)].saturating_add(1);
+        }
+    }
+
+    /// The newest second in which something was turned away.
+    pub fn newest_refusal(&self) -> i64 {
+        self.newest_refusal
+    }
+
+    /// Requests turned away in one second of the ring.
+    pub fn refused_in(&self, second: i64) -> u64 {
+        if second > self.newest_refusal || second <= self.newest_refusal - RING {
+            return 0;
+        }
+        u64::from(self.refusals[slot(second)])
+    }
+
+    /// Mean refusals per second over the `seconds` before `now`.
+    pub fn refused_rate(&self, now: i64, seconds: i64) -> f64 {
+        let refused: u64 = (now - seconds..now).map(|second| self.refused_in(second)).sum();
+        refused as f64 / seconds as f64
+    }
+
+    /// Whether it is time to say how things stand; once per due time.
+    pub fn is_due(&mut self, now: i64) -> bool {
+        if now < self.next_update {
+            return false;
+        }
+        self.updates += 1;
+        let opened = self.evidence_at.second();
+        self.next_update = match UPDATES.get(self.updates) {
+            Some(after) => opened + after,
+            None => now + UPDATE_EVERY,
+        };
+        true
+    }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a remainder by the ring's length"
+)]
+const fn slot(second: i64) -> usize {
+    second.rem_euclid(RING) as usize
+}

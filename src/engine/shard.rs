@@ -1,0 +1,419 @@
+//! The engine of one shard: all functions of the virtual partitions that it owns.
+//!
+//! Feed it a batch or a tick, then drain its outputs. Records of one function must come in the
+//! input's order; ticks come between batches, at the same place of the input for every shard. So
+//! what it says depends neither on the sizes of the batches nor on the number of shards.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use hashbrown::HashTable;
+
+use super::alarm::{AlarmState, MinuteRow, Output, alarm_id};
+use super::assess::{self, Moment};
+use super::batch::{Batch, Event, Timeliness};
+use super::detect;
+use super::function::{FunctionState, Surroundings, Touch};
+use super::open_alarm::OpenAlarm;
+use super::partitions::{Deliveries, PARTITIONS, partition_of};
+use super::rate_card::{RateCard, RateIndex};
+use super::settings::{DetectionSettings, EngineSettings};
+use crate::cost::{Month, Usage};
+use crate::record::FunctionKey;
+use crate::units::{AccountId, EventTime, NanoUsd};
+
+/// Partitions are swept in turn, so that each is visited once a minute.
+const SWEEP_SECONDS: usize = 60;
+/// A function without an alarm that has been silent this long may make room for another.
+const IDLE_SECONDS: i64 = 3_600;
+/// The most accounts whose usage is totalled apart; the rest share account 0.
+const ACCOUNTS_MAX: usize = 10_000;
+
+/// What control wants the engine to know about a function.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Directive {
+    /// The function.
+    pub function: FunctionKey,
+    /// Whether a restriction is in force.
+    pub restricted: bool,
+    /// The concurrency cap in force.
+    pub cap: Option<u32>,
+}
+
+/// What became of the records.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Records that count.
+    pub counted: u64,
+    /// Of these, the ones too late for the detector.
+    pub late: u64,
+    /// Deliveries that had come before.
+    pub duplicate: u64,
+    /// Records of functions for which there was no room; their usage counts in the totals.
+    pub shed: u64,
+    /// Functions that made room for others.
+    pub evicted: u64,
+    /// Function-minutes with a call or a refusal.
+    pub active_minutes: u64,
+    /// Of these, the ones before the function had a baseline.
+    pub warmup_minutes: u64,
+}
+
+impl std::ops::AddAssign for Counters {
+    fn add_assign(&mut self, other: Self) {
+        self.counted += other.counted;
+        self.late += other.late;
+        self.duplicate += other.duplicate;
+        self.shed += other.shed;
+        self.evicted += other.evicted;
+        self.active_minutes += other.active_minutes;
+        self.warmup_minutes += other.warmup_minutes;
+    }
+}
+
+/// Borrows what a function's state needs beside itself, without borrowing the functions.
+macro_rules! surroundings {
+    ($engine:expr) => {
+        Surroundings {
+            detection: &$engine.detection,
+            threshold: $engine.threshold,
+            boundary: $engine.now.second() - i64::from($engine.settings.lateness_seconds),
+            month: $engine.month,
+            rates: &$engine.rates,
+        }
+    };
+}
+#[derive(Debug)]
+struct Partition {
+    deliveries: Deliveries,
+    slots: Vec<u32>,
+}
+
+/// The functions of some partitions.
+#[derive(Debug)]
+pub struct Engine {
+    settings: EngineSettings,
+    detection: DetectionSettings,
+    threshold: f64,
+    rates: RateCard,
+    functions_max: usize,
+    table: HashTable<u32>,
+    functions: Vec<FunctionState>,
+    partitions: BTreeMap<usize, Partition>,
+    watched: BTreeSet<(u64, u32)>,
+    totals: BTreeMap<(AccountId, RateIndex), Usage>,
+    counters: Counters,
+    now: EventTime,
+    month: EventTime,
+    outputs: Vec<(u64, u64, Output)>,
+}
+
+impl Engine {
+    /// An engine for the partitions that `owns` says yes to. The limit on functions is shared in
+    /// proportion.
+    pub fn new(
+        settings: EngineSettings,
+        detection: DetectionSettings,
+        rates: RateCard,
+        owns: impl Fn(usize) -> bool,
+    ) -> Self {
+        let partition = |_: &usize| Partition {
+            deliveries: Deliveries::new(settings.deliveries_max),
+            slots: Vec::new(),
+        };
+        let owned = (0..PARTITIONS).filter(|&index| owns(index));
+        let partitions: BTreeMap<_, _> = owned.map(|index| (index, partition(&index))).collect();
+        Self {
+            functions_max: settings.functions_max.div_ceil(PARTITIONS),
+            threshold: detect::threshold(&detection),
+            settings,
+            detection,
+            rates,
+            table: HashTable::new(),
+            functions: Vec::new(),
+            partitions,
+            watched: BTreeSet::new(),
+            totals: BTreeMap::new(),
+            counters: Counters::default(),
+            now: EventTime::MIN,
+            month: EventTime::MIN,
+            outputs: Vec::new(),
+        }
+    }
+
+    /// Takes in a batch that was gathered while event time stood at the last tick.
+    pub fn batch(&mut self, batch: &Batch) {
+        for event in batch.events() {
+            self.event(batch, event);
+        }
+    }
+
+    /// Event time has reached `now`, which is a whole second. `sequence` is the place in the input
+    /// where it did.
+    pub fn tick(&mut self, now: EventTime, sequence: u64, directives: &[Directive]) {
+        self.now = now;
+        self.month = Month::of(now).start();
+        directives.iter().for_each(|directive| self.direct(directive));
+        self.watch(Moment { now, sequence });
+        self.sweep(now, sequence);
+    }
+
+    /// Takes all outputs since the last time, each with its order: place in the input, then key.
+    pub fn drain(&mut self) -> impl Iterator<Item = (u64, u64, Output)> {
+        self.outputs.drain(..)
+    }
+
+    /// How many functions are tracked.
+    pub fn functions(&self) -> usize {
+        self.table.len()
+    }
+
+    /// What became of the records so far.
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Spend since the start, by account; exact, because usage is summed before it is priced.
+    pub fn spend(&self) -> BTreeMap<AccountId, NanoUsd> {
+        let mut spend = BTreeMap::new();
+        for (&(account, rate), usage) in &self.totals {
+            *spend.entry(account).or_default() += self.rates.rates(rate).cost(usage);
+        }
+        spend
+    }
+
+    /// Usage since the start by account and price row, for totals over several shards.
+    pub fn usage(&self) -> impl Iterator<Item = (AccountId, &crate::cost::FunctionRates, Usage)> {
+        self.totals
+            .iter()
+            .map(|(&(account, rate), &usage)| (account, self.rates.rates(rate), usage))
+    }
+
+    /// Closes all that is open, as if event time had come far enough; at the end of an input.
+    pub fn finish(&mut self, sequence: u64) {
+        let end = self.now.plus_ms(120_000);
+        self.now = end;
+        let indices: Vec<usize> = self.partitions.keys().copied().collect();
+        for index in indices {
+            self.sweep_partition(index, end, sequence);
+        }
+    }
+
+    fn event(&mut self, batch: &Batch, event: &Event) {
+        let Some(partition) = self.partitions.get_mut(&partition_of(event.key)) else {
+            debug_assert!(false, "an event of a partition that this shard does not own");
+            return;
+        };
+        if event.delivery != 0 && !partition.deliveries.is_new(event.delivery) {
+            self.counters.duplicate += 1;
+            return;
+        }
+        self.counters.counted += 1;
+        self.counters.late += u64::from(event.timeliness == Timeliness::Late);
+        let slot = match self.find(event.key) {
+            Some(slot) => slot,
+            None => match self.admit(batch, event) {
+                Some(slot) => slot,
+                None => return self.shed(batch, event),
+            },
+        };
+        let around = surroundings!(self);
+        let function = &mut self.functions[slot as usize];
+        let usage = event.usage();
+        *self.totals.entry((function.name.account, function.rate)).or_default() += usage;
+        if let Touch::Alarming(channel) = function.take(batch, event, &around) {
+            let onset = EventTime::from_second(function.onset.min(event.at.second()));
+            let since = assess::usage_since(function, onset.second());
+            let id = alarm_id(&function.name, channel, onset);
+            let expected = function.baseline.expected();
+            let open = OpenAlarm::new(id, channel, onset, event, expected, since);
+            let moment = Moment { now: self.now, sequence: event.sequence };
+            let alarm = assess::alarm(function, &open, AlarmState::Opened, moment, &around);
+            function.alarm = Some(Box::new(open));
+            function.pane.get_or_insert_default();
+            self.watched.insert((event.key, slot));
+            self.outputs.push((event.sequence, event.key, Output::Alarm(Box::new(alarm))));
+        }
+    }
+
+    fn find(&self, key: u64) -> Option<u32> {
+        self.table.find(key, |&slot| self.functions[slot as usize].key == key).copied()
+    }
+
+    /// Makes room for a new function, or not.
+    fn admit(&mut self, batch: &Batch, event: &Event) -> Option<u32> {
+        let index = partition_of(event.key);
+        if self.partitions[&index].slots.len() >= self.functions_max && !self.evict(index) {
+            return None;
+        }
+        let name = batch.function(event);
+        let rate = self.rates.resolve(&name, event.architecture, event.at);
+        let around = surroundings!(self);
+        let state = FunctionState::new(name.to_key(), event, rate, &around);
+        let slot = u32::try_from(self.functions.len()).ok()?;
+        self.functions.push(state);
+        let functions = &self.functions;
+        self.table.insert_unique(event.key, slot, |&slot| functions[slot as usize].key);
+        self.partitions.get_mut(&index)?.slots.push(slot);
+        Some(slot)
+    }
+
+    /// Drops the function of a full partition that has been silent longest, if any has for long.
+    fn evict(&mut self, partition: usize) -> bool {
+        let functions = &self.functions;
+        let slots = &self.partitions[&partition].slots;
+        let idle = |slot: &&u32| {
+            let function = &functions[**slot as usize];
+            function.alarm.is_none()
+                && !function.restricted
+                && self.now.second() - function.newest() >= IDLE_SECONDS
+        };
+        let order = |slot: &&u32| {
+            let function = &functions[**slot as usize];
+            (function.newest(), function.key)
+        };
+        let Some(&slot) = slots.iter().filter(idle).min_by_key(order) else {
+            return false;
+        };
+        self.emit_minutes(slot, i64::MAX, 0);
+        self.remove(slot);
+        self.counters.evicted += 1;
+        true
+    }
+
+    fn remove(&mut self, slot: u32) {
+        let key = self.functions[slot as usize].key;
+        if let Ok(entry) = self.table.find_entry(key, |&other| other == slot) {
+            entry.remove();
+        }
+        self.replace_slot(key, slot, None);
+        self.functions.swap_remove(slot as usize);
+        // The last function has moved into the hole.
+        let moved = u32::try_from(self.functions.len()).unwrap_or(u32::MAX);
+        if moved != slot {
+            let key = self.functions[slot as usize].key;
+            if let Some(entry) = self.table.find_mut(key, |&other| other == moved) {
+                *entry = slot;
+            }
+            self.replace_slot(key, moved, Some(slot));
+            if self.watched.remove(&(key, moved)) {
+                self.watched.insert((key, slot));
+            }
+        }
+    }
+
+    fn replace_slot(&mut self, key: u64, old: u32, new: Option<u32>) {
+        let Some(partition) = self.partitions.get_mut(&partition_of(key)) else {
+            return;
+        };
+        if let Some(place) = partition.slots.iter().position(|&slot| slot == old) {
+            match new {
+                Some(new) => partition.slots[place] = new,
+                None => drop(partition.slots.swap_remove(place)),
+            }
+        }
+    }
+
+    /// A record of a function for which there is no room: its money still counts.
+    fn shed(&mut self, batch: &Batch, event: &Event) {
+        self.counters.shed += 1;
+        let name = batch.function(event);
+        let rate = self.rates.resolve(&name, event.architecture, event.at);
+        let full = self.totals.len() >= ACCOUNTS_MAX;
+        let account = if full { AccountId::default() } else { name.account };
+        *self.totals.entry((account, rate)).or_default() += event.usage();
+    }
+
+    fn direct(&mut self, directive: &Directive) {
+        let key = super::partitions::key_of(directive.function.as_ref());
+        let Some(slot) = self.find(key) else {
+            return;
+        };
+        let function = &mut self.functions[slot as usize];
+        function.restricted = directive.restricted;
+        function.cap = directive.cap;
+        if directive.restricted {
+            self.watched.insert((key, slot));
+        }
+    }
+
+    /// Looks at every function with an alarm or a restriction.
+    fn watch(&mut self, moment: Moment) {
+        let watched: Vec<_> = self.watched.iter().copied().collect();
+        let clear = libm::sqrt(self.threshold);
+        for (key, slot) in watched {
+            let around = surroundings!(self);
+            let function = &mut self.functions[slot as usize];
+            function.close(&around);
+            if let Some(mut open) = function.alarm.take() {
+                let over = match open.channel {
+                    super::alarm::Channel::RateFast => function.evidence() < clear,
+                    super::alarm::Channel::Duration => function.duration.value() < clear,
+                };
+                let due = open.is_due(moment.now.second());
+                let state = if over { AlarmState::Closed } else { AlarmState::Updated };
+                if over || due {
+                    let alarm = assess::alarm(function, &open, state, moment, &around);
+                    let output = Output::Alarm(Box::new(alarm));
+                    self.outputs.push((moment.sequence, key, output));
+                }
+                if over {
+                    function.alarm_is_over(&around);
+                } else {
+                    function.alarm = Some(open);
+                }
+            }
+            let pulse = assess::pulse(function, moment.now, &around);
+            self.outputs.push((moment.sequence, key, Output::Pulse(pulse)));
+            if function.alarm.is_none() && !function.restricted {
+                self.watched.remove(&(key, slot));
+            }
+        }
+    }
+
+    fn sweep(&mut self, now: EventTime, sequence: u64) {
+        let turn = usize::try_from(now.second().rem_euclid(60)).unwrap_or_default();
+        let due = (0..PARTITIONS).filter(|index| index % SWEEP_SECONDS == turn);
+        for index in due {
+            self.sweep_partition(index, now, sequence);
+        }
+    }
+
+    /// Closes what the partition's functions have open and takes out their finished minutes.
+    fn sweep_partition(&mut self, index: usize, now: EventTime, sequence: u64) {
+        let Some(partition) = self.partitions.get(&index) else {
+            return;
+        };
+        for slot in partition.slots.clone() {
+            let around = surroundings!(self);
+            let function = &mut self.functions[slot as usize];
+            function.close(&around);
+            function.calm_down();
+            let minute = EventTime::from_second(around.boundary).minute();
+            self.emit_minutes(slot, minute, sequence);
+        }
+        debug_assert!(now >= self.now);
+    }
+
+    fn emit_minutes(&mut self, slot: u32, before: i64, sequence: u64) {
+        let around = surroundings!(self);
+        let function = &mut self.functions[slot as usize];
+        let evidence = function.evidence().max(function.duration.value()).max(1e-9);
+        let warm = function.is_warm();
+        let rows: Vec<_> = function.take_minutes(before).collect();
+        for row in rows {
+            self.counters.active_minutes += 1;
+            self.counters.warmup_minutes += u64::from(!warm);
+            let row = MinuteRow {
+                minute: row.number,
+                function: function.name.clone(),
+                usage: row.usage,
+                nano_usd: function.rates(&around).cost(&row.usage),
+                expected: function.baseline.expected(),
+                billed_ms: function.billed_ms(),
+                memory_mb: function.memory_mb,
+                evidence_log10: libm::log10(evidence),
+            };
+            self.outputs.push((sequence, function.key, Output::Minute(Box::new(row))));
+        }
+    }
+}
