@@ -29,3 +29,5 @@ pub mod control;
 pub mod simulation;
 
 pub mod observe;
+
+pub mod runtime;

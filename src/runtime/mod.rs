@@ -1,0 +1,3 @@
+//! What surrounds the pure parts in a running process.
+
+pub mod dead_letter;
