@@ -16,6 +16,7 @@ pub mod record;
 pub mod units;
 
 pub mod config;
+
 pub mod source;
 
 pub mod decode;
@@ -26,8 +27,12 @@ pub mod cost;
 
 pub mod control;
 
-pub mod simulation;
+pub mod act;
 
 pub mod observe;
+
+pub mod simulation;
+
+pub mod runtime;
 
 pub mod cli;

@@ -279,7 +279,7 @@ choices! {
     Mode: "observe" = Observe, "enforce" = Enforce;
     InputKind: "embedded" = Embedded, "kafka" = Kafka, "files" = Files;
     KafkaStart: "earliest" = Earliest, "latest" = Latest;
-    Gateway: "none" = None, "http_api" = HttpApi, "rest_api" = RestApi;
+    Gateway: "observed" = Observed, "none" = None, "http_api" = HttpApi, "rest_api" = RestApi;
     LogFormat: "human" = Human, "json" = Json;
     LogLevel: "error" = Error, "warn" = Warn, "info" = Info, "debug" = Debug, "trace" = Trace;
 }

@@ -182,7 +182,7 @@ impl Default for CostConfig {
     fn default() -> Self {
         Self {
             prices_file: None,
-            gateway: Gateway::None,
+            gateway: Gateway::Observed,
             // The START, END and REPORT lines that the platform itself writes.
             log_bytes_per_invocation: 377,
             response_bytes: 0,
@@ -196,8 +196,10 @@ impl Default for CostConfig {
 /// What stands in front of a function and is billed for each request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Gateway {
-    /// Nothing that is billed for each request.
+    /// An HTTP API for the functions whose access logs are seen, nothing for the others.
     #[default]
+    Observed,
+    /// Nothing that is billed for each request.
     None,
     /// API Gateway, HTTP API.
     HttpApi,

@@ -60,7 +60,11 @@ pub struct Control {
 impl Control {
     /// Control with nothing in force.
     pub fn new(settings: ControlSettings, budgets: Vec<Budget>) -> Self {
-        let never_touch = settings.never_touch.iter().map(|text| Pattern::new(text)).collect();
+        let never_touch = settings
+            .never_touch
+            .iter()
+            .map(|text| Pattern::new(text))
+            .collect();
         Self {
             settings,
             never_touch,
@@ -89,7 +93,10 @@ impl Control {
         if !self.cases.contains_key(&alarm.function) && self.cases.len() >= CASES_MAX {
             return;
         }
-        let case = self.cases.entry(alarm.function.clone()).or_insert_with(|| Case::new(alarm));
+        let case = self
+            .cases
+            .entry(alarm.function.clone())
+            .or_insert_with(|| Case::new(alarm));
         match alarm.state {
             AlarmState::Opened => case.open(alarm),
             AlarmState::Updated => case.alarm = Some(alarm.clone()),
@@ -112,7 +119,11 @@ impl Control {
     /// Decides, once a second of event time.
     pub fn tick(&mut self, now: EventTime) {
         let minute_ago = now.plus_ms(-60_000);
-        while self.restricted_lately.front().is_some_and(|&at| at <= minute_ago) {
+        while self
+            .restricted_lately
+            .front()
+            .is_some_and(|&at| at <= minute_ago)
+        {
             self.restricted_lately.pop_front();
         }
         // The costliest first: the platform's control plane is slow, and the limit per minute small.
@@ -149,7 +160,9 @@ impl Control {
 
     /// All restrictions, planned ones included.
     pub fn restrictions(&self) -> impl Iterator<Item = &Restriction> {
-        self.cases.values().flat_map(|case| case.source.iter().chain(case.cap.iter()))
+        self.cases
+            .values()
+            .flat_map(|case| case.source.iter().chain(case.cap.iter()))
     }
 
     /// What became of an intent. Returns the line for the decisions.
@@ -167,12 +180,18 @@ impl Control {
             self.directives.push(Directive {
                 function: intent.function.clone(),
                 restricted: in_force(&case.source) || in_force(&case.cap),
-                cap: case.cap.as_ref().filter(|cap| cap.is_in_force()).and_then(|cap| {
-                    cap.current.number()
-                }),
+                cap: case
+                    .cap
+                    .as_ref()
+                    .filter(|cap| cap.is_in_force())
+                    .and_then(|cap| cap.current.number()),
             });
         }
-        Action { intent, outcome, mode }
+        Action {
+            intent,
+            outcome,
+            mode,
+        }
     }
 
     /// Gives everything back at once: the daemon is going down.
@@ -211,7 +230,11 @@ impl Control {
             if !case.told_why_not {
                 case.told_why_not = true;
                 let (alarm_id, function) = (alarm.id.clone(), function.clone());
-                self.abstentions.push(Abstention { alarm_id, function, reason });
+                self.abstentions.push(Abstention {
+                    alarm_id,
+                    function,
+                    reason,
+                });
             }
             return;
         }
@@ -238,7 +261,11 @@ impl Control {
 
     /// The first gate that keeps control from acting, if any.
     fn shut_gate(&self, function: &FunctionKey, case: &Case, alarm: &Alarm) -> Option<String> {
-        if self.never_touch.iter().any(|pattern| pattern.matches(&function.as_ref())) {
+        if self
+            .never_touch
+            .iter()
+            .any(|pattern| pattern.matches(&function.as_ref()))
+        {
             return Some("the function is on the never-touch list".into());
         }
         let floor = NanoUsd::from_usd(self.settings.action_floor_usd_per_hour);
@@ -251,7 +278,9 @@ impl Control {
         }
         let most = self.settings.functions_per_minute_max as usize;
         if fresh && self.restricted_lately.len() >= most {
-            return Some(format!("{most} functions were restricted within the last minute"));
+            return Some(format!(
+                "{most} functions were restricted within the last minute"
+            ));
         }
         None
     }
@@ -264,8 +293,16 @@ impl Control {
         named: &[&SourceShare],
         now: EventTime,
     ) {
-        let covers: f64 = named.iter().map(|source| source.share).sum::<f64>().min(1.0);
-        let ordinary: f64 = named.iter().map(|source| source.ordinary).sum::<f64>().min(1.0);
+        let covers: f64 = named
+            .iter()
+            .map(|source| source.share)
+            .sum::<f64>()
+            .min(1.0);
+        let ordinary: f64 = named
+            .iter()
+            .map(|source| source.ordinary)
+            .sum::<f64>()
+            .min(1.0);
         let addresses: Vec<Box<str>> = named.iter().map(|source| source.source.clone()).collect();
         let reason = format!(
             "{} addresses carry {:.0} % of an excess of {} an hour; they are refused at the edge",
@@ -274,7 +311,15 @@ impl Control {
             alarm.excess_per_hour
         );
         let to = Setting::Set(Value::Addresses(addresses));
-        self.restrict(function, case, ActuatorKind::WafIpSet, to, (covers, ordinary), now, reason);
+        self.restrict(
+            function,
+            case,
+            ActuatorKind::WafIpSet,
+            to,
+            (covers, ordinary),
+            now,
+            reason,
+        );
     }
 
     fn cap(&mut self, function: &FunctionKey, case: &mut Case, alarm: &Alarm, now: EventTime) {
@@ -287,7 +332,10 @@ impl Control {
         }
         let allowance = self.allowance(function, &demand, now);
         let cap = demand.cap(allowance, self.settings.cap_floor);
-        debug_assert!(cap.value >= cap.legitimate.max(self.settings.cap_floor), "A1");
+        debug_assert!(
+            cap.value >= cap.legitimate.max(self.settings.cap_floor),
+            "A1"
+        );
         if f64::from(cap.value) >= demand.concurrency() {
             return;
         }
@@ -316,15 +364,19 @@ impl Control {
     fn allowance(&self, function: &FunctionKey, demand: &Demand, now: EventTime) -> f64 {
         let usual = demand.expected * demand.usd_per_call * 3_600.0;
         let hours = Month::of(now).hours_left(now).max(1.0);
-        let covering = self.budgets.iter().enumerate().filter(|(_, budget)| {
-            budget.covers(&function.as_ref())
-        });
+        let covering = self
+            .budgets
+            .iter()
+            .enumerate()
+            .filter(|(_, budget)| budget.covers(&function.as_ref()));
         covering
             .map(|(index, budget)| {
                 let spent = self.spent.get(&index).copied().unwrap_or_default();
                 budget.remaining(spent).usd() / hours
             })
-            .fold(None, |least: Option<f64>, rate| Some(least.map_or(rate, |l| l.min(rate))))
+            .fold(None, |least: Option<f64>, rate| {
+                Some(least.map_or(rate, |l| l.min(rate)))
+            })
             .unwrap_or(usual + self.settings.action_floor_usd_per_hour)
     }
 
@@ -383,7 +435,11 @@ impl Control {
             0 => case.quiet_seconds(&self.settings),
             _ => i64::from(self.settings.canary_seconds),
         };
-        let from = if step == 0 { quiet_since } else { case.changed_at().unwrap_or(quiet_since).max(quiet_since) };
+        let from = if step == 0 {
+            quiet_since
+        } else {
+            case.changed_at().unwrap_or(quiet_since).max(quiet_since)
+        };
         if now.since_ms(from) < wait * 1_000 {
             return;
         }
@@ -423,7 +479,10 @@ impl Control {
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the parts of one intent, used twice")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the parts of one intent, used twice"
+    )]
     fn restrict(
         &mut self,
         function: &FunctionKey,
@@ -473,7 +532,10 @@ impl Control {
         reason: String,
     ) -> Intent {
         debug_assert!(
-            !self.never_touch.iter().any(|p| p.matches(&restriction.function.as_ref())),
+            !self
+                .never_touch
+                .iter()
+                .any(|p| p.matches(&restriction.function.as_ref())),
             "A4: an intent for a function that must not be touched"
         );
         let text = format!("{}|{}|{}", restriction.id, verb.as_str(), now.ms());
@@ -509,7 +571,9 @@ fn relaxed(restriction: &Restriction, share: f64) -> Setting {
             // Sorted by what they cost: the cheapest are let in first.
             let keep = crate::units::whole(addresses.len() as f64 * (1.0 - share));
             let keep = usize::try_from(keep).unwrap_or(addresses.len());
-            Setting::Set(Value::Addresses(addresses.iter().take(keep).cloned().collect()))
+            Setting::Set(Value::Addresses(
+                addresses.iter().take(keep).cloned().collect(),
+            ))
         }
         other => other.clone(),
     }

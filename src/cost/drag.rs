@@ -15,10 +15,12 @@ pub const STORAGE_MB_FREE: u32 = 512;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Gateway {
+    /// An HTTP API for the functions whose access logs are seen, nothing for the others.
+    #[default]
+    Observed,
     /// Nothing that is billed per request: queue, schedule, function URL.
     None,
     /// API Gateway HTTP API. Requests are billed in units of 512 KB; one unit is assumed.
-    #[default]
     HttpApi,
     /// API Gateway REST API.
     RestApi,
@@ -66,7 +68,7 @@ pub struct Drag {
 impl Default for Drag {
     fn default() -> Self {
         Self {
-            gateway: Gateway::HttpApi,
+            gateway: Gateway::Observed,
             log_bytes: LOG_BYTES_DEFAULT,
             response_bytes: None,
             downstream_nano_usd: 0,
@@ -77,6 +79,15 @@ impl Default for Drag {
 }
 
 impl Drag {
+    /// The same with [`Gateway::Observed`] settled.
+    #[must_use]
+    pub const fn seen(mut self, gateway_seen: bool) -> Self {
+        if matches!(self.gateway, Gateway::Observed) {
+            self.gateway = if gateway_seen { Gateway::HttpApi } else { Gateway::None };
+        }
+        self
+    }
+
     /// Lambda alone.
     pub const NONE: Drag = Drag {
         gateway: Gateway::None,

@@ -66,7 +66,8 @@ impl FunctionRates {
         memory: Option<MemoryMb>,
     ) -> Self {
         let gateway = match drag.gateway {
-            Gateway::None => 0,
+            // Unsettled counts as nothing; [`Drag::seen`] settles it.
+            Gateway::None | Gateway::Observed => 0,
             Gateway::HttpApi => rates.http_api,
             Gateway::RestApi => rates.rest_api,
         };

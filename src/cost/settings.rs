@@ -19,7 +19,8 @@ pub struct DragOverride {
 /// attack uses that up in seconds, and most organisations share it among many accounts.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct CostSettings {
-    /// Charges beside Lambda where no override matches: an HTTP API request and 400 bytes of logs.
+    /// Charges beside Lambda where no override matches: an HTTP API request where access logs are
+    /// seen, and 400 bytes of logs.
     pub drag: Drag,
     /// Overrides; the first that matches counts.
     pub functions: Vec<DragOverride>,

@@ -83,8 +83,8 @@ pub fn pulse(function: &FunctionState, now: EventTime, around: &Surroundings<'_>
     Pulse {
         function: function.name.clone(),
         alarmed: alarm.is_some(),
-        served: function.served_rate(second, RATE_SECONDS),
-        refused: alarm.map_or(0.0, |open| open.refused_rate(second, RATE_SECONDS)),
+        served: function.served.rate(second, RATE_SECONDS),
+        refused: alarm.map_or(0.0, |open| open.refused.rate(second, RATE_SECONDS)),
         expected: function.baseline.expected(),
         tolerated: function.tolerance,
         dispersion: function.baseline.dispersion(1.0, 1.0),
@@ -97,7 +97,9 @@ pub fn pulse(function: &FunctionState, now: EventTime, around: &Surroundings<'_>
 /// Calls per second since the onset, over the last seconds at most.
 fn present_rate(function: &FunctionState, open: &OpenAlarm, now: EventTime) -> f64 {
     let from = open.onset.second().max(now.second() - RATE_SECONDS);
-    let calls: u64 = (from..=now.second()).map(|second| function.served_in(second)).sum();
+    let calls: u64 = (from..=now.second())
+        .map(|second| function.served.get(second))
+        .sum();
     let span = now.since_ms(EventTime::from_second(from)).max(500) as f64 / 1e3;
     calls as f64 / span
 }
@@ -184,11 +186,19 @@ fn bound(function: &FunctionState, around: &Surroundings<'_>) -> NanoUsd {
         return NanoUsd::ZERO;
     };
     let cap = function.cap.unwrap_or(ACCOUNT_CONCURRENCY);
-    loss_bound(cap, memory, function.rates(around), 3_600.0, &Exposure::default())
+    loss_bound(
+        cap,
+        memory,
+        function.rates(around),
+        3_600.0,
+        &Exposure::default(),
+    )
 }
 
 /// Usage since the onset, as far as the ring remembers it, for an alarm that is opening.
 pub fn usage_since(function: &FunctionState, onset: i64) -> Usage {
-    let calls: u64 = (onset..=function.newest()).map(|second| function.served_in(second)).sum();
+    let calls: u64 = (onset..=function.served.newest())
+        .map(|second| function.served.get(second))
+        .sum();
     function.usual(calls as f64)
 }

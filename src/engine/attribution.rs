@@ -243,7 +243,11 @@ impl Entry {
             share: within(least - ordinary),
             low: within(low - ordinary),
             high: within(high),
-            ordinary: if expected > 0.0 { (ordinary / expected).min(1.0) } else { 0.0 },
+            ordinary: if expected > 0.0 {
+                (ordinary / expected).min(1.0)
+            } else {
+                0.0
+            },
         })
     }
 }
@@ -306,6 +310,7 @@ mod tests {
                 version: 0,
                 kind: EventKind::Trigger,
                 timeliness: Timeliness::OnTime,
+                gateway: false,
                 status: Status::Success,
                 architecture: Architecture::X86_64,
             };

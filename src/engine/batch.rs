@@ -93,6 +93,8 @@ pub struct Event {
     pub kind: EventKind,
     /// Whether it still counts in the detector.
     pub timeliness: Timeliness,
+    /// It came through an API gateway, which is billed beside the function.
+    pub gateway: bool,
     /// How an invocation ended.
     pub status: Status,
     /// Processor architecture.
@@ -140,6 +142,8 @@ pub struct EventBody {
     pub kind: EventKind,
     /// See [`Event::timeliness`].
     pub timeliness: Timeliness,
+    /// See [`Event::gateway`].
+    pub gateway: bool,
     /// See [`Event::status`].
     pub status: Status,
     /// See [`Event::architecture`].
@@ -189,6 +193,7 @@ impl Batch {
             version: body.version,
             kind: body.kind,
             timeliness: body.timeliness,
+            gateway: body.gateway,
             status: body.status,
             architecture: body.architecture,
             sources,
@@ -205,9 +210,19 @@ impl Batch {
         let (text_at, _) = self.intern(from.bytes_at(event.text_at as usize, names));
         let sources = event.sources.map(|slot| {
             let (at, len) = self.intern(from.bytes_at(slot.at as usize, usize::from(slot.len)));
-            SourceSlot { hash: slot.hash, at, len }
+            SourceSlot {
+                hash: slot.hash,
+                at,
+                len,
+            }
         });
-        self.events.push(Event { sequence, timeliness, text_at, sources, ..*event });
+        self.events.push(Event {
+            sequence,
+            timeliness,
+            text_at,
+            sources,
+            ..*event
+        });
     }
 
     /// The events in order of arrival.
@@ -317,6 +332,7 @@ mod tests {
             version: 0,
             kind: EventKind::Invocation,
             timeliness: Timeliness::OnTime,
+            gateway: false,
             status: Status::Success,
             architecture: Architecture::X86_64,
         }

@@ -13,13 +13,11 @@ use super::frontier::AHEAD_SECONDS;
 use super::open_alarm::OpenAlarm;
 use super::rate_card::{RateCard, RateIndex};
 use super::settings::DetectionSettings;
+use super::window::{RING, SecondRing};
 use crate::cost::{FunctionRates, Usage};
 use crate::record::FunctionKey;
 use crate::units::{EventTime, MbMillis, MemoryMb};
 
-/// One-second buckets of the ring: enough for the latest permitted and the earliest permitted
-/// record at once.
-pub const RING: i64 = 32;
 /// The latest a record may be and still have a bucket.
 pub const LATENESS_SECONDS_MAX: i64 = RING - AHEAD_SECONDS - 1;
 
@@ -70,9 +68,9 @@ pub struct FunctionState {
     pub calls: u64,
     /// At this many calls the evidence is computed exactly; before, it cannot reach its target.
     next_check: u64,
-    newest: i64,
     closed: i64,
-    counts: [u32; RING as usize],
+    /// Calls by second.
+    pub served: SecondRing,
     /// Evidence over the closed seconds.
     evidence: RateEvidence,
     model: RateModel,
@@ -95,6 +93,10 @@ pub struct FunctionState {
     reference: Reference,
     /// Price row.
     pub rate: RateIndex,
+    /// Requests come to it through an API gateway.
+    pub gateway_seen: bool,
+    /// The second in which it was first seen.
+    pub first_seen: i64,
     /// Configured memory as last seen; 0 before the first invocation.
     pub memory_mb: u32,
     /// A restriction is in force, so demand may be hidden and nothing is learned.
@@ -120,15 +122,19 @@ pub enum Touch {
 
 impl FunctionState {
     /// A function that is first seen with `event`.
-    pub fn new(name: FunctionKey, event: &Event, rate: RateIndex, around: &Surroundings<'_>) -> Self {
+    pub fn new(
+        name: FunctionKey,
+        event: &Event,
+        rate: RateIndex,
+        around: &Surroundings<'_>,
+    ) -> Self {
         let first = event.at.second();
         let mut state = Self {
             key: event.key,
             calls: 0,
             next_check: 0,
-            newest: first,
             closed: around.boundary.min(first),
-            counts: [0; RING as usize],
+            served: SecondRing::new(first),
             evidence: RateEvidence::default(),
             model: RateModel::new(1.0, 1.0),
             tolerance: 0.0,
@@ -143,6 +149,8 @@ impl FunctionState {
             duration: DurationChannel::default(),
             reference: Reference::default(),
             rate,
+            gateway_seen: event.gateway,
+            first_seen: first,
             memory_mb: event.memory_mb,
             restricted: false,
             cap: None,
@@ -169,7 +177,7 @@ impl FunctionState {
             }
             EventKind::Refusal => {
                 if let Some(alarm) = &mut self.alarm {
-                    alarm.refused(event);
+                    alarm.turned_away(event);
                 }
                 Touch::Quiet
             }
@@ -195,8 +203,12 @@ impl FunctionState {
         }
         self.count(event.at.second(), around);
         let learning = !self.is_frozen();
-        let block =
-            self.duration.invocation(event.billed.get(), event.version, learning, around.threshold);
+        let block = self.duration.invocation(
+            event.billed.get(),
+            event.version,
+            learning,
+            around.threshold,
+        );
         if self.alarm.is_some() {
             return Touch::Quiet;
         }
@@ -211,17 +223,11 @@ impl FunctionState {
 
     /// Adds a call to its second.
     fn count(&mut self, second: i64, around: &Surroundings<'_>) {
-        if second > self.newest {
+        if second > self.served.newest() {
             self.close(around);
-            // A ring's worth of slots at most needs clearing; older ones are closed.
-            let stale = (second - self.newest).min(RING);
-            for fresh in second - stale + 1..=second {
-                self.counts[slot(fresh)] = 0;
-            }
-            self.newest = second;
         }
         if second >= self.closed {
-            self.counts[slot(second)] = self.counts[slot(second)].saturating_add(1);
+            self.served.add(second);
             self.calls += 1;
         }
     }
@@ -234,8 +240,11 @@ impl FunctionState {
     /// Closes every second before the boundary.
     pub fn close(&mut self, around: &Surroundings<'_>) {
         while self.closed < around.boundary {
-            let refused = self.alarm.as_ref().map_or(i64::MIN, |alarm| alarm.newest_refusal());
-            if self.closed > self.newest.max(refused) {
+            let refused = self
+                .alarm
+                .as_ref()
+                .map_or(i64::MIN, |alarm| alarm.refused.newest());
+            if self.closed > self.served.newest().max(refused) {
                 self.close_silence(around);
             } else {
                 self.close_second(around);
@@ -245,11 +254,15 @@ impl FunctionState {
 
     fn close_second(&mut self, around: &Surroundings<'_>) {
         let second = self.closed;
-        let served = self.served_in(second);
+        let served = self.served.get(second);
         // While an alarm is open, what was turned away still counts as demand: a restriction that
         // works must not look like an attack that has ended. It never opens an alarm.
-        let refused = self.alarm.as_ref().map_or(0, |alarm| alarm.refused_in(second));
-        self.evidence.second(&self.model, served + refused, around.threshold);
+        let refused = self
+            .alarm
+            .as_ref()
+            .map_or(0, |alarm| alarm.refused.get(second));
+        self.evidence
+            .second(&self.model, served + refused, around.threshold);
         self.minute_calls += served;
         self.minute_squares += served * served;
         self.closed += 1;
@@ -270,7 +283,8 @@ impl FunctionState {
             self.close_minute(around);
             let minutes = (around.boundary - self.closed).div_euclid(60);
             if minutes > 0 {
-                self.evidence.silence(&self.model, minutes.unsigned_abs() * 60);
+                self.evidence
+                    .silence(&self.model, minutes.unsigned_abs() * 60);
                 self.closed += minutes * 60;
                 if !self.is_frozen() {
                     self.baseline.silence(minutes.unsigned_abs());
@@ -286,7 +300,8 @@ impl FunctionState {
     fn close_minute(&mut self, around: &Surroundings<'_>) {
         if !self.is_frozen() {
             let limit = LEARNED_AT_ONCE * self.tolerance;
-            self.baseline.minute(self.minute_calls, self.minute_squares, limit);
+            self.baseline
+                .minute(self.minute_calls, self.minute_squares, limit);
             self.retune(around);
         }
         self.minute_calls = 0;
@@ -310,11 +325,15 @@ impl FunctionState {
     fn evaluate(&mut self, around: &Surroundings<'_>) -> f64 {
         self.close(around);
         let mut evidence = self.evidence;
-        for second in self.closed..=self.newest {
-            evidence.second(&self.model, self.served_in(second), around.threshold);
+        for second in self.closed..=self.served.newest() {
+            evidence.second(&self.model, self.served.get(second), around.threshold);
         }
         let value = evidence.value();
-        let target = if value < SUSPICION { SUSPICION } else { around.threshold };
+        let target = if value < SUSPICION {
+            SUSPICION
+        } else {
+            around.threshold
+        };
         self.next_check = self.calls + evidence.calls_to(&self.model, target, OPEN_SECONDS);
         if value >= SUSPICION && self.pane.is_none() {
             self.pane = Some(Box::default());
@@ -330,8 +349,8 @@ impl FunctionState {
     /// Evidence over everything that is known, for reports.
     pub fn evidence_now(&self, around: &Surroundings<'_>) -> f64 {
         let mut evidence = self.evidence;
-        for second in self.closed..=self.newest {
-            evidence.second(&self.model, self.served_in(second), around.threshold);
+        for second in self.closed..=self.served.newest() {
+            evidence.second(&self.model, self.served.get(second), around.threshold);
         }
         evidence.value()
     }
@@ -349,26 +368,6 @@ impl FunctionState {
         per_hour >= around.detection.page_floor_usd_per_hour
     }
 
-    /// Mean calls per second over the last `seconds` open or closed seconds of the ring before
-    /// `now`, the current one left out.
-    pub fn served_rate(&self, now: i64, seconds: i64) -> f64 {
-        let served: u64 = (now - seconds..now).map(|second| self.served_in(second)).sum();
-        served as f64 / seconds as f64
-    }
-
-    /// Calls in one second of the ring.
-    pub fn served_in(&self, second: i64) -> u64 {
-        if second > self.newest || second <= self.newest - RING {
-            return 0;
-        }
-        u64::from(self.counts[slot(second)])
-    }
-
-    /// The newest second with a call in it.
-    pub fn newest(&self) -> i64 {
-        self.newest
-    }
-
     fn account(&mut self, event: &Event, around: &Surroundings<'_>) {
         let usage = event.usage();
         let minute = event.at.minute();
@@ -378,7 +377,10 @@ impl FunctionState {
             let left = self.minutes[1].usage;
             self.minutes[1] = self.minutes[0];
             self.minutes[1].usage += left;
-            self.minutes[0] = Minute { number: minute, usage: Usage::ZERO };
+            self.minutes[0] = Minute {
+                number: minute,
+                usage: Usage::ZERO,
+            };
         }
         let late = minute == self.minutes[1].number && self.minutes[1].usage != Usage::ZERO;
         self.minutes[usize::from(late)].usage += usage;
@@ -444,6 +446,12 @@ impl FunctionState {
         EventTime::from_second(self.onset)
     }
 
+    /// Seconds from when it was first seen to `now`, and how many of them it had no baseline.
+    pub fn observed(&self, now: i64) -> (u64, u64) {
+        let seconds = (now - self.first_seen).max(0).unsigned_abs();
+        (seconds, seconds.min(60 * u64::from(YOUNG_MINUTES)))
+    }
+
     /// Whether the function has a baseline.
     pub fn is_warm(&self) -> bool {
         self.baseline.minutes() >= YOUNG_MINUTES
@@ -462,13 +470,4 @@ impl FunctionState {
             self.pane = None;
         }
     }
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "a remainder by the ring's length"
-)]
-const fn slot(second: i64) -> usize {
-    second.rem_euclid(RING) as usize
 }

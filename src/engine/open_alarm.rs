@@ -2,7 +2,7 @@
 
 use super::alarm::Channel;
 use super::batch::{Event, Timeliness};
-use super::function::RING;
+use super::window::{RING, SecondRing};
 use crate::cost::Usage;
 use crate::record::Position;
 use crate::units::{EventTime, MbMillis};
@@ -29,8 +29,8 @@ pub struct OpenAlarm {
     pub expected: f64,
     /// Usage since the onset.
     pub since: Usage,
-    refusals: [u32; RING as usize],
-    newest_refusal: i64,
+    /// Requests turned away, by second.
+    pub refused: SecondRing,
     updates: usize,
     next_update: i64,
 }
@@ -53,8 +53,7 @@ impl OpenAlarm {
             position: event.position,
             expected,
             since,
-            refusals: [0; RING as usize],
-            newest_refusal: event.at.second() - RING,
+            refused: SecondRing::new(event.at.second() - RING),
             updates: 0,
             next_update: event.at.second() + UPDATES[0],
         }
@@ -68,41 +67,11 @@ impl OpenAlarm {
     }
 
     /// Notes a request that was turned away.
-    pub fn refused(&mut self, event: &Event) {
+    pub fn turned_away(&mut self, event: &Event) {
         self.since.refused += 1;
-        if event.timeliness == Timeliness::Late {
-            return;
+        if event.timeliness == Timeliness::OnTime {
+            self.refused.add(event.at.second());
         }
-        let second = event.at.second();
-        if second > self.newest_refusal {
-            let stale = (second - self.newest_refusal).min(RING);
-            for fresh in second - stale + 1..=second {
-                self.refusals[slot(fresh)] = 0;
-            }
-            self.newest_refusal = second;
-        }
-        if second > self.newest_refusal - RING {
-            self.refusals[slot(second)] = self.refusals[slot(second)].saturating_add(1);
-        }
-    }
-
-    /// The newest second in which something was turned away.
-    pub fn newest_refusal(&self) -> i64 {
-        self.newest_refusal
-    }
-
-    /// Requests turned away in one second of the ring.
-    pub fn refused_in(&self, second: i64) -> u64 {
-        if second > self.newest_refusal || second <= self.newest_refusal - RING {
-            return 0;
-        }
-        u64::from(self.refusals[slot(second)])
-    }
-
-    /// Mean refusals per second over the `seconds` before `now`.
-    pub fn refused_rate(&self, now: i64, seconds: i64) -> f64 {
-        let refused: u64 = (now - seconds..now).map(|second| self.refused_in(second)).sum();
-        refused as f64 / seconds as f64
     }
 
     /// Whether it is time to say how things stand; once per due time.
@@ -118,13 +87,4 @@ impl OpenAlarm {
         };
         true
     }
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "a remainder by the ring's length"
-)]
-const fn slot(second: i64) -> usize {
-    second.rem_euclid(RING) as usize
 }

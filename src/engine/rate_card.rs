@@ -11,12 +11,20 @@ const ROWS_MAX: usize = 1_024;
 /// Index of a price row.
 pub type RateIndex = u16;
 
-#[derive(Debug, Clone)]
-struct Row {
+/// What decides a price row; the same on every shard.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RateKey {
     region: Box<str>,
-    architecture: Architecture,
+    arm: bool,
     drag: usize,
-    rates: FunctionRates,
+    gateway_seen: bool,
+}
+
+impl RateKey {
+    /// Whether it is for Graviton.
+    pub fn is_arm(&self) -> bool {
+        self.arm
+    }
 }
 
 /// All price rows in use.
@@ -24,38 +32,48 @@ struct Row {
 pub struct RateCard {
     book: PriceBook,
     settings: CostSettings,
-    rows: Vec<Row>,
+    rows: Vec<(RateKey, FunctionRates)>,
 }
 
 impl RateCard {
     /// No row yet; they are made as functions appear.
     pub fn new(book: PriceBook, settings: CostSettings) -> Self {
-        Self { book, settings, rows: Vec::new() }
+        Self {
+            book,
+            settings,
+            rows: Vec::new(),
+        }
     }
 
-    /// The row for a function that is first seen at `at`. The marginal price is that of the first
-    /// step: the dearest, and an attack does not wait for a discount.
+    /// The row for a function that is first seen at `at`; `gateway_seen` says that requests come
+    /// to it through an API. The marginal price is that of the first step: the dearest, and an
+    /// attack does not wait for a discount.
     pub fn resolve(
         &mut self,
         function: &FunctionRef<'_>,
         architecture: Architecture,
+        gateway_seen: bool,
         at: EventTime,
     ) -> RateIndex {
-        let drag = self.settings.drag_of(function);
         let overrides = &self.settings.functions;
-        let which = overrides.iter().position(|entry| std::ptr::eq(&raw const entry.drag, drag));
-        let which = which.unwrap_or(overrides.len());
-        let same = |row: &Row| {
-            row.architecture == architecture && row.drag == which && *row.region == *function.region
+        let matching = overrides.iter().position(|entry| entry.functions.matches(function));
+        let drag = matching.map_or(&self.settings.drag, |index| &overrides[index].drag);
+        let which = matching.unwrap_or(overrides.len());
+        let arm = architecture == Architecture::Arm64;
+        let same = |(key, _): &(RateKey, FunctionRates)| {
+            key.drag == which
+                && key.arm == arm
+                && key.gateway_seen == gateway_seen
+                && *key.region == *function.region
         };
         let found = self.rows.iter().position(same).unwrap_or_else(|| {
             if self.rows.len() >= ROWS_MAX {
                 return 0;
             }
             let prices = self.book.rates(function.region, architecture, at);
-            let rates = FunctionRates::new(&prices, MbMillis(0), drag, None);
+            let rates = FunctionRates::new(&prices, MbMillis(0), &drag.seen(gateway_seen), None);
             let region = function.region.into();
-            self.rows.push(Row { region, architecture, drag: which, rates });
+            self.rows.push((RateKey { region, arm, drag: which, gateway_seen }, rates));
             self.rows.len() - 1
         });
         RateIndex::try_from(found).unwrap_or_default()
@@ -63,6 +81,11 @@ impl RateCard {
 
     /// The prices of a row.
     pub fn rates(&self, index: RateIndex) -> &FunctionRates {
-        &self.rows[usize::from(index)].rates
+        &self.rows[usize::from(index)].1
+    }
+
+    /// What decides a row.
+    pub fn key(&self, index: RateIndex) -> &RateKey {
+        &self.rows[usize::from(index)].0
     }
 }

@@ -15,11 +15,11 @@ use super::detect;
 use super::function::{FunctionState, Surroundings, Touch};
 use super::open_alarm::OpenAlarm;
 use super::partitions::{Deliveries, PARTITIONS, partition_of};
-use super::rate_card::{RateCard, RateIndex};
+use super::rate_card::{RateCard, RateIndex, RateKey};
 use super::settings::{DetectionSettings, EngineSettings};
-use crate::cost::{Month, Usage};
-use crate::record::FunctionKey;
-use crate::units::{AccountId, EventTime, NanoUsd};
+use crate::cost::{FunctionRates, Month, Usage};
+use crate::record::{Architecture, FunctionKey};
+use crate::units::{AccountId, EventTime};
 
 /// Partitions are swept in turn, so that each is visited once a minute.
 const SWEEP_SECONDS: usize = 60;
@@ -52,10 +52,6 @@ pub struct Counters {
     pub shed: u64,
     /// Functions that made room for others.
     pub evicted: u64,
-    /// Function-minutes with a call or a refusal.
-    pub active_minutes: u64,
-    /// Of these, the ones before the function had a baseline.
-    pub warmup_minutes: u64,
 }
 
 impl std::ops::AddAssign for Counters {
@@ -65,8 +61,6 @@ impl std::ops::AddAssign for Counters {
         self.duplicate += other.duplicate;
         self.shed += other.shed;
         self.evicted += other.evicted;
-        self.active_minutes += other.active_minutes;
-        self.warmup_minutes += other.warmup_minutes;
     }
 }
 
@@ -82,6 +76,22 @@ macro_rules! surroundings {
         }
     };
 }
+/// How long functions were followed, for the length of a test of the promise.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Observed {
+    /// Seconds, summed over functions.
+    pub function_seconds: u64,
+    /// Of these, the ones before the function had a baseline.
+    pub warmup_seconds: u64,
+}
+
+impl std::ops::AddAssign for Observed {
+    fn add_assign(&mut self, other: Self) {
+        self.function_seconds += other.function_seconds;
+        self.warmup_seconds += other.warmup_seconds;
+    }
+}
+
 #[derive(Debug)]
 struct Partition {
     deliveries: Deliveries,
@@ -152,7 +162,9 @@ impl Engine {
     pub fn tick(&mut self, now: EventTime, sequence: u64, directives: &[Directive]) {
         self.now = now;
         self.month = Month::of(now).start();
-        directives.iter().for_each(|directive| self.direct(directive));
+        directives
+            .iter()
+            .for_each(|directive| self.direct(directive));
         self.watch(Moment { now, sequence });
         self.sweep(now, sequence);
     }
@@ -172,20 +184,22 @@ impl Engine {
         self.counters
     }
 
-    /// Spend since the start, by account; exact, because usage is summed before it is priced.
-    pub fn spend(&self) -> BTreeMap<AccountId, NanoUsd> {
-        let mut spend = BTreeMap::new();
-        for (&(account, rate), usage) in &self.totals {
-            *spend.entry(account).or_default() += self.rates.rates(rate).cost(usage);
-        }
-        spend
+    /// Usage since the start by account and price row. Exact sums: they are priced when read.
+    pub fn usage(&self) -> impl Iterator<Item = (AccountId, RateKey, FunctionRates, Usage)> {
+        self.totals.iter().map(|(&(account, rate), &usage)| {
+            (account, self.rates.key(rate).clone(), *self.rates.rates(rate), usage)
+        })
     }
 
-    /// Usage since the start by account and price row, for totals over several shards.
-    pub fn usage(&self) -> impl Iterator<Item = (AccountId, &crate::cost::FunctionRates, Usage)> {
-        self.totals
-            .iter()
-            .map(|(&(account, rate), &usage)| (account, self.rates.rates(rate), usage))
+    /// How long the functions that are tracked now have been followed.
+    pub fn observed(&self) -> Observed {
+        let now = self.now.second();
+        let mut observed = Observed::default();
+        for function in &self.functions {
+            let (function_seconds, warmup_seconds) = function.observed(now);
+            observed += Observed { function_seconds, warmup_seconds };
+        }
+        observed
     }
 
     /// Closes all that is open, as if event time had come far enough; at the end of an input.
@@ -200,7 +214,10 @@ impl Engine {
 
     fn event(&mut self, batch: &Batch, event: &Event) {
         let Some(partition) = self.partitions.get_mut(&partition_of(event.key)) else {
-            debug_assert!(false, "an event of a partition that this shard does not own");
+            debug_assert!(
+                false,
+                "an event of a partition that this shard does not own"
+            );
             return;
         };
         if event.delivery != 0 && !partition.deliveries.is_new(event.delivery) {
@@ -216,27 +233,48 @@ impl Engine {
                 None => return self.shed(batch, event),
             },
         };
+        if event.gateway && !self.functions[slot as usize].gateway_seen {
+            self.gateway_seen(slot, event.at);
+        }
         let around = surroundings!(self);
         let function = &mut self.functions[slot as usize];
         let usage = event.usage();
-        *self.totals.entry((function.name.account, function.rate)).or_default() += usage;
+        *self
+            .totals
+            .entry((function.name.account, function.rate))
+            .or_default() += usage;
         if let Touch::Alarming(channel) = function.take(batch, event, &around) {
             let onset = EventTime::from_second(function.onset.min(event.at.second()));
             let since = assess::usage_since(function, onset.second());
             let id = alarm_id(&function.name, channel, onset);
             let expected = function.baseline.expected();
             let open = OpenAlarm::new(id, channel, onset, event, expected, since);
-            let moment = Moment { now: self.now, sequence: event.sequence };
+            let moment = Moment {
+                now: self.now,
+                sequence: event.sequence,
+            };
             let alarm = assess::alarm(function, &open, AlarmState::Opened, moment, &around);
             function.alarm = Some(Box::new(open));
             function.pane.get_or_insert_default();
             self.watched.insert((event.key, slot));
-            self.outputs.push((event.sequence, event.key, Output::Alarm(Box::new(alarm))));
+            self.outputs
+                .push((event.sequence, event.key, Output::Alarm(Box::new(alarm))));
         }
     }
 
+    /// From now on the gateway in front of the function is part of its price.
+    fn gateway_seen(&mut self, slot: u32, at: EventTime) {
+        let function = &mut self.functions[slot as usize];
+        function.gateway_seen = true;
+        let arm = self.rates.key(function.rate).is_arm();
+        let architecture = if arm { Architecture::Arm64 } else { Architecture::X86_64 };
+        function.rate = self.rates.resolve(&function.name.as_ref(), architecture, true, at);
+    }
+
     fn find(&self, key: u64) -> Option<u32> {
-        self.table.find(key, |&slot| self.functions[slot as usize].key == key).copied()
+        self.table
+            .find(key, |&slot| self.functions[slot as usize].key == key)
+            .copied()
     }
 
     /// Makes room for a new function, or not.
@@ -246,13 +284,14 @@ impl Engine {
             return None;
         }
         let name = batch.function(event);
-        let rate = self.rates.resolve(&name, event.architecture, event.at);
+        let rate = self.rates.resolve(&name, event.architecture, event.gateway, event.at);
         let around = surroundings!(self);
         let state = FunctionState::new(name.to_key(), event, rate, &around);
         let slot = u32::try_from(self.functions.len()).ok()?;
         self.functions.push(state);
         let functions = &self.functions;
-        self.table.insert_unique(event.key, slot, |&slot| functions[slot as usize].key);
+        self.table
+            .insert_unique(event.key, slot, |&slot| functions[slot as usize].key);
         self.partitions.get_mut(&index)?.slots.push(slot);
         Some(slot)
     }
@@ -265,11 +304,11 @@ impl Engine {
             let function = &functions[**slot as usize];
             function.alarm.is_none()
                 && !function.restricted
-                && self.now.second() - function.newest() >= IDLE_SECONDS
+                && self.now.second() - function.served.newest() >= IDLE_SECONDS
         };
         let order = |slot: &&u32| {
             let function = &functions[**slot as usize];
-            (function.newest(), function.key)
+            (function.served.newest(), function.key)
         };
         let Some(&slot) = slots.iter().filter(idle).min_by_key(order) else {
             return false;
@@ -317,9 +356,13 @@ impl Engine {
     fn shed(&mut self, batch: &Batch, event: &Event) {
         self.counters.shed += 1;
         let name = batch.function(event);
-        let rate = self.rates.resolve(&name, event.architecture, event.at);
+        let rate = self.rates.resolve(&name, event.architecture, event.gateway, event.at);
         let full = self.totals.len() >= ACCOUNTS_MAX;
-        let account = if full { AccountId::default() } else { name.account };
+        let account = if full {
+            AccountId::default()
+        } else {
+            name.account
+        };
         *self.totals.entry((account, rate)).or_default() += event.usage();
     }
 
@@ -350,7 +393,11 @@ impl Engine {
                     super::alarm::Channel::Duration => function.duration.value() < clear,
                 };
                 let due = open.is_due(moment.now.second());
-                let state = if over { AlarmState::Closed } else { AlarmState::Updated };
+                let state = if over {
+                    AlarmState::Closed
+                } else {
+                    AlarmState::Updated
+                };
                 if over || due {
                     let alarm = assess::alarm(function, &open, state, moment, &around);
                     let output = Output::Alarm(Box::new(alarm));
@@ -363,7 +410,8 @@ impl Engine {
                 }
             }
             let pulse = assess::pulse(function, moment.now, &around);
-            self.outputs.push((moment.sequence, key, Output::Pulse(pulse)));
+            self.outputs
+                .push((moment.sequence, key, Output::Pulse(pulse)));
             if function.alarm.is_none() && !function.restricted {
                 self.watched.remove(&(key, slot));
             }
@@ -398,11 +446,8 @@ impl Engine {
         let around = surroundings!(self);
         let function = &mut self.functions[slot as usize];
         let evidence = function.evidence().max(function.duration.value()).max(1e-9);
-        let warm = function.is_warm();
         let rows: Vec<_> = function.take_minutes(before).collect();
         for row in rows {
-            self.counters.active_minutes += 1;
-            self.counters.warmup_minutes += u64::from(!warm);
             let row = MinuteRow {
                 minute: row.number,
                 function: function.name.clone(),
@@ -413,7 +458,8 @@ impl Engine {
                 memory_mb: function.memory_mb,
                 evidence_log10: libm::log10(evidence),
             };
-            self.outputs.push((sequence, function.key, Output::Minute(Box::new(row))));
+            self.outputs
+                .push((sequence, function.key, Output::Minute(Box::new(row))));
         }
     }
 }

@@ -1,0 +1,87 @@
+//! The control plane of the virtual platform inside the process.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::Actuator;
+use crate::control::action::{ActuatorKind, Intent, Outcome, OutcomeKind, Setting, Value};
+use crate::record::FunctionKey;
+use crate::simulation::embedded::EmbeddedWorld;
+use crate::simulation::platform::{Command, Platform};
+use crate::units::EventTime;
+
+/// Acts on the embedded world.
+#[derive(Debug)]
+pub struct VirtualActuator {
+    world: Arc<Mutex<EmbeddedWorld>>,
+    /// The firewall has one set for all restrictions: what each of them wants in it.
+    wanted: BTreeMap<String, BTreeSet<core::net::IpAddr>>,
+}
+
+impl VirtualActuator {
+    /// A hand for this world.
+    pub fn new(world: Arc<Mutex<EmbeddedWorld>>) -> Self {
+        Self { world, wanted: BTreeMap::new() }
+    }
+
+    fn block(&mut self, intent: &Intent, platform: &mut Platform, now: EventTime) -> Outcome {
+        let from = match self.wanted.get(&intent.restriction_id) {
+            Some(addresses) => {
+                let shown = addresses.iter().map(|address| address.to_string().into());
+                Setting::Set(Value::Addresses(shown.collect()))
+            }
+            None => Setting::Unset,
+        };
+        let parsed: BTreeSet<_> =
+            intent.to.addresses().iter().filter_map(|text| text.parse().ok()).collect();
+        if parsed.is_empty() {
+            self.wanted.remove(&intent.restriction_id);
+        } else {
+            self.wanted.insert(intent.restriction_id.clone(), parsed);
+        }
+        let union = self.wanted.values().flatten().copied().collect();
+        outcome(from, platform.command(Command::SetBlocked { addresses: union }, now))
+    }
+}
+
+impl Actuator for VirtualActuator {
+    fn apply(&mut self, intent: &Intent, now: EventTime) -> Outcome {
+        let world = Arc::clone(&self.world);
+        let mut world = world.lock().unwrap_or_else(PoisonError::into_inner);
+        let platform = world.platform();
+        match intent.actuator {
+            ActuatorKind::WafIpSet => self.block(intent, platform, now),
+            ActuatorKind::ReservedConcurrency => reserve(intent, platform, now),
+        }
+    }
+}
+
+fn reserve(intent: &Intent, platform: &mut Platform, now: EventTime) -> Outcome {
+    let function: FunctionKey = intent.function.clone();
+    let from = match platform.reserved(&function) {
+        Ok(Some(value)) => Setting::Set(Value::Number(value)),
+        Ok(None) => Setting::Unset,
+        Err(error) => return failure(OutcomeKind::Failed, &error),
+    };
+    let command = match &intent.to {
+        Setting::Set(Value::Number(value)) => Command::SetReserved { function, value: *value },
+        _ => Command::ClearReserved { function },
+    };
+    outcome(from, platform.command(command, now))
+}
+
+fn outcome<E: std::fmt::Display>(from: Setting, answer: Result<EventTime, E>) -> Outcome {
+    match answer {
+        Ok(at) => Outcome {
+            kind: OutcomeKind::Applied,
+            from,
+            effective_at: Some(at),
+            detail: String::new(),
+        },
+        Err(error) => failure(OutcomeKind::Refused, &error),
+    }
+}
+
+fn failure(kind: OutcomeKind, error: &dyn std::fmt::Display) -> Outcome {
+    Outcome { kind, from: Setting::Unknown, effective_at: None, detail: error.to_string() }
+}

@@ -1,0 +1,96 @@
+//! Counts of the last seconds of event time.
+
+/// Seconds that are remembered: enough for the latest permitted and the earliest permitted record
+/// at once.
+pub const RING: i64 = SLOTS as i64;
+const SLOTS: usize = 32;
+
+/// One count a second for the last [`RING`] seconds up to the newest.
+#[derive(Debug, Clone, Copy)]
+pub struct SecondRing {
+    counts: [u32; SLOTS],
+    newest: i64,
+}
+
+impl SecondRing {
+    /// An empty ring that ends with second `newest`.
+    pub fn new(newest: i64) -> Self {
+        Self {
+            counts: [0; SLOTS],
+            newest,
+        }
+    }
+
+    /// Counts one in `second`; where that is newer than the newest, the ring moves on. A second
+    /// older than the ring is dropped.
+    pub fn add(&mut self, second: i64) {
+        if second > self.newest {
+            // What is skipped was silent; a whole ring at most needs clearing.
+            let skipped = (second - self.newest).min(RING);
+            for fresh in second - skipped + 1..=second {
+                self.counts[slot(fresh)] = 0;
+            }
+            self.newest = second;
+        }
+        if second > self.newest - RING {
+            let count = &mut self.counts[slot(second)];
+            *count = count.saturating_add(1);
+        }
+    }
+
+    /// The count of one second; zero outside the ring.
+    pub fn get(&self, second: i64) -> u64 {
+        if second > self.newest || second <= self.newest - RING {
+            return 0;
+        }
+        u64::from(self.counts[slot(second)])
+    }
+
+    /// The newest second with a count.
+    pub fn newest(&self) -> i64 {
+        self.newest
+    }
+
+    /// Mean count per second over the `seconds` before `now`, `now` itself left out.
+    pub fn rate(&self, now: i64, seconds: i64) -> f64 {
+        let sum: u64 = (now - seconds..now).map(|second| self.get(second)).sum();
+        sum as f64 / seconds as f64
+    }
+}
+
+fn slot(second: i64) -> usize {
+    usize::try_from(second.rem_euclid(RING)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    proptest! {
+        #[test]
+        fn remembers_what_a_map_would_for_the_last_seconds(
+            steps in proptest::collection::vec((-40_i64..80, 1_u64..4), 1..200)
+        ) {
+            let mut ring = SecondRing::new(0);
+            let mut naive: BTreeMap<i64, u64> = BTreeMap::new();
+            let mut newest = 0;
+            for (step, times) in steps {
+                let second = newest + step;
+                for _ in 0..times {
+                    ring.add(second);
+                    if second > newest - RING {
+                        *naive.entry(second).or_default() += 1;
+                    }
+                    newest = newest.max(second);
+                }
+                naive.retain(|&second, _| second > newest - RING);
+                for second in newest - 2 * RING..newest + 5 {
+                    let expected = naive.get(&second).copied().unwrap_or_default();
+                    prop_assert_eq!(ring.get(second), expected);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! What surrounds the pure parts in a running process: clock, threads, wiring, records of what was
+//! decided.
+
+pub mod wiring;
+
+pub mod feed;
+pub mod pipeline;
+pub mod shards;
+
+pub mod dead_letter;
+pub mod recorder;
+
+pub mod clock;

@@ -1,0 +1,243 @@
+//! Threads, each with the engine of some partitions. The pipeline sends all of them work, does
+//! something else, and takes all answers before it sends again; so there is at most one batch per
+//! shard on the way and its memory comes back to be used again.
+
+use std::io;
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use crate::cost::{FunctionRates, Usage};
+use crate::engine::alarm::Output;
+use crate::engine::batch::Batch;
+use crate::engine::partitions::shard_of;
+use crate::engine::rate_card::RateKey;
+use crate::engine::shard::{Counters, Directive, Engine, Observed};
+use crate::units::{AccountId, EventTime};
+
+/// Work for a shard.
+enum Job {
+    Batch(Batch),
+    Tick { now: EventTime, sequence: u64, directives: Arc<[Directive]> },
+    Finish { sequence: u64 },
+}
+
+/// What a shard gives back.
+#[derive(Debug, Default)]
+struct Answer {
+    batch: Batch,
+    outputs: Vec<(u64, u64, Output)>,
+    counters: Counters,
+    functions: usize,
+    usage: Vec<UsageRow>,
+    observed: Observed,
+}
+
+/// Usage of one account at one price.
+pub type UsageRow = (AccountId, RateKey, FunctionRates, Usage);
+
+struct Shard {
+    jobs: Option<Sender<Job>>,
+    answers: Receiver<Answer>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// All shards of the process.
+pub struct Shards {
+    shards: Vec<Shard>,
+    asked: bool,
+    spare: Vec<Batch>,
+    totals: Totals,
+}
+
+/// Sums over all shards as of the last answers.
+#[derive(Debug, Default, Clone)]
+pub struct Totals {
+    /// What became of the records.
+    pub counters: Counters,
+    /// Functions that are tracked.
+    pub functions: usize,
+    /// Time that functions were followed.
+    pub observed: Observed,
+    /// Usage by account and price; filled by a finish or by a tick on a full minute.
+    pub usage: Vec<UsageRow>,
+}
+
+/// A shard's thread has died. It is a defect; the log has the panic.
+#[derive(Debug, thiserror::Error)]
+#[error("an engine thread has died, see the log for the panic; restart bursar")]
+pub struct ShardDied;
+
+impl std::fmt::Debug for Shards {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shards").field("count", &self.shards.len()).finish_non_exhaustive()
+    }
+}
+
+impl Shards {
+    /// Starts `count` threads; `engine` makes the engine for the partitions that are asked for.
+    ///
+    /// # Errors
+    /// The system refuses a thread.
+    pub fn start(
+        count: usize,
+        engine: impl Fn(&dyn Fn(usize) -> bool) -> Engine,
+    ) -> io::Result<Self> {
+        let shards = (0..count)
+            .map(|index| {
+                let engine = engine(&|partition| shard_of(partition, count) == index);
+                let (jobs, work) = bounded::<Job>(1);
+                let (answer, answers) = bounded(1);
+                let name = format!("engine-{index}");
+                let thread = Builder::new().name(name).spawn(move || serve(engine, &work, &answer));
+                Ok(Shard { jobs: Some(jobs), answers, thread: Some(thread?) })
+            })
+            .collect::<io::Result<Vec<_>>>()?;
+        Ok(Self { shards, asked: false, spare: Vec::new(), totals: Totals::default() })
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.shards.len()
+    }
+
+    /// Sends each shard its batch, leaving empty ones in their place.
+    ///
+    /// # Errors
+    /// A shard has died.
+    pub fn send(&mut self, batches: &mut [Batch]) -> Result<(), ShardDied> {
+        debug_assert!(!self.asked, "answers must be taken before more is sent");
+        for (shard, batch) in self.shards.iter().zip(batches) {
+            let full = std::mem::replace(batch, self.spare.pop().unwrap_or_default());
+            shard.ask(Job::Batch(full))?;
+        }
+        self.asked = true;
+        Ok(())
+    }
+
+    /// Tells every shard that event time has come to `now`.
+    ///
+    /// # Errors
+    /// A shard has died.
+    pub fn tick(
+        &mut self,
+        now: EventTime,
+        sequence: u64,
+        directives: Vec<Directive>,
+    ) -> Result<(), ShardDied> {
+        let directives: Arc<[Directive]> = directives.into();
+        self.ask_all(|| Job::Tick { now, sequence, directives: Arc::clone(&directives) })
+    }
+
+    /// Tells every shard that the input has ended.
+    ///
+    /// # Errors
+    /// A shard has died.
+    pub fn finish(&mut self, sequence: u64) -> Result<(), ShardDied> {
+        self.ask_all(|| Job::Finish { sequence })
+    }
+
+    /// Waits for the answers that are due and returns the outputs in the input's order.
+    ///
+    /// # Errors
+    /// A shard has died.
+    pub fn collect(&mut self) -> Result<Vec<(u64, u64, Output)>, ShardDied> {
+        let mut outputs = Vec::new();
+        if !std::mem::take(&mut self.asked) {
+            return Ok(outputs);
+        }
+        let mut totals = Totals::default();
+        for shard in &self.shards {
+            let answer = shard.answers.recv().map_err(|_| ShardDied)?;
+            outputs.extend(answer.outputs);
+            totals.counters += answer.counters;
+            totals.functions += answer.functions;
+            totals.observed += answer.observed;
+            for row in answer.usage {
+                add(&mut totals.usage, row);
+            }
+            let mut batch = answer.batch;
+            batch.clear();
+            self.spare.push(batch);
+        }
+        if totals.usage.is_empty() {
+            totals.usage = std::mem::take(&mut self.totals.usage);
+        }
+        self.totals = totals;
+        // One key's outputs at one place come from one shard, in its order: the sort is stable.
+        outputs.sort_by_key(|&(sequence, key, _)| (sequence, key));
+        Ok(outputs)
+    }
+
+    /// Sums as of the last answers.
+    pub fn totals(&self) -> &Totals {
+        &self.totals
+    }
+
+    fn ask_all(&mut self, job: impl Fn() -> Job) -> Result<(), ShardDied> {
+        debug_assert!(!self.asked, "answers must be taken before more is sent");
+        for shard in &self.shards {
+            shard.ask(job())?;
+        }
+        self.asked = true;
+        Ok(())
+    }
+}
+
+impl Drop for Shards {
+    fn drop(&mut self) {
+        for shard in &mut self.shards {
+            // A closed channel ends the thread.
+            shard.jobs = None;
+            if let Some(thread) = shard.thread.take()
+                && thread.join().is_err()
+            {
+                tracing::error!("an engine thread had panicked");
+            }
+        }
+    }
+}
+
+impl Shard {
+    fn ask(&self, job: Job) -> Result<(), ShardDied> {
+        self.jobs.as_ref().ok_or(ShardDied)?.send(job).map_err(|_| ShardDied)
+    }
+}
+
+fn add(rows: &mut Vec<UsageRow>, row: UsageRow) {
+    match rows.binary_search_by(|known| (known.0, &known.1).cmp(&(row.0, &row.1))) {
+        Ok(place) => rows[place].3 += row.3,
+        Err(place) => rows.insert(place, row),
+    }
+}
+
+/// A shard's loop: it ends when the pipeline lets go of its channel.
+fn serve(mut engine: Engine, jobs: &Receiver<Job>, answers: &Sender<Answer>) {
+    while let Ok(job) = jobs.recv() {
+        let mut answer = Answer::default();
+        match job {
+            Job::Batch(batch) => {
+                engine.batch(&batch);
+                answer.batch = batch;
+            }
+            Job::Tick { now, sequence, directives } => {
+                engine.tick(now, sequence, &directives);
+                if now.second().rem_euclid(60) == 0 {
+                    answer.usage = engine.usage().collect();
+                }
+            }
+            Job::Finish { sequence } => {
+                engine.finish(sequence);
+                answer.usage = engine.usage().collect();
+                answer.observed = engine.observed();
+            }
+        }
+        answer.outputs.extend(engine.drain());
+        answer.counters = engine.counters();
+        answer.functions = engine.functions();
+        if answers.send(answer).is_err() {
+            return;
+        }
+    }
+}

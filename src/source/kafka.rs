@@ -1,0 +1,404 @@
+//! Kafka: a member of a consumer group that shares the partitions of its topics, each partition a
+//! lane, merged by event time.
+//!
+//! Nothing is committed before it is acknowledged: a message is read again after a crash rather
+//! than lost. Connections are mended for ever; what is wrong meanwhile is a readiness reason.
+//! A partition whose queue is full is paused, so that memory does not depend on how uneven the
+//! partitions are.
+
+mod group;
+mod lanes;
+mod settings;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::{Message as _, TopicPartitionList};
+
+use self::group::{Change, Concern, Group, GroupContext};
+use self::lanes::{Lanes, Lent};
+pub use self::settings::{KafkaSettings, PARTITION_BYTES_MIN, Start};
+use super::{Chunk, Clock, PeekTime, Progress, Read, Source, SourceError};
+use crate::record::Position;
+
+/// Time between commits: what is read again after a crash, against one small request a second.
+const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Time between questions about a topic that was missing or forbidden.
+const PROBE_INTERVAL: Duration = Duration::from_secs(3);
+
+/// How long such a question may take; nothing is read meanwhile.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Messages taken from the client between two chunks: a few chunks, so that every partition has
+/// something to merge and nothing waits long.
+const INTAKE_MESSAGES_MAX: usize = 16_384;
+
+/// Reads the partitions that the group gives to this member.
+pub struct KafkaSource {
+    settings: KafkaSettings,
+    peek: PeekTime,
+    clock: Clock,
+    group: Arc<Group>,
+    /// `None` after a close, or between a fatal error and the next client.
+    consumer: Option<BaseConsumer<GroupContext>>,
+    lanes: Lanes,
+    bytes_read: u64,
+    paused: usize,
+    committed_at: Duration,
+    probed_at: Duration,
+    closed: bool,
+}
+
+impl std::fmt::Debug for KafkaSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KafkaSource")
+            .field("settings", &self.settings)
+            .field("group", &self.group)
+            .field("lanes", &self.lanes)
+            .finish_non_exhaustive()
+    }
+}
+
+impl KafkaSource {
+    /// Joins the group; brokers need not be there yet.
+    ///
+    /// # Errors
+    /// Settings that no client can be built from.
+    pub fn open(
+        settings: KafkaSettings,
+        peek: PeekTime,
+        clock: Clock,
+    ) -> Result<Self, SourceError> {
+        let group = Arc::new(Group::new(settings.topics.clone()));
+        let consumer = join(&settings, &group)?;
+        let now = (clock.elapsed)();
+        Ok(Self {
+            lanes: Lanes::new(settings.idle),
+            settings,
+            peek,
+            clock,
+            group,
+            consumer: Some(consumer),
+            bytes_read: 0,
+            paused: 0,
+            committed_at: now,
+            probed_at: now,
+            closed: false,
+        })
+    }
+
+    /// Takes what the client has, waiting for the first of it.
+    fn intake(&mut self, wait: Duration) -> Result<(), SourceError> {
+        let arrived = (self.clock.wall)();
+        let mut wait = wait;
+        for _ in 0..INTAKE_MESSAGES_MAX {
+            let Some(consumer) = &self.consumer else {
+                return self.rejoin();
+            };
+            let polled = consumer.poll(wait);
+            wait = Duration::ZERO;
+            let mut fatal = false;
+            let more = polled.is_some();
+            match polled {
+                None => {}
+                Some(Ok(message)) => {
+                    let lent = Lent {
+                        topic: message.topic(),
+                        partition: message.partition(),
+                        offset: u64::try_from(message.offset()).unwrap_or(0),
+                        key: message.key(),
+                        payload: message.payload().unwrap_or_default(),
+                    };
+                    self.group.heard_from(lent.topic);
+                    self.bytes_read += (lent.payload.len() + message.key_len()) as u64;
+                    if let Some(lane) = self.lanes.queue(lent, self.peek, arrived) {
+                        let share = share(&self.settings, &self.lanes);
+                        self.paused += usize::from(pause(consumer, &mut self.lanes, lane, share));
+                    }
+                }
+                Some(Err(KafkaError::PartitionEOF(partition))) => {
+                    self.group.settle(&Concern::Connection);
+                    self.lanes.set_caught_up(partition);
+                }
+                Some(Err(KafkaError::MessageConsumptionFatal(code))) => {
+                    tracing::error!(%code, "kafka: the client broke, a new one is built");
+                    fatal = true;
+                }
+                // The client's error callback has seen it too, with the better text.
+                Some(Err(_)) => {}
+            }
+            if fatal {
+                self.leave();
+                return self.rejoin();
+            }
+            self.apply_changes();
+            if !more {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Follows what the group has given and taken.
+    fn apply_changes(&mut self) {
+        for change in self.group.take_changes() {
+            let now = (self.clock.elapsed)();
+            match change {
+                Change::Given(partitions) => {
+                    tracing::info!(?partitions, "kafka: partitions given to this member");
+                    for (topic, partition) in partitions {
+                        if let Some(lane) = self.lanes.give(&topic, partition, now) {
+                            self.group.begin_lane(lane, &topic, partition);
+                            self.resume(lane);
+                        }
+                    }
+                }
+                Change::Taken(partitions) => {
+                    tracing::info!(?partitions, "kafka: partitions taken from this member");
+                    for (topic, partition) in partitions {
+                        if let Some(lane) = self.lanes.lane_of(&topic, partition) {
+                            self.lanes.take_away(lane);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn resume(&mut self, lane: u32) {
+        let Some(entry) = self.lanes.get_mut(lane) else {
+            return;
+        };
+        if !entry.paused {
+            return;
+        }
+        let list = list_of(&entry.topic, entry.number);
+        let Some(consumer) = &self.consumer else {
+            return;
+        };
+        match consumer.resume(&list) {
+            Ok(()) => {
+                entry.paused = false;
+                self.paused -= 1;
+            }
+            // Tried again with the next chunk.
+            Err(error) => tracing::debug!(%error, "kafka: a partition was not resumed"),
+        }
+    }
+
+    fn resume_emptied(&mut self) {
+        if self.paused == 0 {
+            return;
+        }
+        let low = share(&self.settings, &self.lanes) / 2;
+        let emptied = self
+            .lanes
+            .iter()
+            .filter(|(_, entry)| entry.held && entry.paused && entry.queued_bytes() <= low);
+        let emptied: Vec<u32> = emptied.map(|(lane, _)| lane).collect();
+        for lane in emptied {
+            self.resume(lane);
+        }
+    }
+
+    fn commit(&mut self, mode: CommitMode) {
+        let Some(consumer) = &self.consumer else {
+            return;
+        };
+        if let Some(due) = self.group.take_due(None)
+            && let Err(error) = consumer.commit(&due, mode)
+        {
+            tracing::warn!(%error, "kafka: offsets were not committed, they are due again");
+            self.group.commit_failed(&due);
+        }
+    }
+
+    /// Asks again about topics that were missing or forbidden. The client looks for itself as
+    /// well, but reports only what goes wrong.
+    fn probe(&mut self) {
+        let Some(consumer) = &self.consumer else {
+            return;
+        };
+        for topic in self.group.doubtful_topics() {
+            let Ok(metadata) = consumer.fetch_metadata(Some(&topic), PROBE_TIMEOUT) else {
+                continue;
+            };
+            let well = |t: &rdkafka::metadata::MetadataTopic| {
+                t.error().is_none() && !t.partitions().is_empty()
+            };
+            if metadata.topics().iter().any(well) {
+                self.group.settle(&Concern::Topic(topic));
+            }
+        }
+    }
+
+    fn keep_house(&mut self, now: Duration) {
+        if now.saturating_sub(self.committed_at) >= COMMIT_INTERVAL {
+            self.committed_at = now;
+            self.commit(CommitMode::Async);
+        }
+        if now.saturating_sub(self.probed_at) >= PROBE_INTERVAL {
+            self.probed_at = now;
+            self.probe();
+        }
+    }
+
+    fn rejoin(&mut self) -> Result<(), SourceError> {
+        let consumer =
+            join(&self.settings, &self.group).map_err(|error| SourceError::KafkaRestart {
+                cause: error.to_string(),
+            })?;
+        self.consumer = Some(consumer);
+        Ok(())
+    }
+
+    /// Leaves the group; its callbacks commit what is acknowledged.
+    fn leave(&mut self) {
+        self.consumer = None;
+        self.apply_changes();
+        let held: Vec<u32> = self.lanes.iter().map(|(lane, _)| lane).collect();
+        for lane in held {
+            self.lanes.take_away(lane);
+            if let Some(entry) = self.lanes.get_mut(lane) {
+                entry.paused = false;
+            }
+        }
+        self.paused = 0;
+        self.group.forget_assignment();
+    }
+}
+
+impl Source for KafkaSource {
+    fn read(&mut self, chunk: &mut Chunk, wait: Duration) -> Result<Read, SourceError> {
+        chunk.clear();
+        if self.closed {
+            return Ok(Read::End);
+        }
+        let begin = (self.clock.elapsed)();
+        let deadline = begin.saturating_add(wait);
+        self.keep_house(begin);
+        self.intake(Duration::ZERO)?;
+        loop {
+            let now = (self.clock.elapsed)();
+            let held = self.lanes.deliver(chunk, now);
+            self.resume_emptied();
+            if !chunk.is_empty() {
+                return Ok(Read::Messages);
+            }
+            if now >= deadline {
+                return Ok(Read::Idle);
+            }
+            // No longer than until a silent partition is left out, or a commit is due.
+            let until = held.unwrap_or(deadline).min(deadline);
+            self.intake(until.saturating_sub(now).min(COMMIT_INTERVAL))?;
+            self.keep_house((self.clock.elapsed)());
+        }
+    }
+
+    fn lanes(&self) -> Vec<String> {
+        let name = |entry: &lanes::Partition| format!("{}/{}", entry.topic, entry.number);
+        self.lanes.iter().map(|(_, entry)| name(entry)).collect()
+    }
+
+    fn acknowledge(&mut self, through: &[Position]) {
+        for position in through {
+            let known = self.lanes.get(position.lane);
+            if known.is_some_and(|entry| entry.has_delivered(position.offset))
+                && let Ok(offset) = i64::try_from(position.offset)
+            {
+                self.group
+                    .acknowledge(position.lane, offset.saturating_add(1));
+            }
+        }
+    }
+
+    fn progress(&self) -> Progress {
+        let held = self.lanes.iter().filter(|(_, entry)| entry.held);
+        let lag = |lane| self.lanes.lag(lane, self.group.high(lane));
+        Progress {
+            bytes_read: self.bytes_read,
+            bytes_total: None,
+            lag: (self.lanes.held() > 0).then(|| held.map(|(lane, _)| lag(lane)).sum()),
+        }
+    }
+
+    fn readiness(&self) -> Result<(), String> {
+        self.group.readiness()
+    }
+
+    fn close(&mut self) {
+        if self.closed {
+            return;
+        }
+        self.closed = true;
+        if self.group.is_disconnected() {
+            // A commit would wait for the session timeout, longer than a stop may take.
+            if self.group.take_due(None).is_some() {
+                tracing::warn!("kafka: stopped without a broker, some messages are read again");
+            }
+        } else {
+            self.commit(CommitMode::Sync);
+        }
+        self.leave();
+    }
+}
+
+impl Drop for KafkaSource {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+fn join(
+    settings: &KafkaSettings,
+    group: &Arc<Group>,
+) -> Result<BaseConsumer<GroupContext>, SourceError> {
+    let refused = |error: KafkaError| SourceError::KafkaSettings {
+        cause: error.to_string(),
+    };
+    let config = settings.client_config()?;
+    let context = GroupContext(Arc::clone(group));
+    let consumer: BaseConsumer<GroupContext> =
+        config.create_with_context(context).map_err(refused)?;
+    let topics: Vec<&str> = settings.topics.iter().map(String::as_str).collect();
+    consumer.subscribe(&topics).map_err(refused)?;
+    Ok(consumer)
+}
+
+/// What one partition may queue.
+fn share(settings: &KafkaSettings, lanes: &Lanes) -> usize {
+    (settings.queue_bytes_max / lanes.held().max(1)).max(PARTITION_BYTES_MIN)
+}
+
+/// Pauses a partition that has its share; true when it was not paused before.
+fn pause(
+    consumer: &BaseConsumer<GroupContext>,
+    lanes: &mut Lanes,
+    lane: u32,
+    share: usize,
+) -> bool {
+    let Some(entry) = lanes.get_mut(lane) else {
+        return false;
+    };
+    if entry.paused || entry.queued_bytes() < share {
+        return false;
+    }
+    match consumer.pause(&list_of(&entry.topic, entry.number)) {
+        Ok(()) => entry.paused = true,
+        // Tried again with its next message.
+        Err(error) => tracing::debug!(%error, "kafka: a partition was not paused"),
+    }
+    entry.paused
+}
+
+fn list_of(topic: &str, partition: i32) -> TopicPartitionList {
+    let mut list = TopicPartitionList::new();
+    list.add_partition(topic, partition);
+    list
+}
+
+#[cfg(test)]
+mod tests;

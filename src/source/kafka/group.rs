@@ -1,0 +1,398 @@
+//! What the client reports on the side: partitions given and taken, offsets to commit, and what
+//! is wrong. Its callbacks run inside the polls of the source's own thread; the lock is never
+//! held over a call of the client.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, Rebalance};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::{ClientContext, Offset, TopicPartitionList};
+use serde::Deserialize;
+
+/// The callbacks' end of a [`Group`].
+#[derive(Debug, Clone)]
+pub(super) struct GroupContext(pub(super) Arc<Group>);
+
+/// What is shared between the callbacks and the source.
+#[derive(Debug)]
+pub(super) struct Group {
+    topics: Vec<String>,
+    shared: Mutex<Shared>,
+    /// There are changes to take.
+    changed: AtomicBool,
+    /// There are standing problems.
+    troubled: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    changes: Vec<Change>,
+    problems: BTreeMap<Concern, String>,
+    /// Indexed by lane.
+    offsets: Vec<Offsets>,
+    joined: bool,
+}
+
+/// Partitions that changed hands.
+#[derive(Debug)]
+pub(super) enum Change {
+    Given(Vec<(String, i32)>),
+    Taken(Vec<(String, i32)>),
+}
+
+/// What a standing problem is about.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Concern {
+    Connection,
+    Group,
+    Topic(String),
+}
+
+#[derive(Debug)]
+struct Offsets {
+    topic: String,
+    partition: i32,
+    /// The next offset to read after everything acknowledged in this assignment.
+    acknowledged: Option<i64>,
+    committed: Option<i64>,
+    high: Option<u64>,
+}
+
+impl Group {
+    pub(super) fn new(topics: Vec<String>) -> Self {
+        Self {
+            topics,
+            shared: Mutex::default(),
+            changed: AtomicBool::new(false),
+            troubled: AtomicBool::new(false),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shared> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes since the last call, in order.
+    pub(super) fn take_changes(&self) -> Vec<Change> {
+        if self.changed.swap(false, Ordering::Relaxed) {
+            std::mem::take(&mut self.lock().changes)
+        } else {
+            Vec::new()
+        }
+    }
+
+    /// A lane was given to this member: nothing is acknowledged in it yet. Lanes are announced in
+    /// the order of their numbers.
+    pub(super) fn begin_lane(&self, lane: u32, topic: &str, partition: i32) {
+        let mut shared = self.lock();
+        let fresh = Offsets {
+            topic: topic.to_owned(),
+            partition,
+            acknowledged: None,
+            committed: None,
+            high: None,
+        };
+        match shared.offsets.get_mut(lane as usize) {
+            Some(offsets) => *offsets = fresh,
+            None => shared.offsets.push(fresh),
+        }
+    }
+
+    /// Everything below `next` is processed; never goes back.
+    pub(super) fn acknowledge(&self, lane: u32, next: i64) {
+        if let Some(offsets) = self.lock().offsets.get_mut(lane as usize) {
+            offsets.acknowledged = offsets.acknowledged.max(Some(next));
+        }
+    }
+
+    /// Partitions were taken away: nothing in them is this member's to commit any more.
+    fn end_lanes(&self, list: &TopicPartitionList) {
+        for offsets in &mut self.lock().offsets {
+            if list
+                .find_partition(&offsets.topic, offsets.partition)
+                .is_some()
+            {
+                offsets.acknowledged = None;
+                offsets.high = None;
+            }
+        }
+    }
+
+    /// The client was lost with everything that was to be committed through it.
+    pub(super) fn forget_assignment(&self) {
+        let mut shared = self.lock();
+        shared.joined = false;
+        for offsets in &mut shared.offsets {
+            offsets.acknowledged = None;
+        }
+    }
+
+    /// What is acknowledged and not committed, and considers it committed; of `only`, if given.
+    pub(super) fn take_due(&self, only: Option<&TopicPartitionList>) -> Option<TopicPartitionList> {
+        let mut due = TopicPartitionList::new();
+        for offsets in &mut self.lock().offsets {
+            let Some(next) = offsets.acknowledged else {
+                continue;
+            };
+            let wanted = only.is_none_or(|only| {
+                only.find_partition(&offsets.topic, offsets.partition)
+                    .is_some()
+            });
+            if wanted && offsets.acknowledged > offsets.committed {
+                let offset = Offset::Offset(next);
+                if due
+                    .add_partition_offset(&offsets.topic, offsets.partition, offset)
+                    .is_ok()
+                {
+                    offsets.committed = offsets.acknowledged;
+                }
+            }
+        }
+        (due.count() > 0).then_some(due)
+    }
+
+    /// A commit failed: what was in it is due again.
+    pub(super) fn commit_failed(&self, list: &TopicPartitionList) {
+        for offsets in &mut self.lock().offsets {
+            if list
+                .find_partition(&offsets.topic, offsets.partition)
+                .is_some()
+            {
+                offsets.committed = None;
+            }
+        }
+    }
+
+    /// One past the last offset that the partition is known to hold.
+    pub(super) fn high(&self, lane: u32) -> Option<u64> {
+        self.lock().offsets.get(lane as usize)?.high
+    }
+
+    /// # Errors
+    /// All standing problems, in words.
+    pub(super) fn readiness(&self) -> Result<(), String> {
+        let shared = self.lock();
+        if !shared.problems.is_empty() {
+            let reasons: Vec<&str> = shared.problems.values().map(String::as_str).collect();
+            return Err(reasons.join("; "));
+        }
+        if !shared.joined {
+            let topics = self.topics.join(", ");
+            return Err(format!("kafka: waiting to be given partitions of {topics}"));
+        }
+        Ok(())
+    }
+
+    /// Topics with a standing problem, unless no broker can be asked about them.
+    pub(super) fn doubtful_topics(&self) -> Vec<String> {
+        if !self.troubled.load(Ordering::Relaxed) {
+            return Vec::new();
+        }
+        let shared = self.lock();
+        if shared.problems.contains_key(&Concern::Connection) {
+            return Vec::new();
+        }
+        let topic = |concern: &Concern| match concern {
+            Concern::Topic(topic) => Some(topic.clone()),
+            Concern::Connection | Concern::Group => None,
+        };
+        shared.problems.keys().filter_map(topic).collect()
+    }
+
+    pub(super) fn is_disconnected(&self) -> bool {
+        self.lock().problems.contains_key(&Concern::Connection)
+    }
+
+    fn raise(&self, concern: Concern, reason: String) {
+        self.troubled.store(true, Ordering::Relaxed);
+        let mut shared = self.lock();
+        if shared.problems.get(&concern) != Some(&reason) {
+            tracing::warn!("{reason}");
+            shared.problems.insert(concern, reason);
+        }
+    }
+
+    /// A problem is over, if there was one.
+    pub(super) fn settle(&self, concern: &Concern) {
+        if !self.troubled.load(Ordering::Relaxed) {
+            return;
+        }
+        let mut shared = self.lock();
+        if let Some(reason) = shared.problems.remove(concern) {
+            tracing::info!("over: {reason}");
+        }
+        self.troubled
+            .store(!shared.problems.is_empty(), Ordering::Relaxed);
+    }
+
+    /// Something came from a topic, so broker and topic are well.
+    pub(super) fn heard_from(&self, topic: &str) {
+        if self.troubled.load(Ordering::Relaxed) {
+            self.settle(&Concern::Connection);
+            self.settle(&Concern::Topic(topic.to_owned()));
+        }
+    }
+
+    /// The topic that an error text names; the longest, since one name may contain another.
+    fn named_in(&self, reason: &str) -> Option<&String> {
+        let named = self
+            .topics
+            .iter()
+            .filter(|topic| reason.contains(topic.as_str()));
+        named.max_by_key(|topic| topic.len())
+    }
+
+    fn note(&self, change: Change) {
+        let mut shared = self.lock();
+        shared.changes.push(change);
+        self.changed.store(true, Ordering::Relaxed);
+    }
+}
+
+fn partitions(list: &TopicPartitionList) -> Vec<(String, i32)> {
+    let elements = list.elements();
+    elements
+        .iter()
+        .map(|e| (e.topic().to_owned(), e.partition()))
+        .collect()
+}
+
+impl ConsumerContext for GroupContext {
+    fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        let Rebalance::Revoke(list) = rebalance else {
+            return;
+        };
+        // The next owner begins at what is committed now. A lost assignment has its next owner
+        // already; committing to it would move that one back.
+        if !consumer.assignment_lost()
+            && let Some(due) = self.0.take_due(Some(list))
+            && let Err(error) = consumer.commit(&due, CommitMode::Sync)
+        {
+            tracing::warn!(%error, "kafka: offsets of partitions given away were not committed");
+        }
+        self.0.end_lanes(list);
+        self.0.note(Change::Taken(partitions(list)));
+    }
+
+    fn post_rebalance(&self, _consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        match rebalance {
+            Rebalance::Assign(list) => {
+                self.0.lock().joined = true;
+                for (topic, _) in partitions(list) {
+                    self.0.heard_from(&topic);
+                }
+                self.0.settle(&Concern::Group);
+                self.0.note(Change::Given(partitions(list)));
+            }
+            Rebalance::Revoke(_) | Rebalance::Error(_) => {}
+        }
+    }
+
+    fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
+        match result {
+            Ok(()) => self.0.settle(&Concern::Connection),
+            Err(error) => {
+                tracing::warn!(%error, "kafka: offsets were not committed, they are due again");
+                self.0.commit_failed(offsets);
+            }
+        }
+    }
+}
+
+impl ClientContext for GroupContext {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        match level {
+            RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
+                tracing::error!(facility, "kafka client: {message}");
+            }
+            RDKafkaLogLevel::Error | RDKafkaLogLevel::Warning => {
+                tracing::warn!(facility, "kafka client: {message}");
+            }
+            RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {
+                tracing::info!(facility, "kafka client: {message}");
+            }
+            RDKafkaLogLevel::Debug => tracing::debug!(facility, "kafka client: {message}"),
+        }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        use RDKafkaErrorCode as Code;
+        let Some(code) = error.rdkafka_error_code() else {
+            return;
+        };
+        let text = format!("kafka: {reason}");
+        match code {
+            Code::PartitionEOF => {}
+            Code::AllBrokersDown
+            | Code::Authentication
+            | Code::ClusterAuthorizationFailed
+            | Code::Resolve
+            | Code::SaslAuthenticationFailed => self.0.raise(Concern::Connection, text),
+            Code::GroupAuthorizationFailed => self.0.raise(Concern::Group, text),
+            Code::InvalidTopic
+            | Code::TopicAuthorizationFailed
+            | Code::UnknownTopic
+            | Code::UnknownTopicOrPartition => match self.0.named_in(reason) {
+                Some(topic) => self.0.raise(Concern::Topic(topic.clone()), text),
+                None => {
+                    for topic in &self.0.topics {
+                        self.0.raise(Concern::Topic(topic.clone()), text.clone());
+                    }
+                }
+            },
+            // Single connections come and go; the client mends them and logs them itself.
+            _ => tracing::debug!(%error, reason, "kafka client"),
+        }
+    }
+
+    fn stats_raw(&self, statistics: &[u8]) {
+        let statistics: Statistics = match serde_json::from_slice(statistics) {
+            Ok(statistics) => statistics,
+            Err(error) => {
+                tracing::debug!(%error, "kafka: statistics could not be read");
+                return;
+            }
+        };
+        if statistics
+            .brokers
+            .values()
+            .any(|broker| broker.state == "UP")
+        {
+            self.0.settle(&Concern::Connection);
+        }
+        for offsets in &mut self.0.lock().offsets {
+            let topic = statistics.topics.get(&offsets.topic);
+            let partition = topic.and_then(|t| t.partitions.get(&offsets.partition.to_string()));
+            offsets.high = partition.and_then(|p| u64::try_from(p.hi_offset).ok());
+        }
+    }
+}
+
+/// The few of the client's statistics that are used; `STATISTICS.md` of librdkafka has them all.
+#[derive(Deserialize)]
+struct Statistics {
+    #[serde(default)]
+    brokers: HashMap<String, Broker>,
+    #[serde(default)]
+    topics: HashMap<String, Topic>,
+}
+
+#[derive(Deserialize)]
+struct Broker {
+    state: String,
+}
+
+#[derive(Deserialize)]
+struct Topic {
+    #[serde(default)]
+    partitions: HashMap<String, Partition>,
+}
+
+#[derive(Deserialize)]
+struct Partition {
+    /// -1001 while unknown.
+    hi_offset: i64,
+}
