@@ -204,15 +204,14 @@ impl KafkaSource {
         }
     }
 
-    fn commit(&mut self, mode: CommitMode) {
+    fn commit(&mut self) {
         let Some(consumer) = &self.consumer else {
             return;
         };
-        if let Some(due) = self.group.take_due(None)
-            && let Err(error) = consumer.commit(&due, mode)
+        if let Some(list) = self.group.take_unsent()
+            && let Err(error) = consumer.commit(&list, CommitMode::Async)
         {
-            tracing::warn!(%error, "kafka: offsets were not committed, they are due again");
-            self.group.commit_failed(&due);
+            self.group.note_commit(&Err(error), &list);
         }
     }
 
@@ -238,7 +237,7 @@ impl KafkaSource {
     fn keep_house(&mut self, now: Duration) {
         if now.saturating_sub(self.committed_at) >= COMMIT_INTERVAL {
             self.committed_at = now;
-            self.commit(CommitMode::Async);
+            self.commit();
         }
         if now.saturating_sub(self.probed_at) >= PROBE_INTERVAL {
             self.probed_at = now;
@@ -280,7 +279,14 @@ impl Source for KafkaSource {
         let begin = (self.clock.elapsed)();
         let deadline = begin.saturating_add(wait);
         self.keep_house(begin);
-        self.intake(Duration::ZERO)?;
+        // What is queued goes first: the client prefetches meanwhile, and its own limits hold it
+        // back at less cost than a pause, which throws away what was prefetched. Handing out and
+        // taking in within one read would also let a partition go whose messages nobody could
+        // acknowledge yet.
+        self.lanes.deliver(chunk, begin);
+        if chunk.is_empty() {
+            self.intake(Duration::ZERO)?;
+        }
         loop {
             let now = (self.clock.elapsed)();
             let held = self.lanes.deliver(chunk, now);
@@ -336,11 +342,12 @@ impl Source for KafkaSource {
         self.closed = true;
         if self.group.is_disconnected() {
             // A commit would wait for the session timeout, longer than a stop may take.
-            if self.group.take_due(None).is_some() {
+            if self.group.take_unconfirmed(None).is_some() {
                 tracing::warn!("kafka: stopped without a broker, some messages are read again");
             }
-        } else {
-            self.commit(CommitMode::Sync);
+            self.group.forget_assignment();
+        } else if let Some(consumer) = &self.consumer {
+            self.group.commit_last(consumer, None);
         }
         self.leave();
     }

@@ -5,12 +5,19 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
 
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, Rebalance};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 use serde::Deserialize;
+
+/// Attempts at the last commit, and the pause between them: one second together, well below the
+/// session timeout, after which the group would go on without this member.
+const LAST_COMMIT_ATTEMPTS_MAX: usize = 20;
+const LAST_COMMIT_PAUSE: Duration = Duration::from_millis(50);
 
 /// The callbacks' end of a [`Group`].
 #[derive(Debug, Clone)]
@@ -57,7 +64,11 @@ struct Offsets {
     partition: i32,
     /// The next offset to read after everything acknowledged in this assignment.
     acknowledged: Option<i64>,
-    committed: Option<i64>,
+    /// Given to the client to commit, and known to be committed. A rebalance may refuse a commit,
+    /// and the client tells so only to one who waits; for the others, its statistics show what is
+    /// committed, and what is not by then is sent again.
+    sent: Option<i64>,
+    confirmed: Option<i64>,
     high: Option<u64>,
 }
 
@@ -92,7 +103,8 @@ impl Group {
             topic: topic.to_owned(),
             partition,
             acknowledged: None,
-            committed: None,
+            sent: None,
+            confirmed: None,
             high: None,
         };
         match shared.offsets.get_mut(lane as usize) {
@@ -130,38 +142,79 @@ impl Group {
         }
     }
 
-    /// What is acknowledged and not committed, and considers it committed; of `only`, if given.
-    pub(super) fn take_due(&self, only: Option<&TopicPartitionList>) -> Option<TopicPartitionList> {
-        let mut due = TopicPartitionList::new();
+    /// What was acknowledged since the last call.
+    pub(super) fn take_unsent(&self) -> Option<TopicPartitionList> {
+        self.take(|offsets| offsets.acknowledged > offsets.sent)
+    }
+
+    /// What is acknowledged and not confirmed, of `only` if given: for the last commit there is.
+    pub(super) fn take_unconfirmed(
+        &self,
+        only: Option<&TopicPartitionList>,
+    ) -> Option<TopicPartitionList> {
+        self.take(|offsets| {
+            let wanted = only.is_none_or(|only| offsets.is_in(only));
+            wanted && offsets.acknowledged > offsets.confirmed
+        })
+    }
+
+    fn take(&self, wanted: impl Fn(&Offsets) -> bool) -> Option<TopicPartitionList> {
+        let mut list = TopicPartitionList::new();
         for offsets in &mut self.lock().offsets {
             let Some(next) = offsets.acknowledged else {
                 continue;
             };
-            let wanted = only.is_none_or(|only| {
-                only.find_partition(&offsets.topic, offsets.partition)
-                    .is_some()
-            });
-            if wanted && offsets.acknowledged > offsets.committed {
-                let offset = Offset::Offset(next);
-                if due
-                    .add_partition_offset(&offsets.topic, offsets.partition, offset)
+            let next = Offset::Offset(next);
+            if wanted(offsets)
+                && list
+                    .add_partition_offset(&offsets.topic, offsets.partition, next)
                     .is_ok()
-                {
-                    offsets.committed = offsets.acknowledged;
-                }
+            {
+                offsets.sent = offsets.acknowledged;
             }
         }
-        (due.count() > 0).then_some(due)
+        (list.count() > 0).then_some(list)
     }
 
-    /// A commit failed: what was in it is due again.
-    pub(super) fn commit_failed(&self, list: &TopicPartitionList) {
+    /// Commits what is not confirmed and waits for it. While the group is still sharing out its
+    /// partitions the coordinator refuses commits, so it is asked again for a while.
+    pub(super) fn commit_last(
+        &self,
+        consumer: &BaseConsumer<GroupContext>,
+        only: Option<&TopicPartitionList>,
+    ) {
+        for _ in 0..LAST_COMMIT_ATTEMPTS_MAX {
+            let Some(list) = self.take_unconfirmed(only) else {
+                return;
+            };
+            let result = consumer.commit(&list, CommitMode::Sync);
+            self.note_commit(&result, &list);
+            match result {
+                Ok(()) => return,
+                Err(error) if is_passing(&error) => thread::sleep(LAST_COMMIT_PAUSE),
+                Err(_) => break,
+            }
+        }
+        tracing::warn!("kafka: the last offsets were not committed, messages are read again");
+    }
+
+    /// How a commit went, partition by partition; what failed is due again.
+    pub(super) fn note_commit(&self, result: &KafkaResult<()>, list: &TopicPartitionList) {
         for offsets in &mut self.lock().offsets {
-            if list
-                .find_partition(&offsets.topic, offsets.partition)
-                .is_some()
-            {
-                offsets.committed = None;
+            let Some(element) = list.find_partition(&offsets.topic, offsets.partition) else {
+                continue;
+            };
+            let failed = result.as_ref().err().cloned().or(element.error().err());
+            match (failed, element.offset()) {
+                (None, Offset::Offset(next)) => {
+                    offsets.confirmed = offsets.confirmed.max(Some(next));
+                }
+                (None, _) => {}
+                (Some(error), _) => {
+                    let (topic, partition) = (&offsets.topic, offsets.partition);
+                    tracing::debug!(%error, topic, partition, "kafka: an offset is due again");
+                    offsets.sent = None;
+                }
             }
         }
     }
@@ -252,6 +305,26 @@ impl Group {
     }
 }
 
+impl Offsets {
+    fn is_in(&self, list: &TopicPartitionList) -> bool {
+        list.find_partition(&self.topic, self.partition).is_some()
+    }
+}
+
+/// Whether the coordinator may take the same commit a moment later.
+fn is_passing(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            Code::CoordinatorLoadInProgress
+                | Code::CoordinatorNotAvailable
+                | Code::NotCoordinator
+                | Code::RebalanceInProgress
+        )
+    )
+}
+
 fn partitions(list: &TopicPartitionList) -> Vec<(String, i32)> {
     let elements = list.elements();
     elements
@@ -267,11 +340,8 @@ impl ConsumerContext for GroupContext {
         };
         // The next owner begins at what is committed now. A lost assignment has its next owner
         // already; committing to it would move that one back.
-        if !consumer.assignment_lost()
-            && let Some(due) = self.0.take_due(Some(list))
-            && let Err(error) = consumer.commit(&due, CommitMode::Sync)
-        {
-            tracing::warn!(%error, "kafka: offsets of partitions given away were not committed");
+        if !consumer.assignment_lost() {
+            self.0.commit_last(consumer, Some(list));
         }
         self.0.end_lanes(list);
         self.0.note(Change::Taken(partitions(list)));
@@ -288,16 +358,6 @@ impl ConsumerContext for GroupContext {
                 self.0.note(Change::Given(partitions(list)));
             }
             Rebalance::Revoke(_) | Rebalance::Error(_) => {}
-        }
-    }
-
-    fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
-        match result {
-            Ok(()) => self.0.settle(&Concern::Connection),
-            Err(error) => {
-                tracing::warn!(%error, "kafka: offsets were not committed, they are due again");
-                self.0.commit_failed(offsets);
-            }
         }
     }
 }
@@ -367,6 +427,11 @@ impl ClientContext for GroupContext {
             let topic = statistics.topics.get(&offsets.topic);
             let partition = topic.and_then(|t| t.partitions.get(&offsets.partition.to_string()));
             offsets.high = partition.and_then(|p| u64::try_from(p.hi_offset).ok());
+            let committed = partition
+                .map(|p| p.committed_offset)
+                .filter(|&next| next >= 0);
+            offsets.confirmed = offsets.confirmed.max(committed);
+            offsets.sent = offsets.sent.min(offsets.confirmed);
         }
     }
 }
@@ -393,6 +458,7 @@ struct Topic {
 
 #[derive(Deserialize)]
 struct Partition {
-    /// -1001 while unknown.
+    /// Both are -1001 while unknown.
     hi_offset: i64,
+    committed_offset: i64,
 }

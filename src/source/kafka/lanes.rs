@@ -278,4 +278,49 @@ mod tests {
         assert!(backlog.bytes.capacity() <= 2 * BACKLOG_KEPT_BYTES);
         assert!(backlog.len() > 0);
     }
+
+    fn drain(lanes: &mut Lanes) -> Vec<(u32, u64)> {
+        let mut chunk = Chunk::new();
+        lanes.deliver(&mut chunk, Duration::ZERO);
+        chunk
+            .messages()
+            .map(|m| (m.position.lane, m.position.offset))
+            .collect()
+    }
+
+    #[test]
+    fn lanes_keep_their_numbers_and_forget_what_was_taken_away() {
+        let mut lanes = Lanes::new(Duration::ZERO);
+        let queue = |lanes: &mut Lanes, topic, partition, offset| {
+            let (key, payload) = (None, &b"x"[..]);
+            let lent = Lent {
+                topic,
+                partition,
+                offset,
+                key,
+                payload,
+            };
+            lanes.queue(lent, |_| None, ProcessingTime(0))
+        };
+        let now = Duration::ZERO;
+        assert_eq!(lanes.give("a", 3, now), Some(0));
+        assert_eq!(lanes.give("b", 3, now), Some(1));
+        assert_eq!(lanes.give("a", -1, now), None);
+        assert_eq!(queue(&mut lanes, "a", 3, 7), Some(0));
+        assert_eq!(queue(&mut lanes, "b", 3, 8), Some(1));
+        assert_eq!(queue(&mut lanes, "b", 4, 9), None);
+        assert_eq!(drain(&mut lanes), [(0, 7), (1, 8)]);
+        assert!(lanes.get(0).unwrap().has_delivered(7));
+        assert!(!lanes.get(0).unwrap().has_delivered(8));
+        assert_eq!((lanes.lag(0, Some(10)), lanes.lag(1, None)), (2, 0));
+        queue(&mut lanes, "a", 3, 8);
+        queue(&mut lanes, "b", 3, 9);
+        lanes.take_away(0);
+        assert_eq!(queue(&mut lanes, "a", 3, 9), None);
+        assert_eq!(drain(&mut lanes), [(1, 9)]);
+        assert!(!lanes.get(0).unwrap().has_delivered(7));
+        assert_eq!(lanes.give("a", 3, now), Some(0));
+        assert_eq!(queue(&mut lanes, "a", 3, 8), Some(0));
+        assert_eq!(drain(&mut lanes), [(0, 8)]);
+    }
 }

@@ -141,7 +141,8 @@ impl KafkaSettings {
             .set("fetch.message.max.bytes", "262144")
             .set("fetch.max.bytes", "16777216")
             .set("queued.max.messages.kbytes", "16384")
-            // Feeds the lag, and tells when brokers are back while no message comes.
+            // Feeds the lag, and tells what is committed and, while no message comes, that brokers
+            // are back.
             .set("statistics.interval.ms", "2000");
         Ok(config)
     }

@@ -1,7 +1,7 @@
 //! Against librdkafka's own mock cluster, in this process. It lets a group settle for three
 //! seconds, so every test of a group takes at least that long.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::{Instant, SystemTime};
 
 use rdkafka::ClientConfig;
@@ -11,6 +11,8 @@ use rdkafka::types::RDKafkaRespErr;
 
 use super::*;
 use crate::units::{EventTime, ProcessingTime};
+
+mod commits;
 
 /// Far beyond what any of this takes, so that only a hang reaches it.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -240,21 +242,21 @@ fn a_restart_goes_on_after_what_was_acknowledged() {
 }
 
 #[test]
-fn acknowledged_positions_are_committed_while_running_too() {
-    let mock = cluster("running", 1);
-    produce_numbers(&mock, "running", 1, 0..100);
-    let mut source = open(settings(&mock, "running"));
+fn a_client_that_broke_is_replaced_and_goes_on_after_what_was_acknowledged() {
+    let mock = cluster("broke", 2);
+    produce_numbers(&mock, "broke", 2, 0..100);
+    let mut source = open(settings(&mock, "broke"));
     let got = read_until(&mut source, count(100));
-    source.acknowledge(&through(&got[..60]));
-    read_until(&mut source, |source, _| {
-        let mut list = TopicPartitionList::new();
-        list.add_partition("running", 0);
-        let consumer = source.consumer.as_ref().unwrap();
-        let committed = consumer
-            .committed_offsets(list, Duration::from_secs(5))
-            .unwrap();
-        committed.elements()[0].offset() == rdkafka::Offset::Offset(60)
-    });
+    source.acknowledge(&through(&got[..40]));
+    let names = source.lanes();
+    source.leave();
+    assert!(source.readiness().is_err());
+    let numbers: Vec<i64> = read_until(&mut source, count(60))
+        .iter()
+        .map(Got::number)
+        .collect();
+    assert_eq!(numbers, (40..100).collect::<Vec<_>>());
+    assert_eq!(source.lanes(), names);
 }
 
 #[test]
@@ -349,49 +351,6 @@ fn a_forbidden_topic_is_a_readiness_reason_until_it_is_allowed() {
         .unwrap();
     assert_eq!(read_until(&mut source, count(50)).len(), 50);
     assert_eq!(source.readiness(), Ok(()));
-}
-
-#[test]
-fn two_members_share_the_partitions_without_loss_or_doubling() {
-    let mock = cluster("shared", 4);
-    let mut first = open(settings(&mock, "shared"));
-    let (mut seen, mut doubled) = (BTreeSet::new(), 0);
-    let mut drain = |source: &mut KafkaSource| {
-        let got = read_once(source, SLICE);
-        source.acknowledge(&through(&got));
-        doubled += got.iter().filter(|got| !seen.insert(got.number())).count();
-        seen.len()
-    };
-    let deadline = elapsed() + PATIENCE;
-    let mut produced = 0;
-    let mut more = |count: i32| {
-        produce_numbers(&mock, "shared", 4, produced..produced + count);
-        produced += count;
-    };
-    more(1_000);
-    while drain(&mut first) < 1_000 {
-        assert!(elapsed() < deadline);
-    }
-    let mut second = open(settings(&mock, "shared"));
-    while first.lanes.held() != 2 || second.lanes.held() != 2 {
-        more(10);
-        drain(&mut first);
-        drain(&mut second);
-        assert!(elapsed() < deadline);
-    }
-    more(1_000);
-    for _ in 0..20 {
-        drain(&mut first);
-        drain(&mut second);
-    }
-    first.close();
-    more(1_000);
-    while second.lanes.held() != 4 || drain(&mut second) < usize::try_from(produced).unwrap() {
-        drain(&mut second);
-        assert!(elapsed() < deadline);
-    }
-    assert_eq!(seen.len(), usize::try_from(produced).unwrap());
-    assert_eq!(doubled, 0);
 }
 
 #[test]
