@@ -1,3 +1,7 @@
 //! The `bursar` executable.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ExitCode::from(bursar::cli::main())
+}

@@ -40,35 +40,19 @@ impl<'a> FunctionRef<'a> {
     pub fn try_new(account: AccountId, region: &'a str, name: &'a str) -> Result<Self, OutOfRange> {
         if !is_region(region) {
             let shown: String = region.chars().take(40).collect();
-            return Err(OutOfRange::new(
-                "region",
-                shown,
-                "1 to 32 of a-z, 0-9 and -",
-            ));
+            return Err(OutOfRange::new("region", shown, "1 to 32 of a-z, 0-9 and -"));
         }
         let printable = name.bytes().all(|byte| byte > b' ' && byte != 0x7f);
         if name.is_empty() || name.len() > FUNCTION_NAME_BYTES_MAX || !printable {
             let shown: String = name.chars().take(40).collect();
-            return Err(OutOfRange::new(
-                "function name",
-                shown,
-                "1 to 256 bytes without spaces",
-            ));
+            return Err(OutOfRange::new("function name", shown, "1 to 256 bytes without spaces"));
         }
-        Ok(Self {
-            account,
-            region,
-            name,
-        })
+        Ok(Self { account, region, name })
     }
 
     /// An owned copy.
     pub fn to_key(self) -> FunctionKey {
-        FunctionKey {
-            account: self.account,
-            region: self.region.into(),
-            name: self.name.into(),
-        }
+        FunctionKey { account: self.account, region: self.region.into(), name: self.name.into() }
     }
 }
 
@@ -91,11 +75,7 @@ pub struct FunctionKey {
 impl FunctionKey {
     /// A borrowed view.
     pub fn as_ref(&self) -> FunctionRef<'_> {
-        FunctionRef {
-            account: self.account,
-            region: &self.region,
-            name: &self.name,
-        }
+        FunctionRef { account: self.account, region: &self.region, name: &self.name }
     }
 }
 
@@ -132,9 +112,7 @@ impl Serialize for FunctionKey {
 
 impl<'de> Deserialize<'de> for FunctionKey {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 
@@ -343,10 +321,7 @@ mod tests {
 
     #[test]
     fn function_keys_read_back_and_may_contain_colons_in_the_name() {
-        for text in [
-            "111122223333:eu-west-1:checkout",
-            "000000000001:us-east-1:ns/pkg:action",
-        ] {
+        for text in ["111122223333:eu-west-1:checkout", "000000000001:us-east-1:ns/pkg:action"] {
             assert_eq!(text.parse::<FunctionKey>().unwrap().to_string(), text);
         }
     }
@@ -356,16 +331,10 @@ mod tests {
         let account: AccountId = "1".parse().unwrap();
         let long = "f".repeat(FUNCTION_NAME_BYTES_MAX + 1);
         for name in ["", " ", "a b", "a\nb", "a\u{7f}", &long] {
-            assert!(
-                FunctionRef::try_new(account, "eu-west-1", name).is_err(),
-                "{name:?}"
-            );
+            assert!(FunctionRef::try_new(account, "eu-west-1", name).is_err(), "{name:?}");
         }
         for region in ["", "EU", "eu west", &"r".repeat(33)] {
-            assert!(
-                FunctionRef::try_new(account, region, "f").is_err(),
-                "{region:?}"
-            );
+            assert!(FunctionRef::try_new(account, region, "f").is_err(), "{region:?}");
         }
     }
 }

@@ -25,11 +25,7 @@ pub struct OutOfRange {
 impl OutOfRange {
     /// Builds the error for `value`.
     pub fn new(what: &'static str, value: impl fmt::Display, accepted: &'static str) -> Self {
-        Self {
-            what,
-            value: value.to_string(),
-            accepted,
-        }
+        Self { what, value: value.to_string(), accepted }
     }
 }
 
@@ -54,11 +50,7 @@ impl EventTime {
         if (Self::MIN.0..=Self::MAX.0).contains(&ms) {
             Ok(Self(ms))
         } else {
-            Err(OutOfRange::new(
-                "event time (ms)",
-                ms,
-                "2014-01-01 up to 2099-12-31",
-            ))
+            Err(OutOfRange::new("event time (ms)", ms, "2014-01-01 up to 2099-12-31"))
         }
     }
 
@@ -134,9 +126,7 @@ impl Serialize for EventTime {
 
 impl<'de> Deserialize<'de> for EventTime {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 
@@ -162,10 +152,7 @@ impl NanoUsd {
     pub const MAX: NanoUsd = NanoUsd(i64::MAX);
 
     /// Dollars as a float to nano-dollars, rounded; NaN is zero and the ends saturate.
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "float to integer `as` saturates"
-    )]
+    #[expect(clippy::cast_possible_truncation, reason = "float to integer `as` saturates")]
     pub fn from_usd(usd: f64) -> Self {
         Self((usd * 1e9).round() as i64)
     }
@@ -363,9 +350,7 @@ impl Serialize for AccountId {
 
 impl<'de> Deserialize<'de> for AccountId {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 
@@ -378,24 +363,12 @@ mod tests {
         let time = EventTime::try_from_ms(1_700_000_000_120).unwrap();
         assert_eq!(time.to_string(), "2023-11-14T22:13:20.120Z");
         assert_eq!(time.to_string().parse::<EventTime>().unwrap(), time);
-        assert_eq!(
-            "2023-11-14T23:13:20.1209+01:00"
-                .parse::<EventTime>()
-                .unwrap(),
-            time
-        );
+        assert_eq!("2023-11-14T23:13:20.1209+01:00".parse::<EventTime>().unwrap(), time);
     }
 
     #[test]
     fn times_before_lambda_and_after_the_century_are_refused() {
-        for ms in [
-            0,
-            -1,
-            i64::MIN,
-            i64::MAX,
-            EventTime::MIN.ms() - 1,
-            EventTime::MAX.ms() + 1,
-        ] {
+        for ms in [0, -1, i64::MIN, i64::MAX, EventTime::MIN.ms() - 1, EventTime::MAX.ms() + 1] {
             assert!(EventTime::try_from_ms(ms).is_err(), "{ms}");
         }
         assert!("1970-01-01T00:00:00Z".parse::<EventTime>().is_err());
@@ -405,13 +378,7 @@ mod tests {
 
     #[test]
     fn durations_that_are_not_a_duration_are_refused() {
-        for ms in [
-            -0.001,
-            f64::NAN,
-            f64::INFINITY,
-            f64::NEG_INFINITY,
-            3_600_000.5,
-        ] {
+        for ms in [-0.001, f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 3_600_000.5] {
             assert!(BilledMs::try_from_f64(ms).is_err(), "{ms}");
         }
         assert_eq!(BilledMs::try_from_f64(11.642).unwrap().get(), 12);
@@ -422,14 +389,8 @@ mod tests {
 
     #[test]
     fn accounts_are_one_to_twelve_digits() {
-        assert_eq!(
-            "111122223333".parse::<AccountId>().unwrap().to_string(),
-            "111122223333"
-        );
-        assert_eq!(
-            "42".parse::<AccountId>().unwrap().to_string(),
-            "000000000042"
-        );
+        assert_eq!("111122223333".parse::<AccountId>().unwrap().to_string(), "111122223333");
+        assert_eq!("42".parse::<AccountId>().unwrap().to_string(), "000000000042");
         for bad in ["", "1111222233334", "12a", "-1", "٣"] {
             assert!(bad.parse::<AccountId>().is_err(), "{bad}");
         }

@@ -79,17 +79,8 @@ pub fn run(args: &GenerateArgs, notes: &mut dyn Write) -> anyhow::Result<()> {
         truth.records, truth.functions, truth.start, truth.end, truth.seed,
     )?;
     for attack in &truth.attacks {
-        let names: Vec<_> = attack
-            .functions
-            .iter()
-            .take(3)
-            .map(ToString::to_string)
-            .collect();
-        let more = if attack.functions.len() > 3 {
-            ", ..."
-        } else {
-            ""
-        };
+        let names: Vec<_> = attack.functions.iter().take(3).map(ToString::to_string).collect();
+        let more = if attack.functions.len() > 3 { ", ..." } else { "" };
         writeln!(
             notes,
             "{} requests at {:.1}/s from {} to {} on {}{more}",
@@ -113,10 +104,7 @@ fn settings(args: &GenerateArgs) -> GenerateSettings {
         paths: paths.with_siblings(),
         attacks: args.attack.clone(),
         seed: args.seed,
-        window: Window {
-            first: args.start_minute,
-            minutes: args.minutes,
-        },
+        window: Window { first: args.start_minute, minutes: args.minutes },
         date: args.date,
         functions: args.functions,
     }
@@ -187,9 +175,7 @@ mod tests {
     fn parse(folder: &Path, out: &str, more: &[&str]) -> Result<GenerateArgs, clap::Error> {
         let place = |name: &str| folder.join(name).to_string_lossy().into_owned();
         let [trace, out, truth] = [place("calls.csv"), place(out), place("truth.json")];
-        let fixed = [
-            "generate", "--trace", &trace, "--out", &out, "--truth", &truth,
-        ];
+        let fixed = ["generate", "--trace", &trace, "--out", &out, "--truth", &truth];
         Cli::try_parse_from(fixed.iter().chain(more)).map(|cli| cli.args)
     }
 
@@ -204,22 +190,14 @@ mod tests {
     fn plain_gzip_and_zstd_outputs_hold_the_same_lines() {
         let folder = folder();
         let mut contents = Vec::new();
-        let more = [
-            "--minutes",
-            "3",
-            "--attack",
-            "flood:rps=9,start=1m,duration=30s",
-        ];
+        let more = ["--minutes", "3", "--attack", "flood:rps=9,start=1m,duration=30s"];
         for out in ["records.jsonl", "records.jsonl.gz", "records.jsonl.zst"] {
             let args = parse(folder.path(), out, &more).unwrap();
             let mut notes = Vec::new();
             run(&args, &mut notes).unwrap();
             let notes = String::from_utf8(notes).unwrap();
             assert!(notes.contains("588 records of 1 functions"), "{notes}");
-            assert!(
-                notes.contains("seed 1") && notes.contains("270 requests at 9.0/s"),
-                "{notes}"
-            );
+            assert!(notes.contains("seed 1") && notes.contains("270 requests at 9.0/s"), "{notes}");
             let file = File::open(folder.path().join(out)).unwrap();
             let mut reader: Box<dyn io::Read> = match out.rsplit('.').next() {
                 Some("gz") => Box::new(flate2::read::GzDecoder::new(file)),

@@ -1,3 +1,110 @@
-//! The commands, one file each.
+//! The command line: one file per subcommand. Exit codes: 0 done, 1 failed, 2 usage or settings.
+
+pub mod run;
+
+pub mod replay;
 
 pub mod generate;
+
+pub mod check;
+
+mod output;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use clap::{Parser, Subcommand};
+
+use crate::config::problems::ConfigProblems;
+use crate::config::settings::Settings;
+
+/// Keeps a serverless bill from being run up by somebody else.
+///
+/// Without a command it is `bursar run`, and without settings that is a demonstration: a virtual
+/// platform inside the process is attacked, and bursar finds, throttles and restores.
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXAMPLES)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  bursar                                      watch an attack on a virtual platform
+  bursar check --config bursar.toml           what is wrong with my settings?
+  bursar run --config bursar.toml             the daemon
+  bursar replay records.jsonl.gz              what would it have done?
+  bursar replay --decisions d.jsonl - < records.jsonl";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(run::RunArgs),
+    Replay(replay::ReplayArgs),
+    Generate(generate::GenerateArgs),
+    Check(check::CheckArgs),
+}
+
+/// Why a command did not do what it should.
+#[derive(Debug)]
+pub enum Failure {
+    /// The settings; exit code 2.
+    Settings(ConfigProblems),
+    /// Anything else; exit code 1.
+    Other(anyhow::Error),
+}
+
+impl From<ConfigProblems> for Failure {
+    fn from(problems: ConfigProblems) -> Self {
+        Failure::Settings(problems)
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Failure::Other(error)
+    }
+}
+
+/// Runs the command that the process was called with and returns its exit code.
+pub fn main() -> u8 {
+    let cli = Cli::parse();
+    let command = cli.command.unwrap_or_else(|| Command::Run(run::RunArgs::default()));
+    let done = match command {
+        Command::Run(args) => run::run(&args),
+        Command::Replay(args) => replay::run(&args),
+        Command::Generate(args) => generate::run(&args, &mut io::stderr()).map_err(Failure::Other),
+        Command::Check(args) => check::run(&args),
+    };
+    match done {
+        Ok(()) => 0,
+        Err(failure) => tell(&failure),
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "the one place where a failed command says so")]
+fn tell(failure: &Failure) -> u8 {
+    match failure {
+        Failure::Settings(problems) => {
+            eprintln!("{problems}");
+            2
+        }
+        // A reader that has gone (`bursar ... | head`) is no failure worth a word.
+        Failure::Other(error) if is_broken_pipe(error) => 0,
+        Failure::Other(error) => {
+            eprintln!("bursar: {error:#}");
+            1
+        }
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let mut causes = error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>());
+    causes.any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// Settings from a file and the environment.
+fn settings(file: Option<&PathBuf>) -> Result<Settings, Failure> {
+    let loaded = crate::config::load(file.map(|file| Path::new(file.as_path())), std::env::vars());
+    loaded.map_err(Failure::Settings)
+}

@@ -7,7 +7,8 @@ use sha2::{Digest as _, Sha256};
 use super::keys::{KEYS, Key};
 use super::kind::{Datum, Kind, quote};
 use super::lists::{BUDGETS, BudgetEntry, COSTS, List, ROUTES};
-use super::settings::{BudgetScope, Settings};
+use super::settings::Settings;
+use crate::cost::BudgetScope;
 
 /// Width of the comments, in columns.
 const WIDTH: usize = 98;
@@ -43,13 +44,8 @@ pub fn default_file() -> String {
             section = key.path;
             continue;
         }
-        let shown = (key.field)(&mut settings)
-            .get()
-            .map(|datum| key.kind.show(&datum));
-        line(
-            &mut text,
-            &format!("{name} = {}", shown.unwrap_or_default()),
-        );
+        let shown = (key.field)(&mut settings).get().map(|datum| key.kind.show(&datum));
+        line(&mut text, &format!("{name} = {}", shown.unwrap_or_default()));
     }
     list(&mut text, &COSTS);
     list(&mut text, &BUDGETS);
@@ -61,17 +57,9 @@ fn list<T>(text: &mut String, list: &List<T>) {
     text.push('\n');
     comment(text, list.doc);
     for key in list.keys {
-        let needed = if list.required.contains(&key.path) {
-            ", needed"
-        } else {
-            ""
-        };
-        let about = format!(
-            "{}: {}{needed}. Accepted: {}.",
-            key.path,
-            key.doc,
-            key.kind.accepted()
-        );
+        let needed = if list.required.contains(&key.path) { ", needed" } else { "" };
+        let about =
+            format!("{}: {}{needed}. Accepted: {}.", key.path, key.doc, key.kind.accepted());
         comment(text, &about);
     }
     for (index, mut example) in (list.examples)().into_iter().enumerate() {
@@ -145,25 +133,15 @@ impl Settings {
             line(&mut text, &format!("{} = {value}", key.path));
         }
         for entry in &mut copy.cost.functions {
-            line(
-                &mut text,
-                &format!("{} {:?}", COSTS.path, shown(COSTS.keys, entry)),
-            );
+            line(&mut text, &format!("{} {:?}", COSTS.path, shown(COSTS.keys, entry)));
         }
         for budget in &copy.budgets {
             let (account, function) = match &budget.scope {
                 BudgetScope::Account(account) => (Some(*account), None),
-                BudgetScope::Functions(pattern) => (None, Some(pattern.clone())),
+                BudgetScope::Function(pattern) => (None, Some(pattern.as_str().to_owned())),
             };
-            let mut entry = BudgetEntry {
-                account,
-                function,
-                monthly: budget.monthly,
-            };
-            line(
-                &mut text,
-                &format!("{} {:?}", BUDGETS.path, shown(BUDGETS.keys, &mut entry)),
-            );
+            let mut entry = BudgetEntry { account, function, monthly: budget.monthly };
+            line(&mut text, &format!("{} {:?}", BUDGETS.path, shown(BUDGETS.keys, &mut entry)));
         }
         for route in &copy.routes {
             let parts = [

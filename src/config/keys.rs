@@ -5,8 +5,9 @@ use super::kind::{Kind, Setting};
 use super::names::{
     any_text, is_broker, is_function_or_empty, is_pattern, is_region, is_topic, is_word, not_empty,
 };
-use super::settings::{Gateway, InputKind, KafkaStart, LogFormat, LogLevel, Settings};
+use super::settings::{InputKind, KafkaStart, LogFormat, LogLevel, Settings};
 use crate::control::settings::Mode;
+use crate::cost::Gateway;
 
 /// One thing that can be set on a `T`.
 pub(super) struct Key<T: 'static> {
@@ -26,12 +27,7 @@ pub(super) const fn key<T>(
     kind: Kind,
     doc: &'static str,
 ) -> Key<T> {
-    Key {
-        path,
-        field,
-        kind,
-        doc,
-    }
+    Key { path, field, kind, doc }
 }
 
 /// Most items in `never_touch`, `topics` and other short lists.
@@ -82,10 +78,7 @@ pub(super) static KEYS: &[Key<Settings>] = &[
     key(
         "input.function",
         |s| &mut s.input.function,
-        Kind::Text(
-            "a function name, or \"\" to reject such records",
-            is_function_or_empty,
-        ),
+        Kind::Text("a function name, or \"\" to reject such records", is_function_or_empty),
         "The function of records that name none.",
     ),
     key(
@@ -307,10 +300,7 @@ pub(super) static KEYS: &[Key<Settings>] = &[
     key(
         "server.listen",
         |s| &mut s.server.listen,
-        Kind::Text(
-            "address:port, for example 127.0.0.1:9477 or [::1]:9477",
-            any_text,
-        ),
+        Kind::Text("address:port, for example 127.0.0.1:9477 or [::1]:9477", any_text),
         "Where they are served. There is no password: on anything but a loopback address put a \
          proxy or a network policy in front.",
     ),

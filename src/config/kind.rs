@@ -8,20 +8,16 @@ use std::path::PathBuf;
 
 use config::ValueKind;
 
-use super::settings::{Gateway, InputKind, KafkaStart, LogFormat, LogLevel};
+use super::settings::{InputKind, KafkaStart, LogFormat, LogLevel};
 use crate::control::settings::Mode;
+use crate::cost::Gateway;
 use crate::units::{AccountId, NanoUsd};
 
 /// The longest text value, in bytes; enough for any path.
 const TEXT_BYTES_MAX: usize = 4_096;
 
 const DURATIONS: [(&str, u64); 4] = [("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)];
-const SIZES: [(&str, u64); 4] = [
-    ("GiB", 1 << 30),
-    ("MiB", 1 << 20),
-    ("KiB", 1 << 10),
-    ("B", 1),
-];
+const SIZES: [(&str, u64); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
 
 /// A value on its way from text to a field.
 #[derive(Debug, Clone, PartialEq)]
@@ -87,9 +83,7 @@ impl Kind {
             },
             Kind::Choice(choices) => {
                 let text = text(value)?;
-                choices
-                    .contains(&text)
-                    .then(|| Datum::Text(text.to_owned()))
+                choices.contains(&text).then(|| Datum::Text(text.to_owned()))
             }
             Kind::Text(_, check) => checked(text(value)?, check).map(Datum::Text),
             Kind::List(max, _, check) => read_list(value, variable, max, check),
@@ -172,10 +166,9 @@ fn read_list(
     check: fn(&str) -> bool,
 ) -> Option<Datum> {
     let items: Vec<String> = match value {
-        ValueKind::Array(values) => values
-            .iter()
-            .map(|value| checked(text(&value.kind)?, check))
-            .collect::<Option<_>>()?,
+        ValueKind::Array(values) => {
+            values.iter().map(|value| checked(text(&value.kind)?, check)).collect::<Option<_>>()?
+        }
         ValueKind::String(text) if variable => text
             .split(',')
             .map(str::trim)

@@ -3,7 +3,8 @@
 use super::keys::{Key, PATTERN, USD_MAX, key};
 use super::kind::Kind;
 use super::names::{any_text, is_function, is_pattern, not_empty};
-use super::settings::{FunctionCost, Gateway};
+use super::settings::FunctionCost;
+use crate::cost::Gateway;
 use crate::units::{AccountId, NanoUsd};
 
 /// The entries of a list of tables, for example `[[budgets]]`.
@@ -41,18 +42,8 @@ pub(super) const COSTS: List<FunctionCost> = List {
 };
 
 static COST_KEYS: &[Key<FunctionCost>] = &[
-    key(
-        "match",
-        |c| &mut c.pattern,
-        Kind::Text(PATTERN, is_pattern),
-        "which functions",
-    ),
-    key(
-        "gateway",
-        |c| &mut c.gateway,
-        Kind::Choice(Gateway::NAMES),
-        "as cost.gateway",
-    ),
+    key("match", |c| &mut c.pattern, Kind::Text(PATTERN, is_pattern), "which functions"),
+    key("gateway", |c| &mut c.gateway, Kind::Choice(Gateway::NAMES), "as cost.gateway"),
     key(
         "log_bytes_per_invocation",
         |c| &mut c.log_bytes_per_invocation,
@@ -109,18 +100,8 @@ static BUDGET_KEYS: &[Key<BudgetEntry>] = &[
         Kind::Text("an account number of 1 to 12 digits", any_text),
         "the account",
     ),
-    key(
-        "function",
-        |b| &mut b.function,
-        Kind::Text(PATTERN, is_pattern),
-        "or the functions",
-    ),
-    key(
-        "monthly_usd",
-        |b| &mut b.monthly,
-        Kind::Real(0.01, USD_MAX),
-        "the ceiling in dollars",
-    ),
+    key("function", |b| &mut b.function, Kind::Text(PATTERN, is_pattern), "or the functions"),
+    key("monthly_usd", |b| &mut b.monthly, Kind::Real(0.01, USD_MAX), "the ceiling in dollars"),
 ];
 
 /// A route as it stands in the file: the function may be a bare name.
@@ -155,12 +136,7 @@ static ROUTE_KEYS: &[Key<RouteEntry>] = &[
         Kind::Text("an API id or log group", not_empty),
         "API id, or the log group that the access records come from",
     ),
-    key(
-        "stage",
-        |r| &mut r.stage,
-        Kind::Text("a stage name", not_empty),
-        "stage; left out: any",
-    ),
+    key("stage", |r| &mut r.stage, Kind::Text("a stage name", not_empty), "stage; left out: any"),
     key(
         "route",
         |r| &mut r.route,
@@ -170,10 +146,7 @@ static ROUTE_KEYS: &[Key<RouteEntry>] = &[
     key(
         "function",
         |r| &mut r.function,
-        Kind::Text(
-            "a function name, bare or as account:region:name",
-            is_function,
-        ),
+        Kind::Text("a function name, bare or as account:region:name", is_function),
         "the function; a bare name is in input.account and input.region",
     ),
 ];

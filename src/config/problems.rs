@@ -105,9 +105,9 @@ impl fmt::Display for Problem {
         match &self.fault {
             Fault::Refused { accepted } => write!(f, "not accepted, give {accepted}")?,
             Fault::Unknown { nearest: None } => f.write_str("unknown key, remove it")?,
-            Fault::Unknown {
-                nearest: Some(nearest),
-            } => write!(f, "unknown key, did you mean {nearest}?")?,
+            Fault::Unknown { nearest: Some(nearest) } => {
+                write!(f, "unknown key, did you mean {nearest}?")?
+            }
             Fault::Missing { accepted } => write!(f, "missing, give {accepted}")?,
             Fault::Other(words) => f.write_str(words)?,
         }

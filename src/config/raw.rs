@@ -25,10 +25,7 @@ pub(super) fn read_file(path: &Path) -> Result<String, Problem> {
         key: String::new(),
         given: None,
         fault: Fault::Other(words),
-        source: Source::File {
-            name: path.display().to_string(),
-            line: None,
-        },
+        source: Source::File { name: path.display().to_string(), line: None },
     };
     let file = std::fs::File::open(path).map_err(|error| match error.kind() {
         ErrorKind::NotFound => fault(
@@ -36,9 +33,7 @@ pub(super) fn read_file(path: &Path) -> Result<String, Problem> {
              defaults"
                 .to_owned(),
         ),
-        _ => fault(format!(
-            "the config file cannot be opened: {error}; check its permissions"
-        )),
+        _ => fault(format!("the config file cannot be opened: {error}; check its permissions")),
     })?;
     let mut text = String::new();
     let read = file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text);
@@ -83,10 +78,7 @@ impl RawConfig {
                     values.insert(name, value);
                 }
                 Err(fault) => problems.push(Problem {
-                    key: name
-                        .trim_start_matches(PREFIX)
-                        .replace("__", ".")
-                        .to_lowercase(),
+                    key: name.trim_start_matches(PREFIX).replace("__", ".").to_lowercase(),
                     given: None,
                     fault,
                     source: Source::Variable(name),
@@ -106,12 +98,7 @@ impl RawConfig {
             // The crate makes a table of two empty sources as well.
             return Err(whole_file(file, None, "the config file is not a table").into());
         };
-        let raw = Self {
-            tree,
-            file: file.to_owned(),
-            lines,
-            variables,
-        };
+        let raw = Self { tree, file: file.to_owned(), lines, variables };
         Ok((raw, problems))
     }
 
@@ -139,10 +126,7 @@ impl RawConfig {
             return Source::Variable(name.clone());
         }
         match self.lines.get(path) {
-            Some(line) => Source::File {
-                name: self.file.clone(),
-                line: Some(*line),
-            },
+            Some(line) => Source::File { name: self.file.clone(), line: Some(*line) },
             None => Source::Default,
         }
     }
@@ -160,9 +144,7 @@ fn variable_path(name: &str) -> Result<String, Fault> {
     }
     let path = segments.join(".").to_lowercase();
     if LISTS.iter().any(|list| is_under(&path, list)) {
-        return Err(Fault::Other(
-            "lists of tables can be given in the file only".to_owned(),
-        ));
+        return Err(Fault::Other("lists of tables can be given in the file only".to_owned()));
     }
     let known = KEYS.iter().any(|key| match key.kind {
         Kind::Properties(_) => is_under(&path, key.path) && path != key.path,
@@ -180,8 +162,7 @@ fn variable_path(name: &str) -> Result<String, Fault> {
 
 /// Whether `path` is `parent` or below it.
 pub(super) fn is_under(path: &str, parent: &str) -> bool {
-    path.strip_prefix(parent)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+    path.strip_prefix(parent).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
 }
 
 /// The line of every key of the file.
@@ -191,10 +172,7 @@ fn lines(file: &str, text: &str) -> Result<BTreeMap<String, usize>, Problem> {
     let path_like = |name: &str| name.contains(['.', '[', ']']);
     if let Some(key) = table.get_ref().keys().find(|key| path_like(key.get_ref())) {
         let line = line_at(text, key.span().start);
-        let words = format!(
-            "unknown key {:?}, write sections as [section]",
-            key.get_ref()
-        );
+        let words = format!("unknown key {:?}, write sections as [section]", key.get_ref());
         return Err(whole_file(file, Some(line), &words));
     }
     let starts: Vec<usize> = text.match_indices('\n').map(|(index, _)| index).collect();
@@ -232,11 +210,7 @@ fn collect_lines(
 
 /// `prefix.name`, or `name` at the top.
 pub(super) fn join(prefix: &str, name: &str) -> String {
-    if prefix.is_empty() {
-        name.to_owned()
-    } else {
-        format!("{prefix}.{name}")
-    }
+    if prefix.is_empty() { name.to_owned() } else { format!("{prefix}.{name}") }
 }
 
 fn line_at(text: &str, offset: usize) -> usize {
@@ -260,9 +234,6 @@ fn whole_file(file: &str, line: Option<usize>, words: &str) -> Problem {
         key: String::new(),
         given: None,
         fault: Fault::Other(words.replace('\n', " ")),
-        source: Source::File {
-            name: file.to_owned(),
-            line,
-        },
+        source: Source::File { name: file.to_owned(), line },
     }
 }

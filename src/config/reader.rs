@@ -12,7 +12,9 @@ use super::lists::{BUDGETS, BudgetEntry, COSTS, LISTS, List, ROUTES, RouteEntry}
 use super::problems::{Fault, Problem, nearest};
 use super::raw::{RawConfig, is_under, join};
 use super::rules;
-use super::settings::{Budget, BudgetScope, Route, Settings};
+use super::settings::Settings;
+use crate::cost::{Budget, BudgetScope, Pattern};
+use crate::engine::routes::ConfiguredRoute;
 use crate::record::{FunctionKey, FunctionRef};
 use crate::units::AccountId;
 
@@ -140,7 +142,7 @@ impl Reader<'_> {
     fn budget(&mut self, path: &str, entry: BudgetEntry) -> Option<Budget> {
         let scope = match (entry.account, entry.function) {
             (Some(account), None) => BudgetScope::Account(account),
-            (None, Some(pattern)) => BudgetScope::Functions(pattern),
+            (None, Some(pattern)) => BudgetScope::Function(Pattern::new(&pattern)),
             _ => {
                 self.problems.push(Problem {
                     key: path.to_owned(),
@@ -151,10 +153,7 @@ impl Reader<'_> {
                 return None;
             }
         };
-        Some(Budget {
-            scope,
-            monthly: entry.monthly,
-        })
+        Some(Budget { scope, monthly: entry.monthly })
     }
 
     /// Whether no entry before `path` says the same; two would silently shadow each other.
@@ -165,10 +164,7 @@ impl Reader<'_> {
                 true
             }
             Entry::Occupied(occupied) => {
-                let words = format!(
-                    "stands for the same as {}, keep one of them",
-                    occupied.get()
-                );
+                let words = format!("stands for the same as {}, keep one of them", occupied.get());
                 self.problems.push(Problem {
                     key: path.to_owned(),
                     given: None,
@@ -184,9 +180,7 @@ impl Reader<'_> {
         self.problems.push(Problem {
             key: path.to_owned(),
             given: value.map(show),
-            fault: Fault::Refused {
-                accepted: accepted.to_owned(),
-            },
+            fault: Fault::Refused { accepted: accepted.to_owned() },
             source: self.raw.source(path),
         });
     }
@@ -204,11 +198,11 @@ impl Reader<'_> {
 
 /// The function of a route may be a bare name. `None` does not happen: region and function were
 /// checked, and refused ones never come here.
-fn route(account: AccountId, region: &str, entry: RouteEntry) -> Option<Route> {
+fn route(account: AccountId, region: &str, entry: RouteEntry) -> Option<ConfiguredRoute> {
     let function = entry.function.parse::<FunctionKey>().or_else(|_| {
         FunctionRef::try_new(account, region, &entry.function).map(|function| function.to_key())
     });
-    Some(Route {
+    Some(ConfiguredRoute {
         api: entry.api,
         stage: entry.stage,
         route: entry.route,
@@ -224,15 +218,8 @@ fn nearest_key(path: &str) -> Option<String> {
         candidates.extend(key.match_indices('.').filter_map(|(end, _)| key.get(..end)));
     }
     let last = path.rsplit('.').next();
-    let elsewhere = || {
-        candidates
-            .iter()
-            .find(|path| path.rsplit('.').next() == last)
-            .copied()
-    };
-    nearest(path, candidates.iter().copied())
-        .or_else(elsewhere)
-        .map(str::to_owned)
+    let elsewhere = || candidates.iter().find(|path| path.rsplit('.').next() == last).copied();
+    nearest(path, candidates.iter().copied()).or_else(elsewhere).map(str::to_owned)
 }
 
 /// Nested tables become dotted names, because `sasl.password = ""` is a table in TOML and so is
@@ -248,10 +235,8 @@ fn properties(value: &Value, max: usize) -> Option<Datum> {
     // The same name can come from the file in one spelling and from the environment in the other;
     // the later one stays, and that is the environment's.
     flat.sort();
-    let map: BTreeMap<String, String> = flat
-        .into_iter()
-        .map(|(name, _, text)| (name, text))
-        .collect();
+    let map: BTreeMap<String, String> =
+        flat.into_iter().map(|(name, _, text)| (name, text)).collect();
     (map.len() <= max).then_some(Datum::Map(map))
 }
 

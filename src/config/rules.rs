@@ -18,12 +18,7 @@ pub(super) fn check(settings: &Settings, raw: &RawConfig, problems: &mut Vec<Pro
     for (key, words) in broken {
         if !problems.iter().any(|problem| problem.key == key) {
             let source = raw.source(&key);
-            problems.push(Problem {
-                key,
-                given: None,
-                fault: Fault::Other(words),
-                source,
-            });
+            problems.push(Problem { key, given: None, fault: Fault::Other(words), source });
         }
     }
 }

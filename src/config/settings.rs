@@ -7,9 +7,10 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use crate::control::settings::ControlSettings;
+use crate::cost::{Budget, Gateway};
+use crate::engine::routes::ConfiguredRoute;
 use crate::engine::settings::{DetectionSettings, EngineSettings};
-use crate::record::FunctionKey;
-use crate::units::{AccountId, NanoUsd};
+use crate::units::AccountId;
 
 /// Everything that can be set. The mode is `control.mode`.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,7 +34,7 @@ pub struct Settings {
     /// Limits and times of the control ladder, and the mode.
     pub control: ControlSettings,
     /// Which function stands behind an entry point.
-    pub routes: Vec<Route>,
+    pub routes: Vec<ConfiguredRoute>,
     /// The HTTP server.
     pub server: ServerSettings,
     /// What is logged and how.
@@ -193,20 +194,6 @@ impl Default for CostConfig {
     }
 }
 
-/// What stands in front of a function and is billed for each request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Gateway {
-    /// An HTTP API for the functions whose access logs are seen, nothing for the others.
-    #[default]
-    Observed,
-    /// Nothing that is billed for each request.
-    None,
-    /// API Gateway, HTTP API.
-    HttpApi,
-    /// API Gateway, REST API.
-    RestApi,
-}
-
 /// What is different for some functions; `None` keeps the general value.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct FunctionCost {
@@ -222,37 +209,6 @@ pub struct FunctionCost {
     pub extra_usd_per_million_requests: Option<f64>,
 }
 
-/// A monthly ceiling.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Budget {
-    /// What it holds for.
-    pub scope: BudgetScope,
-    /// The ceiling for a calendar month, UTC.
-    pub monthly: NanoUsd,
-}
-
-/// What a budget holds for.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum BudgetScope {
-    /// All functions of the account together.
-    Account(AccountId),
-    /// All functions that match the name or `*` pattern, together.
-    Functions(String),
-}
-
-/// Which function stands behind an entry point.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Route {
-    /// API id, or the log group that access records come from.
-    pub api: String,
-    /// Stage; `None` is any.
-    pub stage: Option<String>,
-    /// Route key, or method and resource path; `None` is any.
-    pub route: Option<String>,
-    /// The function.
-    pub function: FunctionKey,
-}
-
 /// The HTTP server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerSettings {
@@ -264,10 +220,7 @@ pub struct ServerSettings {
 
 impl Default for ServerSettings {
     fn default() -> Self {
-        Self {
-            enabled: true,
-            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 9_477)),
-        }
+        Self { enabled: true, listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 9_477)) }
     }
 }
 
@@ -282,10 +235,7 @@ pub struct LogSettings {
 
 impl Default for LogSettings {
     fn default() -> Self {
-        Self {
-            format: LogFormat::Human,
-            level: LogLevel::Info,
-        }
+        Self { format: LogFormat::Human, level: LogLevel::Info }
     }
 }
 

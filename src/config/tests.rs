@@ -1,17 +1,15 @@
 use std::path::{Path, PathBuf};
 
-use super::settings::{
-    Budget, BudgetScope, Gateway, InputKind, KafkaStart, LogFormat, Route, Settings,
-};
+use super::settings::{InputKind, KafkaStart, LogFormat, Settings};
 use super::{file, load, load_text};
 use crate::control::settings::Mode;
+use crate::cost::{Budget, BudgetScope, Gateway, Pattern};
+use crate::engine::routes::ConfiguredRoute;
 use crate::units::NanoUsd;
 
 fn variables(pairs: &[(&str, &str)]) -> impl Iterator<Item = (String, String)> {
-    let owned: Vec<(String, String)> = pairs
-        .iter()
-        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-        .collect();
+    let owned: Vec<(String, String)> =
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     owned.into_iter()
 }
 
@@ -37,10 +35,7 @@ fn committed(name: &str, text: &str) {
         std::fs::write(path(name), text).unwrap();
     }
     let found = std::fs::read_to_string(path(name)).unwrap_or_default();
-    assert_eq!(
-        found, text,
-        "{name} is stale, run the test with BURSAR_BLESS=1"
-    );
+    assert_eq!(found, text, "{name} is stale, run the test with BURSAR_BLESS=1");
 }
 
 #[test]
@@ -83,123 +78,48 @@ fn all_problems_are_told_at_once_with_key_value_range_and_line() {
     let name = "tests/fixtures/config/everything_wrong.toml";
     let text = std::fs::read_to_string(path(name)).unwrap();
     let told = bad(&text, &[]);
-    committed(
-        "tests/fixtures/config/everything_wrong.expected",
-        &format!("{told}\n"),
-    );
+    committed("tests/fixtures/config/everything_wrong.expected", &format!("{told}\n"));
     assert!(!told.contains("hunter2"), "a password was printed");
 }
 
 #[test]
 fn every_kind_of_mistake_is_refused() {
     for (text, expected) in [
-        (
-            "engine = 5",
-            "engine = 5: not accepted, give a section with keys (bursar.toml line 1)",
-        ),
-        (
-            "[engine.shards]\nx = 1",
-            "engine.shards = { ... }: not accepted",
-        ),
-        (
-            "[engine]\nlateness = \"1.5s\"",
-            "engine.lateness = \"1.5s\"",
-        ),
-        (
-            "[engine]\nlateness = \"-1s\"",
-            "a duration from 0s to 10m (units s, m, h, d)",
-        ),
-        (
-            "[engine]\nlateness = \"18446744073709551616s\"",
-            "engine.lateness",
-        ),
-        (
-            "[engine]\nlateness = \"9999999999999999999d\"",
-            "engine.lateness",
-        ),
-        (
-            "[engine]\nlateness = 10",
-            "engine.lateness = 10: not accepted, give a duration",
-        ),
-        (
-            "[engine]\nshards = 99999999999999999999",
-            "too many digits (bursar.toml)",
-        ),
-        (
-            "[engine]\nlateness = \"5m\"\njump = \"60s\"",
-            "must be less than engine.jump",
-        ),
-        (
-            "[control]\nsettle = \"10m\"\nexpiry = \"10m\"",
-            "must be less than control.expiry",
-        ),
-        (
-            "budgets = 5",
-            "budgets = 5: not accepted, give entries as [[budgets]]",
-        ),
-        (
-            "budgets = [5]",
-            "budgets[0] = 5: not accepted, give an entry as [[budgets]]",
-        ),
-        (
-            "[[budgets]]\nmonthly_usd = nan\naccount = \"1\"",
-            "budgets[0].monthly_usd = NaN",
-        ),
-        (
-            "[[budgets]]\nmonthly_usd = 1",
-            "budgets[0]: give exactly one of account and function",
-        ),
-        (
-            "[[routes]]\nfunction = \"f\"",
-            "routes[0].api: missing, give an API id",
-        ),
+        ("engine = 5", "engine = 5: not accepted, give a section with keys (bursar.toml line 1)"),
+        ("[engine.shards]\nx = 1", "engine.shards = { ... }: not accepted"),
+        ("[engine]\nlateness = \"1.5s\"", "engine.lateness = \"1.5s\""),
+        ("[engine]\nlateness = \"-1s\"", "a duration from 0s to 10m (units s, m, h, d)"),
+        ("[engine]\nlateness = \"18446744073709551616s\"", "engine.lateness"),
+        ("[engine]\nlateness = \"9999999999999999999d\"", "engine.lateness"),
+        ("[engine]\nlateness = 10", "engine.lateness = 10: not accepted, give a duration"),
+        ("[engine]\nshards = 99999999999999999999", "too many digits (bursar.toml)"),
+        ("[engine]\nlateness = \"5m\"\njump = \"60s\"", "must be less than engine.jump"),
+        ("[control]\nsettle = \"10m\"\nexpiry = \"10m\"", "must be less than control.expiry"),
+        ("budgets = 5", "budgets = 5: not accepted, give entries as [[budgets]]"),
+        ("budgets = [5]", "budgets[0] = 5: not accepted, give an entry as [[budgets]]"),
+        ("[[budgets]]\nmonthly_usd = nan\naccount = \"1\"", "budgets[0].monthly_usd = NaN"),
+        ("[[budgets]]\nmonthly_usd = 1", "budgets[0]: give exactly one of account and function"),
+        ("[[routes]]\nfunction = \"f\"", "routes[0].api: missing, give an API id"),
         (
             "[[routes]]\napi=\"a\"\nfunction=\"f\"\n[[routes]]\napi=\"a\"\nfunction=\"g\"",
             "routes[1]: stands for the same as routes[0], keep one of them (bursar.toml line 4)",
         ),
-        (
-            "[input]\nkind = \"kafka\"",
-            "input.kafka.brokers: needed by this input.kind",
-        ),
-        (
-            "[input]\nkind = \"files\"",
-            "input.files.paths: needed by this input.kind",
-        ),
+        ("[input]\nkind = \"kafka\"", "input.kafka.brokers: needed by this input.kind"),
+        ("[input]\nkind = \"files\"", "input.files.paths: needed by this input.kind"),
         (
             "mode = \"enforce\"\n[input]\nkind = \"files\"\nfiles.paths = [\"-\"]",
             "mode: \"enforce\" works with input.kind = \"embedded\" only",
         ),
-        (
-            "[input.kafka.properties]\n\"group.id\" = \"x\"",
-            "set by input.kafka.brokers",
-        ),
-        (
-            "[kafka]\ngroup = \"x\"",
-            "kafka: unknown key, did you mean input.kafka? ",
-        ),
-        (
-            "seed = 7",
-            "seed = 7: unknown key, did you mean input.embedded.seed?",
-        ),
-        (
-            "[log]\nlevle = \"info\"",
-            "log.levle = \"info\": unknown key, did you mean log.level?",
-        ),
-        (
-            "\"budgets[9999999999]\" = 1",
-            "write sections as [section] (bursar.toml line 1)",
-        ),
-        (
-            "mode = \"observe\"\nmode = \"observe\"",
-            "not valid TOML: duplicate key",
-        ),
+        ("[input.kafka.properties]\n\"group.id\" = \"x\"", "set by input.kafka.brokers"),
+        ("[kafka]\ngroup = \"x\"", "kafka: unknown key, did you mean input.kafka? "),
+        ("seed = 7", "seed = 7: unknown key, did you mean input.embedded.seed?"),
+        ("[log]\nlevle = \"info\"", "log.levle = \"info\": unknown key, did you mean log.level?"),
+        ("\"budgets[9999999999]\" = 1", "write sections as [section] (bursar.toml line 1)"),
+        ("mode = \"observe\"\nmode = \"observe\"", "not valid TOML: duplicate key"),
         ("\n\nmode = ", "(bursar.toml line 3)"),
     ] {
         let told = bad(text, &[]);
-        assert!(
-            told.contains(expected),
-            "{text}\ngave: {told}\nnot:  {expected}"
-        );
+        assert!(told.contains(expected), "{text}\ngave: {told}\nnot:  {expected}");
     }
 }
 
@@ -285,10 +205,7 @@ fn a_whole_file_arrives_in_the_settings() {
         [log]
         format = "json"
         "#,
-        &[(
-            "BURSAR__INPUT__KAFKA__PROPERTIES__SECURITY__PROTOCOL",
-            "ssl",
-        )],
+        &[("BURSAR__INPUT__KAFKA__PROPERTIES__SECURITY__PROTOCOL", "ssl")],
     );
     assert_eq!(settings.input.kind, InputKind::Kafka);
     assert_eq!(settings.input.kafka.start, KafkaStart::Earliest);
@@ -303,11 +220,11 @@ fn a_whole_file_arrives_in_the_settings() {
     assert_eq!(
         settings.budgets,
         [Budget {
-            scope: BudgetScope::Functions("img-*".to_owned()),
+            scope: BudgetScope::Function(Pattern::new("img-*")),
             monthly: NanoUsd::from_usd(12.5),
         }]
     );
-    let route = |stage: Option<&str>, function: &str| Route {
+    let route = |stage: Option<&str>, function: &str| ConfiguredRoute {
         api: "a1".to_owned(),
         stage: stage.map(str::to_owned),
         route: None,
@@ -315,10 +232,7 @@ fn a_whole_file_arrives_in_the_settings() {
     };
     assert_eq!(
         settings.routes,
-        [
-            route(None, "42:eu-west-1:img"),
-            route(Some("prod"), "7:us-east-1:img")
-        ]
+        [route(None, "42:eu-west-1:img"), route(Some("prod"), "7:us-east-1:img")]
     );
     assert_eq!(settings.log.format, LogFormat::Json);
 }
@@ -329,9 +243,7 @@ fn a_file_that_is_missing_or_not_a_file_says_what_to_do() {
         ("no/such/bursar.toml", "does not exist; check the path"),
         ("src", "must be a regular file"),
     ] {
-        let told = load(Some(&path(name)), variables(&[]))
-            .unwrap_err()
-            .to_string();
+        let told = load(Some(&path(name)), variables(&[])).unwrap_err().to_string();
         assert!(told.contains(expected) && told.contains(name), "{told}");
     }
 }
@@ -343,10 +255,7 @@ fn the_fingerprint_follows_values_and_neither_spelling_nor_passwords() {
     assert_eq!(good("[engine]\nlateness = \"10s\"", &[]).sha256(), base);
     let minute = good("[engine]\nlateness = \"60s\"", &[]);
     assert_ne!(minute.sha256(), base);
-    assert_eq!(
-        good("[engine]\nlateness = \"1m\"", &[]).sha256(),
-        minute.sha256()
-    );
+    assert_eq!(good("[engine]\nlateness = \"1m\"", &[]).sha256(), minute.sha256());
     let password = |text| good(text, &[]);
     let one = password("[input.kafka.properties]\nsasl.password = \"hunter1\"");
     let two = password("[input.kafka.properties]\n\"sasl.password\" = \"hunter2\"");

@@ -47,13 +47,8 @@ pub enum Verb {
 
 impl Verb {
     /// All of them.
-    pub const ALL: [Verb; 5] = [
-        Verb::Restrict,
-        Verb::Tighten,
-        Verb::Relax,
-        Verb::Restore,
-        Verb::Expire,
-    ];
+    pub const ALL: [Verb; 5] =
+        [Verb::Restrict, Verb::Tighten, Verb::Relax, Verb::Restore, Verb::Expire];
 
     /// As it is written.
     pub const fn as_str(self) -> &'static str {
@@ -131,12 +126,8 @@ pub enum OutcomeKind {
 
 impl OutcomeKind {
     /// All of them.
-    pub const ALL: [OutcomeKind; 4] = [
-        OutcomeKind::Planned,
-        OutcomeKind::Applied,
-        OutcomeKind::Refused,
-        OutcomeKind::Failed,
-    ];
+    pub const ALL: [OutcomeKind; 4] =
+        [OutcomeKind::Planned, OutcomeKind::Applied, OutcomeKind::Refused, OutcomeKind::Failed];
 
     /// As it is written.
     pub const fn as_str(self) -> &'static str {

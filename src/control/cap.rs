@@ -57,9 +57,7 @@ impl Demand {
         let variance = mean + self.dispersion.clamp(0.0, DISPERSION_MAX) * mean * mean;
         let quantile = Gamma::new(mean * mean / variance, mean / variance)
             .map_or(mean, |law| law.inverse_cdf(LEGITIMATE_QUANTILE));
-        u32::try_from(whole(quantile))
-            .unwrap_or(u32::MAX)
-            .max(floor)
+        u32::try_from(whole(quantile)).unwrap_or(u32::MAX).max(floor)
     }
 
     /// The largest cap that `usd_per_hour` allows, but at least what legitimate callers need.
@@ -67,25 +65,16 @@ impl Demand {
         let legitimate = self.legitimate(floor);
         let per_unit = self.usd_per_call * 3_600.0 / self.seconds.max(1e-3);
         let allowed = (usd_per_hour / per_unit.max(1e-12)).max(0.0).floor();
-        let value = u32::try_from(whole(allowed))
-            .unwrap_or(u32::MAX)
-            .max(legitimate);
+        let value = u32::try_from(whole(allowed)).unwrap_or(u32::MAX).max(legitimate);
         self.at(value, legitimate)
     }
 
     /// What a given cap means.
     pub fn at(&self, value: u32, legitimate: u32) -> Cap {
         let asked = self.concurrency();
-        let refused_share = if asked > 0.0 {
-            (1.0 - f64::from(value) / asked).max(0.0)
-        } else {
-            0.0
-        };
-        Cap {
-            value,
-            legitimate,
-            refused_share,
-        }
+        let refused_share =
+            if asked > 0.0 { (1.0 - f64::from(value) / asked).max(0.0) } else { 0.0 };
+        Cap { value, legitimate, refused_share }
     }
 }
 
@@ -116,14 +105,6 @@ mod tests {
         for expected in [0.0, -1.0, f64::NAN, f64::INFINITY] {
             assert_eq!(Demand { expected, ..DEMAND }.legitimate(2), 2);
         }
-        assert_eq!(
-            Demand {
-                offered: 0.0,
-                ..DEMAND
-            }
-            .cap(1.0, 1)
-            .refused_share,
-            0.0
-        );
+        assert_eq!(Demand { offered: 0.0, ..DEMAND }.cap(1.0, 1).refused_share, 0.0);
     }
 }

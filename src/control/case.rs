@@ -36,6 +36,8 @@ pub(super) struct Case {
     /// How often a canary was tripped.
     pub(super) trips: u32,
     last_trip: Option<EventTime>,
+    /// When a rung last did not take.
+    failed_at: Option<EventTime>,
     /// Intents whose outcome is awaited.
     pub(super) waiting: u32,
     /// The reason for not acting was given for this alarm.
@@ -55,6 +57,7 @@ impl Case {
             quiet_since: None,
             trips: 0,
             last_trip: None,
+            failed_at: None,
             waiting: 0,
             told_why_not: false,
         }
@@ -76,9 +79,7 @@ impl Case {
 
     /// Money at risk, dollars an hour, by which cases are ordered.
     pub(super) fn at_risk(&self) -> NanoUsd {
-        self.alarm
-            .as_ref()
-            .map_or(NanoUsd::ZERO, |alarm| alarm.excess_per_hour)
+        self.alarm.as_ref().map_or(NanoUsd::ZERO, |alarm| alarm.excess_per_hour)
     }
 
     /// Its restrictions.
@@ -88,9 +89,7 @@ impl Case {
 
     /// Whether nothing is left to follow.
     pub(super) fn is_over(&self, now: EventTime) -> bool {
-        let remembered = self
-            .last_trip
-            .is_some_and(|trip| now.since_ms(trip) < FORGIVEN_AFTER_MS);
+        let remembered = self.last_trip.is_some_and(|trip| now.since_ms(trip) < FORGIVEN_AFTER_MS);
         self.alarm.is_none()
             && self.source.is_none()
             && self.cap.is_none()
@@ -138,17 +137,13 @@ impl Case {
     /// Every rung gets its time to show what it does.
     pub(super) fn has_settled(&self, now: EventTime, settings: &ControlSettings) -> bool {
         let settle = i64::from(settings.settle_seconds) * 1_000;
-        self.changed_at()
-            .is_none_or(|changed| now.since_ms(changed) >= settle)
+        self.changed_at().is_none_or(|changed| now.since_ms(changed) >= settle)
     }
 
     /// When a restriction last changed.
     pub(super) fn changed_at(&self) -> Option<EventTime> {
-        self.source
-            .iter()
-            .chain(&self.cap)
-            .map(|held| held.changed_at)
-            .max()
+        let held = self.source.iter().chain(&self.cap).map(|held| held.changed_at);
+        held.chain(self.failed_at).max()
     }
 
     /// Whether names of sources should have come by now.
@@ -162,21 +157,12 @@ impl Case {
             Stage::Canary(step) => step,
             Stage::Planned | Stage::Applied => 0,
         };
-        let planned = self
-            .source
-            .iter()
-            .chain(&self.cap)
-            .all(|held| !held.is_in_force());
+        let planned = self.source.iter().chain(&self.cap).all(|held| !held.is_in_force());
         if planned {
             // Nothing to probe with: what was never in force is simply withdrawn.
             return CANARY_STEPS;
         }
-        self.source
-            .iter()
-            .chain(&self.cap)
-            .map(step)
-            .max()
-            .unwrap_or_default()
+        self.source.iter().chain(&self.cap).map(step).max().unwrap_or_default()
     }
 
     /// How long demand must have been normal before the first canary step: longer after each trip.
@@ -193,10 +179,7 @@ impl Case {
 
     /// Notes that the excess came back during the canary; true once per trip.
     pub(super) fn retrip(&mut self, now: EventTime) -> bool {
-        let canary = self
-            .held()
-            .iter()
-            .any(|held| matches!(held.stage, Stage::Canary(_)));
+        let canary = self.held().iter().any(|held| matches!(held.stage, Stage::Canary(_)));
         if !canary {
             return false;
         }
@@ -215,10 +198,7 @@ impl Case {
 
     /// Whether a restriction's time is over.
     pub(super) fn has_expired(&self, now: EventTime) -> bool {
-        self.source
-            .iter()
-            .chain(&self.cap)
-            .any(|held| now >= held.expires_at)
+        self.source.iter().chain(&self.cap).any(|held| now >= held.expires_at)
     }
 
     /// Brings the restriction in line with what became of an intent.
@@ -252,13 +232,10 @@ impl Case {
                 held.changed_at = at;
             }
             (OutcomeKind::Planned, _) => held.changed_at = at,
-            // The rung did not take: the next one may, after its time to settle.
+            // The rung did not take: it is tried again after its time to settle, or the next one.
             (OutcomeKind::Refused | OutcomeKind::Failed, Verb::Restrict) => {
-                held.covers = 0.0;
-                held.changed_at = intent.decided_at;
-                if !held.is_in_force() {
-                    held.stage = Stage::Planned;
-                }
+                *place = None;
+                self.failed_at = Some(intent.decided_at);
             }
             (OutcomeKind::Refused | OutcomeKind::Failed, _) => {
                 held.changed_at = intent.decided_at;

@@ -60,11 +60,7 @@ pub struct Control {
 impl Control {
     /// Control with nothing in force.
     pub fn new(settings: ControlSettings, budgets: Vec<Budget>) -> Self {
-        let never_touch = settings
-            .never_touch
-            .iter()
-            .map(|text| Pattern::new(text))
-            .collect();
+        let never_touch = settings.never_touch.iter().map(|text| Pattern::new(text)).collect();
         Self {
             settings,
             never_touch,
@@ -93,10 +89,7 @@ impl Control {
         if !self.cases.contains_key(&alarm.function) && self.cases.len() >= CASES_MAX {
             return;
         }
-        let case = self
-            .cases
-            .entry(alarm.function.clone())
-            .or_insert_with(|| Case::new(alarm));
+        let case = self.cases.entry(alarm.function.clone()).or_insert_with(|| Case::new(alarm));
         match alarm.state {
             AlarmState::Opened => case.open(alarm),
             AlarmState::Updated => case.alarm = Some(alarm.clone()),
@@ -119,19 +112,12 @@ impl Control {
     /// Decides, once a second of event time.
     pub fn tick(&mut self, now: EventTime) {
         let minute_ago = now.plus_ms(-60_000);
-        while self
-            .restricted_lately
-            .front()
-            .is_some_and(|&at| at <= minute_ago)
-        {
+        while self.restricted_lately.front().is_some_and(|&at| at <= minute_ago) {
             self.restricted_lately.pop_front();
         }
         // The costliest first: the platform's control plane is slow, and the limit per minute small.
-        let mut order: Vec<(NanoUsd, FunctionKey)> = self
-            .cases
-            .iter()
-            .map(|(function, case)| (case.at_risk(), function.clone()))
-            .collect();
+        let mut order: Vec<(NanoUsd, FunctionKey)> =
+            self.cases.iter().map(|(function, case)| (case.at_risk(), function.clone())).collect();
         order.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
         for (_, function) in order {
             if let Some(mut case) = self.cases.remove(&function) {
@@ -160,9 +146,7 @@ impl Control {
 
     /// All restrictions, planned ones included.
     pub fn restrictions(&self) -> impl Iterator<Item = &Restriction> {
-        self.cases
-            .values()
-            .flat_map(|case| case.source.iter().chain(case.cap.iter()))
+        self.cases.values().flat_map(|case| case.source.iter().chain(case.cap.iter()))
     }
 
     /// What became of an intent. Returns the line for the decisions.
@@ -187,11 +171,7 @@ impl Control {
                     .and_then(|cap| cap.current.number()),
             });
         }
-        Action {
-            intent,
-            outcome,
-            mode,
-        }
+        Action { intent, outcome, mode }
     }
 
     /// Gives everything back at once: the daemon is going down.
@@ -230,11 +210,7 @@ impl Control {
             if !case.told_why_not {
                 case.told_why_not = true;
                 let (alarm_id, function) = (alarm.id.clone(), function.clone());
-                self.abstentions.push(Abstention {
-                    alarm_id,
-                    function,
-                    reason,
-                });
+                self.abstentions.push(Abstention { alarm_id, function, reason });
             }
             return;
         }
@@ -261,11 +237,7 @@ impl Control {
 
     /// The first gate that keeps control from acting, if any.
     fn shut_gate(&self, function: &FunctionKey, case: &Case, alarm: &Alarm) -> Option<String> {
-        if self
-            .never_touch
-            .iter()
-            .any(|pattern| pattern.matches(&function.as_ref()))
-        {
+        if self.never_touch.iter().any(|pattern| pattern.matches(&function.as_ref())) {
             return Some("the function is on the never-touch list".into());
         }
         let floor = NanoUsd::from_usd(self.settings.action_floor_usd_per_hour);
@@ -278,9 +250,7 @@ impl Control {
         }
         let most = self.settings.functions_per_minute_max as usize;
         if fresh && self.restricted_lately.len() >= most {
-            return Some(format!(
-                "{most} functions were restricted within the last minute"
-            ));
+            return Some(format!("{most} functions were restricted within the last minute"));
         }
         None
     }
@@ -293,16 +263,8 @@ impl Control {
         named: &[&SourceShare],
         now: EventTime,
     ) {
-        let covers: f64 = named
-            .iter()
-            .map(|source| source.share)
-            .sum::<f64>()
-            .min(1.0);
-        let ordinary: f64 = named
-            .iter()
-            .map(|source| source.ordinary)
-            .sum::<f64>()
-            .min(1.0);
+        let covers: f64 = named.iter().map(|source| source.share).sum::<f64>().min(1.0);
+        let ordinary: f64 = named.iter().map(|source| source.ordinary).sum::<f64>().min(1.0);
         let addresses: Vec<Box<str>> = named.iter().map(|source| source.source.clone()).collect();
         let reason = format!(
             "{} addresses carry {:.0} % of an excess of {} an hour; they are refused at the edge",
@@ -311,15 +273,7 @@ impl Control {
             alarm.excess_per_hour
         );
         let to = Setting::Set(Value::Addresses(addresses));
-        self.restrict(
-            function,
-            case,
-            ActuatorKind::WafIpSet,
-            to,
-            (covers, ordinary),
-            now,
-            reason,
-        );
+        self.restrict(function, case, ActuatorKind::WafIpSet, to, (covers, ordinary), now, reason);
     }
 
     fn cap(&mut self, function: &FunctionKey, case: &mut Case, alarm: &Alarm, now: EventTime) {
@@ -332,10 +286,7 @@ impl Control {
         }
         let allowance = self.allowance(function, &demand, now);
         let cap = demand.cap(allowance, self.settings.cap_floor);
-        debug_assert!(
-            cap.value >= cap.legitimate.max(self.settings.cap_floor),
-            "A1"
-        );
+        debug_assert!(cap.value >= cap.legitimate.max(self.settings.cap_floor), "A1");
         if f64::from(cap.value) >= demand.concurrency() {
             return;
         }
@@ -364,19 +315,14 @@ impl Control {
     fn allowance(&self, function: &FunctionKey, demand: &Demand, now: EventTime) -> f64 {
         let usual = demand.expected * demand.usd_per_call * 3_600.0;
         let hours = Month::of(now).hours_left(now).max(1.0);
-        let covering = self
-            .budgets
-            .iter()
-            .enumerate()
-            .filter(|(_, budget)| budget.covers(&function.as_ref()));
+        let covering =
+            self.budgets.iter().enumerate().filter(|(_, budget)| budget.covers(&function.as_ref()));
         covering
             .map(|(index, budget)| {
                 let spent = self.spent.get(&index).copied().unwrap_or_default();
                 budget.remaining(spent).usd() / hours
             })
-            .fold(None, |least: Option<f64>, rate| {
-                Some(least.map_or(rate, |l| l.min(rate)))
-            })
+            .fold(None, |least: Option<f64>, rate| Some(least.map_or(rate, |l| l.min(rate))))
             .unwrap_or(usual + self.settings.action_floor_usd_per_hour)
     }
 
@@ -479,10 +425,7 @@ impl Control {
         }
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the parts of one intent, used twice"
-    )]
+    #[expect(clippy::too_many_arguments, reason = "the parts of one intent, used twice")]
     fn restrict(
         &mut self,
         function: &FunctionKey,
@@ -532,10 +475,7 @@ impl Control {
         reason: String,
     ) -> Intent {
         debug_assert!(
-            !self
-                .never_touch
-                .iter()
-                .any(|p| p.matches(&restriction.function.as_ref())),
+            !self.never_touch.iter().any(|p| p.matches(&restriction.function.as_ref())),
             "A4: an intent for a function that must not be touched"
         );
         let text = format!("{}|{}|{}", restriction.id, verb.as_str(), now.ms());
@@ -571,9 +511,7 @@ fn relaxed(restriction: &Restriction, share: f64) -> Setting {
             // Sorted by what they cost: the cheapest are let in first.
             let keep = crate::units::whole(addresses.len() as f64 * (1.0 - share));
             let keep = usize::try_from(keep).unwrap_or(addresses.len());
-            Setting::Set(Value::Addresses(
-                addresses.iter().take(keep).cloned().collect(),
-            ))
+            Setting::Set(Value::Addresses(addresses.iter().take(keep).cloned().collect()))
         }
         other => other.clone(),
     }

@@ -83,11 +83,7 @@ pub fn loss_bound(
 
     let by_quota = (REQUESTS_PER_CONCURRENCY * cap * millis).div_ceil(1_000);
     let by_duration = (cap * millis).div_ceil(u128::from(exposure.duration_ms_min.max(1)));
-    let limited = if exposure.asynchronous {
-        by_duration
-    } else {
-        by_quota.min(by_duration)
-    };
+    let limited = if exposure.asynchronous { by_duration } else { by_quota.min(by_duration) };
     // What was running at the start ends, and is billed, within the horizon.
     let served = limited + cap + u128::from(exposure.in_flight_above_cap);
     let arrived = (u128::from(exposure.gateway_per_second) * millis).div_ceil(1_000);

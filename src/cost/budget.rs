@@ -7,11 +7,9 @@ use crate::record::FunctionRef;
 use crate::units::{AccountId, NanoUsd};
 
 /// What a budget covers.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BudgetScope {
-    /// Everything that is seen.
-    Estate,
     /// One account.
     Account(AccountId),
     /// All functions that a pattern names, together.
@@ -31,7 +29,6 @@ impl Budget {
     /// Whether spend of `function` counts against this budget.
     pub fn covers(&self, function: &FunctionRef<'_>) -> bool {
         match &self.scope {
-            BudgetScope::Estate => true,
             BudgetScope::Account(account) => *account == function.account,
             BudgetScope::Function(pattern) => pattern.matches(function),
         }
@@ -53,7 +50,6 @@ mod tests {
         let function = FunctionRef::try_new(mine, "eu-west-1", "pay-card").unwrap();
         let monthly = NanoUsd(100);
         for (scope, expected) in [
-            (BudgetScope::Estate, true),
             (BudgetScope::Account(mine), true),
             (BudgetScope::Account("1".parse().unwrap()), false),
             (BudgetScope::Function(Pattern::new("pay-*")), true),
@@ -61,10 +57,7 @@ mod tests {
         ] {
             assert_eq!(Budget { scope, monthly }.covers(&function), expected);
         }
-        let budget = Budget {
-            scope: BudgetScope::Estate,
-            monthly,
-        };
+        let budget = Budget { scope: BudgetScope::Account(mine), monthly };
         assert_eq!(budget.remaining(NanoUsd(30)), NanoUsd(70));
         assert_eq!(budget.remaining(NanoUsd(130)), NanoUsd::ZERO);
     }

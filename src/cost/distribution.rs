@@ -138,13 +138,9 @@ mod tests {
 
     #[test]
     fn the_cube_root_gamma_agrees_with_the_exact_one() {
-        for (shape, tolerance) in [
-            (0.5, 0.035),
-            (1.0, 0.01),
-            (2.0, 0.005),
-            (10.0, 0.002),
-            (1e4, 1e-4),
-        ] {
+        for (shape, tolerance) in
+            [(0.5, 0.035), (1.0, 0.01), (2.0, 0.005), (10.0, 0.002), (1e4, 1e-4)]
+        {
             let exact = Gamma::new(shape, shape).unwrap();
             let ours = Spread::Gamma { mean: 1.0, shape };
             for p in [0.1, 0.25, 0.5, 0.75, 0.9, 0.99] {

@@ -88,11 +88,7 @@ mod tests {
             ("*ab", "aab", true),
             ("ü*", "über", true),
         ] {
-            assert_eq!(
-                Pattern::new(pattern).matches_text(text),
-                expected,
-                "{pattern} {text}"
-            );
+            assert_eq!(Pattern::new(pattern).matches_text(text), expected, "{pattern} {text}");
         }
     }
 

@@ -56,10 +56,7 @@ pub(super) fn parse(text: &str) -> Result<PriceFile, Vec<PriceProblem>> {
     let mut problems = Problems::default();
     let mut file = PriceFile::default();
     if text.len() > FILE_BYTES_MAX {
-        problems.add(
-            "file",
-            format!("{} bytes, accepted: up to {FILE_BYTES_MAX}", text.len()),
-        );
+        problems.add("file", format!("{} bytes, accepted: up to {FILE_BYTES_MAX}", text.len()));
         return Err(problems.0);
     }
     let table = match text.parse::<Table>() {
@@ -82,11 +79,7 @@ pub(super) fn parse(text: &str) -> Result<PriceFile, Vec<PriceProblem>> {
             _ => problems.add(key, "unknown key, accepted: version, price"),
         }
     }
-    if problems.0.is_empty() {
-        Ok(file)
-    } else {
-        Err(problems.0)
-    }
+    if problems.0.is_empty() { Ok(file) } else { Err(problems.0) }
 }
 
 fn read_rows(rows: &[Value], problems: &mut Problems) -> Vec<Row> {
@@ -117,27 +110,14 @@ fn read_rows(rows: &[Value], problems: &mut Problems) -> Vec<Row> {
 
 /// One row; `None` after at least one problem was added.
 fn read_row(table: &Table, place: &str, problems: &mut Problems) -> Option<Row> {
-    const KEYS: [&str; 7] = [
-        "item",
-        "regions",
-        "usd",
-        "up_to_gb_seconds",
-        "from",
-        "source",
-        "assumed",
-    ];
+    const KEYS: [&str; 7] =
+        ["item", "regions", "usd", "up_to_gb_seconds", "from", "source", "assumed"];
     let before = problems.0.len();
     for key in table.keys().filter(|key| !KEYS.contains(&key.as_str())) {
         let accepted = KEYS.join(", ");
-        problems.add(
-            format!("{place}.{key}"),
-            format!("unknown key, accepted: {accepted}"),
-        );
+        problems.add(format!("{place}.{key}"), format!("unknown key, accepted: {accepted}"));
     }
-    let item = table
-        .get("item")
-        .and_then(Value::as_str)
-        .and_then(Item::from_key);
+    let item = table.get("item").and_then(Value::as_str).and_then(Item::from_key);
     if item.is_none() {
         let accepted = Item::ALL.map(Item::key).join(", ");
         problems.add(format!("{place}.item"), format!("accepted: {accepted}"));
@@ -159,24 +139,13 @@ fn read_row(table: &Table, place: &str, problems: &mut Problems) -> Option<Row> 
     if problems.0.len() > before {
         return None;
     }
-    Some(Row {
-        item: item?,
-        regions,
-        from: from?,
-        prices: prices?,
-        assumed,
-    })
+    Some(Row { item: item?, regions, from: from?, prices: prices?, assumed })
 }
 
 fn read_regions(value: Option<&Value>, place: &str, problems: &mut Problems) -> Vec<String> {
-    let names = value
-        .and_then(Value::as_array)
-        .map_or(&[][..], Vec::as_slice);
+    let names = value.and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     if names.is_empty() {
-        problems.add(
-            place,
-            "accepted: a list of region names, or [\"*\"] for every region",
-        );
+        problems.add(place, "accepted: a list of region names, or [\"*\"] for every region");
     }
     let mut regions = Vec::with_capacity(names.len());
     for (index, name) in names.iter().enumerate() {
@@ -240,21 +209,14 @@ fn read_prices(item: Item, table: &Table, place: &str, problems: &mut Problems) 
             Some(price) => femto.push(price),
             None => problems.add(
                 format!("{place}.usd[{index}]"),
-                format!(
-                    "{}, accepted: 0 to {} dollars",
-                    shown(value),
-                    item.usd_max()
-                ),
+                format!("{}, accepted: 0 to {} dollars", shown(value), item.usd_max()),
             ),
         }
     }
     let mut bounds = Vec::with_capacity(steps.len());
     let mut last = 0;
     for (index, value) in steps.iter().enumerate() {
-        match value
-            .as_integer()
-            .filter(|bound| (last + 1..=BOUNDARY_MAX).contains(bound))
-        {
+        match value.as_integer().filter(|bound| (last + 1..=BOUNDARY_MAX).contains(bound)) {
             Some(bound) => {
                 last = bound;
                 bounds.push(bound.unsigned_abs());
@@ -297,9 +259,6 @@ struct Problems(Vec<PriceProblem>);
 
 impl Problems {
     fn add(&mut self, key: impl Into<String>, problem: impl Into<String>) {
-        self.0.push(PriceProblem {
-            key: key.into(),
-            problem: problem.into(),
-        });
+        self.0.push(PriceProblem { key: key.into(), problem: problem.into() });
     }
 }

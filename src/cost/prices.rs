@@ -89,11 +89,7 @@ impl Item {
             Item::Logs | Item::Egress => 1e6,
         };
         // Positive form, so that NaN fails.
-        if usd >= 0.0 && usd <= self.usd_max() {
-            Some((usd * scale).round() as u64)
-        } else {
-            None
-        }
+        if usd >= 0.0 && usd <= self.usd_max() { Some((usd * scale).round() as u64) } else { None }
     }
 }
 
@@ -131,11 +127,7 @@ impl Tiers {
 
     /// Femto-dollars per GB-second for the next GB-second after `month_to_date`.
     pub fn marginal(&self, month_to_date: MbMillis) -> u64 {
-        let step = self
-            .0
-            .iter()
-            .find(|(end, _)| month_to_date < *end)
-            .or(self.0.last());
+        let step = self.0.iter().find(|(end, _)| month_to_date < *end).or(self.0.last());
         step.map_or(0, |(_, price)| *price)
     }
 

@@ -118,22 +118,14 @@ pub fn probability_over(input: &ProjectionInput, budget: NanoUsd) -> f64 {
 pub fn time_to_exhaustion(input: &ProjectionInput, budget: NanoUsd) -> Option<Exhaustion> {
     let distance = budget.minus(input.spent_month).usd();
     if distance <= 0.0 {
-        return Some(Exhaustion {
-            p10: Duration::ZERO,
-            p50: Duration::ZERO,
-        });
+        return Some(Exhaustion { p10: Duration::ZERO, p50: Duration::ZERO });
     }
     let drift = tame(input.burn_usd_per_hour);
     let variance = per_unit(input) * drift + tame(input.dispersion) * drift * drift;
     let p50 = passage_hours(0.5, distance, drift, variance)?;
-    let p10 = passage_hours(0.1, distance, drift, variance)
-        .unwrap_or(p50)
-        .min(p50);
+    let p10 = passage_hours(0.1, distance, drift, variance).unwrap_or(p50).min(p50);
     let span = |hours: f64| Duration::try_from_secs_f64(hours * 3_600.0).unwrap_or(Duration::MAX);
-    Some(Exhaustion {
-        p10: span(p10),
-        p50: span(p50),
-    })
+    Some(Exhaustion { p10: span(p10), p50: span(p50) })
 }
 
 /// The time in hours by which the budget is used up with probability `p`, by bisection: 80 halvings
@@ -187,11 +179,7 @@ impl Outlook {
             }
         };
         let odds = input.persist_log_odds;
-        let odds = if odds.is_nan() {
-            0.0
-        } else {
-            odds.clamp(-700.0, 700.0)
-        };
+        let odds = if odds.is_nan() { 0.0 } else { odds.clamp(-700.0, 700.0) };
         Outlook {
             persist: 1.0 / (1.0 + libm::exp(-odds)),
             current: spread(input.burn_usd_per_hour),
@@ -207,11 +195,7 @@ impl Outlook {
     fn quantiles(&self) -> Quantiles {
         let p10 = self.quantile(0.1);
         let p50 = self.quantile(0.5).max(p10);
-        Quantiles {
-            p10,
-            p50,
-            p90: self.quantile(0.9).max(p50),
-        }
+        Quantiles { p10, p50, p90: self.quantile(0.9).max(p50) }
     }
 
     /// The smallest whole amount that is reached with probability `p`.
@@ -236,11 +220,7 @@ impl Outlook {
 /// Variance per dollar of mean that single requests bring: m2 / m1.
 fn per_unit(input: &ProjectionInput) -> f64 {
     let mean = tame(input.request_usd);
-    if mean > 0.0 {
-        (tame(input.request_usd_squared) / mean).min(USD_MAX)
-    } else {
-        0.0
-    }
+    if mean > 0.0 { (tame(input.request_usd_squared) / mean).min(USD_MAX) } else { 0.0 }
 }
 
 /// Zero for what is no amount, and never beyond reason.

@@ -90,10 +90,7 @@ impl FunctionRates {
                 RefusedCharge::Free => 0,
                 RefusedCharge::NanoUsd(nano) => priced(FEMTO_PER_NANO, nano),
             },
-            compute: rates
-                .compute
-                .marginal(month_to_date)
-                .saturating_add(storage),
+            compute: rates.compute.marginal(month_to_date).saturating_add(storage),
             compute_dearest: rates.compute.dearest().saturating_add(storage),
         }
     }
@@ -114,10 +111,7 @@ impl FunctionRates {
         let egress = product(requests, self.egress_request)
             .saturating_add(product(usage.response_bytes, self.egress_byte));
         let parts = [
-            (
-                Component::LambdaRequests,
-                product(requests, self.lambda_request),
-            ),
+            (Component::LambdaRequests, product(requests, self.lambda_request)),
             (Component::Gateway, product(requests, self.gateway)),
             (Component::Logs, product(requests, self.logs)),
             (Component::Egress, egress),

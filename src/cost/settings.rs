@@ -58,20 +58,11 @@ mod tests {
 
     #[test]
     fn the_first_pattern_that_matches_decides_the_drag() {
-        let queue = Drag {
-            gateway: Gateway::None,
-            ..Drag::default()
-        };
+        let queue = Drag { gateway: Gateway::None, ..Drag::default() };
         let settings = CostSettings {
             functions: vec![
-                DragOverride {
-                    functions: Pattern::new("*-worker"),
-                    drag: queue,
-                },
-                DragOverride {
-                    functions: Pattern::any(),
-                    drag: Drag::NONE,
-                },
+                DragOverride { functions: Pattern::new("*-worker"), drag: queue },
+                DragOverride { functions: Pattern::any(), drag: Drag::NONE },
             ],
             ..CostSettings::default()
         };
@@ -93,13 +84,7 @@ mod tests {
             CostSettings::default().price_book().unwrap().version(),
             PriceBook::builtin().version()
         );
-        assert!(
-            with("version = \"acme-1\"")
-                .price_book()
-                .unwrap()
-                .version()
-                .ends_with("+acme-1")
-        );
+        assert!(with("version = \"acme-1\"").price_book().unwrap().version().ends_with("+acme-1"));
         assert_eq!(with("prices = 1").price_book().unwrap_err().len(), 1);
     }
 }

@@ -58,12 +58,7 @@ struct Reading {
 impl TierMeter {
     /// Empty meters for the month of `at`.
     pub fn new(free_tier: bool, at: EventTime) -> Self {
-        TierMeter {
-            month: Month::of(at),
-            free_tier,
-            accounts: BTreeMap::new(),
-            regions: 0,
-        }
+        TierMeter { month: Month::of(at), free_tier, accounts: BTreeMap::new(), regions: 0 }
     }
 
     /// Meters as a snapshot kept them. Rows beyond [`METERS_MAX`] are left out.
@@ -74,18 +69,8 @@ impl TierMeter {
     ) -> Self {
         let mut meter = TierMeter::new(free_tier, month.start());
         for row in rows {
-            let usage = Usage {
-                requests: row.requests,
-                mb_ms: row.mb_ms,
-                ..Usage::ZERO
-            };
-            meter.add(
-                row.account,
-                &row.region,
-                row.architecture,
-                &usage,
-                month.start(),
-            );
+            let usage = Usage { requests: row.requests, mb_ms: row.mb_ms, ..Usage::ZERO };
+            meter.add(row.account, &row.region, row.architecture, &usage, month.start());
         }
         meter
     }
@@ -99,9 +84,7 @@ impl TierMeter {
     pub fn rows(&self) -> impl Iterator<Item = MeterRow> {
         self.accounts.iter().flat_map(|(account, regions)| {
             regions.iter().flat_map(move |(region, readings)| {
-                let both = [Architecture::X86_64, Architecture::Arm64]
-                    .into_iter()
-                    .zip(readings);
+                let both = [Architecture::X86_64, Architecture::Arm64].into_iter().zip(readings);
                 both.map(move |(architecture, reading)| MeterRow {
                     account: *account,
                     region: region.clone(),
@@ -186,11 +169,8 @@ impl TierMeter {
                 lines.push((book.rates(region, architecture, at), reading));
             }
         }
-        let (mut free_requests, mut free_mb_ms) = if self.free_tier {
-            (FREE_REQUESTS, FREE_MB_MS.0)
-        } else {
-            (0, 0)
-        };
+        let (mut free_requests, mut free_mb_ms) =
+            if self.free_tier { (FREE_REQUESTS, FREE_MB_MS.0) } else { (0, 0) };
         lines.sort_by_key(|(rates, _)| rates.request);
         for (_, reading) in &mut lines {
             let credit = free_requests.min(reading.requests);
@@ -216,10 +196,7 @@ impl TierMeter {
     }
 
     fn make_room(&mut self, account: AccountId, region: &str) -> bool {
-        let known = self
-            .accounts
-            .get(&account)
-            .is_some_and(|it| it.contains_key(region));
+        let known = self.accounts.get(&account).is_some_and(|it| it.contains_key(region));
         if !known {
             if self.regions >= METERS_MAX / 2 {
                 return false;

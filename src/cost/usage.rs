@@ -20,20 +20,12 @@ pub struct Usage {
 
 impl Usage {
     /// Nothing.
-    pub const ZERO: Usage = Usage {
-        requests: 0,
-        mb_ms: MbMillis(0),
-        refused: 0,
-        response_bytes: 0,
-    };
+    pub const ZERO: Usage =
+        Usage { requests: 0, mb_ms: MbMillis(0), refused: 0, response_bytes: 0 };
 
     /// One invocation.
     pub const fn invocation(mb_ms: MbMillis) -> Self {
-        Usage {
-            requests: 1,
-            mb_ms,
-            ..Usage::ZERO
-        }
+        Usage { requests: 1, mb_ms, ..Usage::ZERO }
     }
 
     /// Saturating sum of every part.

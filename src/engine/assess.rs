@@ -97,9 +97,7 @@ pub fn pulse(function: &FunctionState, now: EventTime, around: &Surroundings<'_>
 /// Calls per second since the onset, over the last seconds at most.
 fn present_rate(function: &FunctionState, open: &OpenAlarm, now: EventTime) -> f64 {
     let from = open.onset.second().max(now.second() - RATE_SECONDS);
-    let calls: u64 = (from..=now.second())
-        .map(|second| function.served.get(second))
-        .sum();
+    let calls: u64 = (from..=now.second()).map(|second| function.served.get(second)).sum();
     let span = now.since_ms(EventTime::from_second(from)).max(500) as f64 / 1e3;
     calls as f64 / span
 }
@@ -186,19 +184,12 @@ fn bound(function: &FunctionState, around: &Surroundings<'_>) -> NanoUsd {
         return NanoUsd::ZERO;
     };
     let cap = function.cap.unwrap_or(ACCOUNT_CONCURRENCY);
-    loss_bound(
-        cap,
-        memory,
-        function.rates(around),
-        3_600.0,
-        &Exposure::default(),
-    )
+    loss_bound(cap, memory, function.rates(around), 3_600.0, &Exposure::default())
 }
 
 /// Usage since the onset, as far as the ring remembers it, for an alarm that is opening.
 pub fn usage_since(function: &FunctionState, onset: i64) -> Usage {
-    let calls: u64 = (onset..=function.served.newest())
-        .map(|second| function.served.get(second))
-        .sum();
+    let calls: u64 =
+        (onset..=function.served.newest()).map(|second| function.served.get(second)).sum();
     function.usual(calls as f64)
 }

@@ -83,9 +83,7 @@ pub struct Pane {
 
 impl Default for Pane {
     fn default() -> Self {
-        Self {
-            tables: std::array::from_fn(|_| Table::default()),
-        }
+        Self { tables: std::array::from_fn(|_| Table::default()) }
     }
 }
 
@@ -98,11 +96,7 @@ struct Table {
 
 impl Default for Table {
     fn default() -> Self {
-        Self {
-            entries: Vec::new(),
-            registers: [0; REGISTERS],
-            total: 0,
-        }
+        Self { entries: Vec::new(), registers: [0; REGISTERS], total: 0 }
     }
 }
 
@@ -145,29 +139,17 @@ impl Pane {
             });
             sources.extend(accused);
         }
-        sources.sort_by(|a, b| {
-            b.share
-                .total_cmp(&a.share)
-                .then_with(|| a.source.cmp(&b.source))
-        });
-        let named: f64 = shares_of(&sources, Dimension::Address)
-            .map(|source| source.low)
-            .sum();
+        sources.sort_by(|a, b| b.share.total_cmp(&a.share).then_with(|| a.source.cmp(&b.source)));
+        let named: f64 = shares_of(&sources, Dimension::Address).map(|source| source.low).sum();
         let keyed = shares_of(&sources, Dimension::Principal).map(|source| source.low);
         let keyed = keyed.fold(0.0, f64::max);
         sources.truncate(NAMED_MAX);
-        Attribution {
-            diffuse: named < 0.5 && keyed < 0.5,
-            distinct: address.distinct(),
-            sources,
-        }
+        Attribution { diffuse: named < 0.5 && keyed < 0.5, distinct: address.distinct(), sources }
     }
 }
 
 fn shares_of(sources: &[SourceShare], dimension: Dimension) -> impl Iterator<Item = &SourceShare> {
-    sources
-        .iter()
-        .filter(move |source| source.dimension == dimension)
+    sources.iter().filter(move |source| source.dimension == dimension)
 }
 
 impl Table {
@@ -179,19 +161,9 @@ impl Table {
         if let Some(entry) = self.entries.iter_mut().find(|entry| entry.hash == hash) {
             entry.weight += 1;
         } else if self.entries.len() < PANE_ENTRIES {
-            self.entries.push(Entry {
-                hash,
-                weight: 1,
-                error: 0,
-                name: name(),
-            });
+            self.entries.push(Entry { hash, weight: 1, error: 0, name: name() });
         } else if let Some(least) = self.entries.iter_mut().min_by_key(|entry| entry.weight) {
-            *least = Entry {
-                hash,
-                weight: least.weight + 1,
-                error: least.weight,
-                name: name(),
-            };
+            *least = Entry { hash, weight: least.weight + 1, error: least.weight, name: name() };
         }
     }
 
@@ -200,17 +172,10 @@ impl Table {
     fn distinct(&self) -> u64 {
         let m = REGISTERS as f64;
         let empty = self.registers.iter().filter(|&&rank| rank == 0).count();
-        let sum: f64 = self
-            .registers
-            .iter()
-            .map(|&rank| libm::exp2(-f64::from(rank)))
-            .sum();
+        let sum: f64 = self.registers.iter().map(|&rank| libm::exp2(-f64::from(rank))).sum();
         let raw = 0.718 * m * m / sum;
-        let estimate = if empty > 0 && raw <= 2.5 * m {
-            m * libm::log(m / empty as f64)
-        } else {
-            raw
-        };
+        let estimate =
+            if empty > 0 && raw <= 2.5 * m { m * libm::log(m / empty as f64) } else { raw };
         crate::units::whole(estimate - 0.5)
     }
 }
@@ -243,11 +208,7 @@ impl Entry {
             share: within(least - ordinary),
             low: within(low - ordinary),
             high: within(high),
-            ordinary: if expected > 0.0 {
-                (ordinary / expected).min(1.0)
-            } else {
-                0.0
-            },
+            ordinary: if expected > 0.0 { (ordinary / expected).min(1.0) } else { 0.0 },
         })
     }
 }
@@ -315,10 +276,7 @@ mod tests {
                 architecture: Architecture::X86_64,
             };
             let address = core::net::Ipv4Addr::from_bits(0xc633_0000 + address);
-            let source = Source {
-                address: Some(address.into()),
-                ..Source::default()
-            };
+            let source = Source { address: Some(address.into()), ..Source::default() };
             batch.push(function, 0, body, &source);
         }
         batch
@@ -326,22 +284,17 @@ mod tests {
 
     /// Users 1000..3000 come in turn; every `one_in`-th request is one of 20 attackers.
     fn traffic(one_in: u32, count: u32) -> Batch {
-        requests((0..count).map(|i| {
-            if i % one_in == 0 {
-                (i / one_in) % 20
-            } else {
-                1_000 + (i * 7919) % 2_000
-            }
-        }))
+        requests(
+            (0..count).map(|i| {
+                if i % one_in == 0 { (i / one_in) % 20 } else { 1_000 + (i * 7919) % 2_000 }
+            }),
+        )
     }
 
     fn quiet_reference() -> Reference {
         let batch = requests((0..3_000).map(|i| 1_000 + (i * 7919) % 2_000));
         let mut reference = Reference::default();
-        batch
-            .events()
-            .iter()
-            .for_each(|event| reference.add(event.sources[0]));
+        batch.events().iter().for_each(|event| reference.add(event.sources[0]));
         reference
     }
 
@@ -349,10 +302,7 @@ mod tests {
     fn twenty_attackers_among_two_thousand_users_are_named_and_nobody_else() {
         let batch = traffic(2, 4_000);
         let mut pane = Pane::default();
-        batch
-            .events()
-            .iter()
-            .for_each(|event| pane.add(&batch, event));
+        batch.events().iter().for_each(|event| pane.add(&batch, event));
         let attribution = pane.attribution(&quiet_reference(), 2_000.0);
         assert!(!attribution.diffuse);
         assert_eq!(attribution.sources.len(), 20, "{attribution:?}");
@@ -360,21 +310,14 @@ mod tests {
             assert!(source.source.starts_with("198.51.0."), "{source:?}");
             assert!(source.low <= 0.05 && source.high >= 0.05, "{source:?}");
         }
-        assert!(
-            (900..1_150).contains(&attribution.distinct),
-            "{}",
-            attribution.distinct
-        );
+        assert!((900..1_150).contains(&attribution.distinct), "{}", attribution.distinct);
     }
 
     #[test]
     fn a_flood_from_everywhere_is_called_diffuse() {
         let batch = requests((0..20_000).map(|i| (i * 7919) % 16_000));
         let mut pane = Pane::default();
-        batch
-            .events()
-            .iter()
-            .for_each(|event| pane.add(&batch, event));
+        batch.events().iter().for_each(|event| pane.add(&batch, event));
         let attribution = pane.attribution(&quiet_reference(), 1_000.0);
         assert!(attribution.diffuse);
         assert!(attribution.sources.is_empty(), "{attribution:?}");
@@ -384,10 +327,7 @@ mod tests {
     fn the_pane_does_not_grow_with_the_number_of_sources() {
         let batch = requests(0..50_000);
         let mut pane = Pane::default();
-        batch
-            .events()
-            .iter()
-            .for_each(|event| pane.add(&batch, event));
+        batch.events().iter().for_each(|event| pane.add(&batch, event));
         assert_eq!(pane.tables[0].entries.len(), PANE_ENTRIES);
     }
 }

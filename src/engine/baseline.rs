@@ -36,10 +36,7 @@ pub struct Baseline {
     minutes: u32,
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "statistics kept in single precision"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "statistics kept in single precision")]
 impl Baseline {
     /// Learns from one closed minute: `calls` in it, and the sum of the squares of its one-second
     /// counts. `limit` is the most, in calls per second, that one minute may teach.

@@ -172,9 +172,7 @@ impl Batch {
         let (text_at, region_len) = self.intern(function.region.as_bytes());
         let (_, name_len) = self.intern(function.name.as_bytes());
         let sources = [
-            source
-                .address
-                .map_or(SourceSlot::default(), |address| self.address(address)),
+            source.address.map_or(SourceSlot::default(), |address| self.address(address)),
             self.named(Dimension::Principal, source.principal),
             self.named(Dimension::Origin, source.origin),
         ];
@@ -184,9 +182,7 @@ impl Batch {
             at: body.at,
             key,
             delivery: body.delivery,
-            mb_ms: body
-                .memory
-                .map_or(MbMillis(0), |memory| MbMillis::of(body.billed, memory)),
+            mb_ms: body.memory.map_or(MbMillis(0), |memory| MbMillis::of(body.billed, memory)),
             response_bytes: body.response_bytes,
             billed: body.billed,
             memory_mb: body.memory.map_or(0, MemoryMb::get),
@@ -210,19 +206,9 @@ impl Batch {
         let (text_at, _) = self.intern(from.bytes_at(event.text_at as usize, names));
         let sources = event.sources.map(|slot| {
             let (at, len) = self.intern(from.bytes_at(slot.at as usize, usize::from(slot.len)));
-            SourceSlot {
-                hash: slot.hash,
-                at,
-                len,
-            }
+            SourceSlot { hash: slot.hash, at, len }
         });
-        self.events.push(Event {
-            sequence,
-            timeliness,
-            text_at,
-            sources,
-            ..*event
-        });
+        self.events.push(Event { sequence, timeliness, text_at, sources, ..*event });
     }
 
     /// The events in order of arrival.
@@ -294,11 +280,7 @@ impl Batch {
 
     fn slot(&mut self, dimension: Dimension, name: &[u8]) -> SourceSlot {
         let (at, len) = self.intern(name);
-        SourceSlot {
-            hash: xxh3_64_with_seed(name, dimension as u64 + 1),
-            at,
-            len,
-        }
+        SourceSlot { hash: xxh3_64_with_seed(name, dimension as u64 + 1), at, len }
     }
 
     fn intern(&mut self, bytes: &[u8]) -> (u32, u16) {
@@ -368,15 +350,9 @@ mod tests {
         let function = FunctionRef::try_new(account, "eu-west-1", "f").unwrap();
         let mut batch = Batch::default();
         for address in ["203.0.113.9", "::ffff:203.0.113.9"] {
-            let source = Source {
-                address: address.parse().ok(),
-                ..Source::default()
-            };
+            let source = Source { address: address.parse().ok(), ..Source::default() };
             batch.push(function, 7, body(), &source);
         }
-        assert_eq!(
-            batch.events()[0].sources[0].hash,
-            batch.events()[1].sources[0].hash
-        );
+        assert_eq!(batch.events()[0].sources[0].hash, batch.events()[1].sources[0].hash);
     }
 }

@@ -203,12 +203,8 @@ impl FunctionState {
         }
         self.count(event.at.second(), around);
         let learning = !self.is_frozen();
-        let block = self.duration.invocation(
-            event.billed.get(),
-            event.version,
-            learning,
-            around.threshold,
-        );
+        let block =
+            self.duration.invocation(event.billed.get(), event.version, learning, around.threshold);
         if self.alarm.is_some() {
             return Touch::Quiet;
         }
@@ -240,10 +236,7 @@ impl FunctionState {
     /// Closes every second before the boundary.
     pub fn close(&mut self, around: &Surroundings<'_>) {
         while self.closed < around.boundary {
-            let refused = self
-                .alarm
-                .as_ref()
-                .map_or(i64::MIN, |alarm| alarm.refused.newest());
+            let refused = self.alarm.as_ref().map_or(i64::MIN, |alarm| alarm.refused.newest());
             if self.closed > self.served.newest().max(refused) {
                 self.close_silence(around);
             } else {
@@ -257,16 +250,12 @@ impl FunctionState {
         let served = self.served.get(second);
         // While an alarm is open, what was turned away still counts as demand: a restriction that
         // works must not look like an attack that has ended. It never opens an alarm.
-        let refused = self
-            .alarm
-            .as_ref()
-            .map_or(0, |alarm| alarm.refused.get(second));
-        self.evidence
-            .second(&self.model, served + refused, around.threshold);
+        let refused = self.alarm.as_ref().map_or(0, |alarm| alarm.refused.get(second));
+        self.evidence.second(&self.model, served + refused, around.threshold);
         self.minute_calls += served;
         self.minute_squares += served * served;
         self.closed += 1;
-        if self.evidence.value() < 1.0 {
+        if self.evidence.is_at_rest() {
             self.onset = self.closed;
         }
         if self.closed.rem_euclid(60) == 0 {
@@ -283,8 +272,7 @@ impl FunctionState {
             self.close_minute(around);
             let minutes = (around.boundary - self.closed).div_euclid(60);
             if minutes > 0 {
-                self.evidence
-                    .silence(&self.model, minutes.unsigned_abs() * 60);
+                self.evidence.silence(&self.model, minutes.unsigned_abs() * 60);
                 self.closed += minutes * 60;
                 if !self.is_frozen() {
                     self.baseline.silence(minutes.unsigned_abs());
@@ -292,7 +280,7 @@ impl FunctionState {
                 }
             }
         }
-        if self.evidence.value() < 1.0 {
+        if self.evidence.is_at_rest() {
             self.onset = self.closed;
         }
     }
@@ -300,8 +288,7 @@ impl FunctionState {
     fn close_minute(&mut self, around: &Surroundings<'_>) {
         if !self.is_frozen() {
             let limit = LEARNED_AT_ONCE * self.tolerance;
-            self.baseline
-                .minute(self.minute_calls, self.minute_squares, limit);
+            self.baseline.minute(self.minute_calls, self.minute_squares, limit);
             self.retune(around);
         }
         self.minute_calls = 0;
@@ -329,11 +316,7 @@ impl FunctionState {
             evidence.second(&self.model, self.served.get(second), around.threshold);
         }
         let value = evidence.value();
-        let target = if value < SUSPICION {
-            SUSPICION
-        } else {
-            around.threshold
-        };
+        let target = if value < SUSPICION { SUSPICION } else { around.threshold };
         self.next_check = self.calls + evidence.calls_to(&self.model, target, OPEN_SECONDS);
         if value >= SUSPICION && self.pane.is_none() {
             self.pane = Some(Box::default());
@@ -377,10 +360,7 @@ impl FunctionState {
             let left = self.minutes[1].usage;
             self.minutes[1] = self.minutes[0];
             self.minutes[1].usage += left;
-            self.minutes[0] = Minute {
-                number: minute,
-                usage: Usage::ZERO,
-            };
+            self.minutes[0] = Minute { number: minute, usage: Usage::ZERO };
         }
         let late = minute == self.minutes[1].number && self.minutes[1].usage != Usage::ZERO;
         self.minutes[usize::from(late)].usage += usage;
@@ -466,7 +446,7 @@ impl FunctionState {
 
     /// Evidence has gone: the names that were noted meanwhile are forgotten.
     pub fn calm_down(&mut self) {
-        if self.alarm.is_none() && self.evidence.value() < 1.0 {
+        if self.alarm.is_none() && self.evidence.is_at_rest() {
             self.pane = None;
         }
     }

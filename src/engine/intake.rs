@@ -8,7 +8,9 @@ use super::batch::{Batch, Event, EventBody, EventKind, Timeliness};
 use super::frontier::{AHEAD_SECONDS, Frontier};
 use super::partitions::{key_of, partition_of, shard_of};
 use super::routes::Routes;
-use crate::record::{FunctionRef, Invocation, Position, Record, Source, Status, Target, Trigger};
+use crate::record::{
+    FunctionRef, Invocation, Position, Record, Source, Status, Target, Trigger, TriggerKind,
+};
 use crate::units::{BilledMs, EventTime};
 
 /// The most records that may wait for event time to reach them.
@@ -139,9 +141,7 @@ impl Intake {
                 self.door.admit(&waiting, event, now);
             } else {
                 self.door.waiting_earliest = self.door.waiting_earliest.min(event.at);
-                self.door
-                    .waiting
-                    .copy(&waiting, event, event.sequence, event.timeliness);
+                self.door.waiting.copy(&waiting, event, event.sequence, event.timeliness);
             }
         }
     }
@@ -193,20 +193,14 @@ impl Intake {
 
     /// Counts of what was not passed on.
     pub fn counters(&self) -> IntakeCounters {
-        IntakeCounters {
-            unrouted: self.unrouted,
-            future: self.door.future,
-        }
+        IntakeCounters { unrouted: self.unrouted, future: self.door.future }
     }
 
     fn invocation(&mut self, invocation: &Invocation<'_>, position: Position) -> Entry {
-        self.routes
-            .invocation(&invocation.function, invocation.request_id);
+        self.routes.invocation(&invocation.function, invocation.request_id);
         let version = invocation.version.map_or(0, |version| {
             // Zero means unknown; the low half is as good a hash as any.
-            u32::try_from(xxh3_64(version.as_bytes()) & 0xffff_ffff)
-                .unwrap_or(1)
-                .max(1)
+            u32::try_from(xxh3_64(version.as_bytes()) & 0xffff_ffff).unwrap_or(1).max(1)
         });
         let body = EventBody {
             sequence: 0,
@@ -271,11 +265,7 @@ impl Door {
         }
         let timeliness = now.map_or(Timeliness::OnTime, |now| self.timeliness(body.at, now));
         self.sequence += 1;
-        let body = EventBody {
-            sequence: self.sequence,
-            timeliness,
-            ..body
-        };
+        let body = EventBody { sequence: self.sequence, timeliness, ..body };
         let shard = shard_of(partition_of(key), self.batches.len());
         self.batches[shard].push(function, key, body, source);
         Entry::Taken

@@ -40,20 +40,13 @@ pub struct Deliveries {
 impl Deliveries {
     /// Remembers between `max` and twice as many identities.
     pub fn new(max: usize) -> Self {
-        Self {
-            generations: [hashbrown::HashTable::new(), hashbrown::HashTable::new()],
-            max,
-        }
+        Self { generations: [hashbrown::HashTable::new(), hashbrown::HashTable::new()], max }
     }
 
     /// Notes an identity; false when it was seen before.
     pub fn is_new(&mut self, delivery: u64) -> bool {
         let same = |seen: &u64| *seen == delivery;
-        if self
-            .generations
-            .iter()
-            .any(|known| known.find(delivery, same).is_some())
-        {
+        if self.generations.iter().any(|known| known.find(delivery, same).is_some()) {
             return false;
         }
         if self.generations[0].len() >= self.max {
@@ -85,13 +78,6 @@ mod tests {
             assert!(deliveries.is_new(hash));
             assert!(!deliveries.is_new(hash));
         }
-        assert!(
-            deliveries
-                .generations
-                .iter()
-                .map(|g| g.len())
-                .sum::<usize>()
-                <= 200
-        );
+        assert!(deliveries.generations.iter().map(|g| g.len()).sum::<usize>() <= 200);
     }
 }

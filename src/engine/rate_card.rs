@@ -38,11 +38,7 @@ pub struct RateCard {
 impl RateCard {
     /// No row yet; they are made as functions appear.
     pub fn new(book: PriceBook, settings: CostSettings) -> Self {
-        Self {
-            book,
-            settings,
-            rows: Vec::new(),
-        }
+        Self { book, settings, rows: Vec::new() }
     }
 
     /// The row for a function that is first seen at `at`; `gateway_seen` says that requests come

@@ -49,11 +49,7 @@ struct Bounded<V> {
 
 impl<V> Bounded<V> {
     fn new(max: usize) -> Self {
-        Self {
-            entries: HashMap::new(),
-            order: VecDeque::new(),
-            max,
-        }
+        Self { entries: HashMap::new(), order: VecDeque::new(), max }
     }
 
     fn insert(&mut self, key: u64, value: V) {
@@ -111,11 +107,7 @@ impl Routes {
     /// Where a route leads, if it is known by now.
     pub fn resolve(&mut self, route: &RouteRef<'_>) -> Option<FunctionRef<'_>> {
         self.records += 1;
-        if let Some(index) = self
-            .configured
-            .iter()
-            .position(|known| known.matches(route))
-        {
+        if let Some(index) = self.configured.iter().position(|known| known.matches(route)) {
             return Some(self.configured[index].function.as_ref());
         }
         let key = key_of(route);
@@ -168,14 +160,8 @@ mod tests {
         assert_eq!(routes.resolve(&route("GET /a", None)), Some(function("a")));
 
         routes.invocation(&function("b"), Some("id-2"));
-        assert_eq!(
-            routes.resolve(&route("GET /b", Some("id-2"))),
-            Some(function("b"))
-        );
-        assert_eq!(
-            routes.resolve(&route("GET /b", Some("id-9"))),
-            Some(function("b"))
-        );
+        assert_eq!(routes.resolve(&route("GET /b", Some("id-2"))), Some(function("b")));
+        assert_eq!(routes.resolve(&route("GET /b", Some("id-9"))), Some(function("b")));
     }
 
     #[test]
@@ -187,10 +173,7 @@ mod tests {
             function: function("configured").to_key(),
         };
         let mut routes = Routes::new(vec![configured]);
-        assert_eq!(
-            routes.resolve(&route("GET /a", None)),
-            Some(function("configured"))
-        );
+        assert_eq!(routes.resolve(&route("GET /a", None)), Some(function("configured")));
         assert_eq!(routes.resolve(&route("GET /b", None)), None);
     }
 

@@ -45,7 +45,7 @@ impl Default for DetectionSettings {
             pages_per_day: 0.1,
             estate_functions: 10_000,
             envelope: 1.6,
-            page_floor_usd_per_hour: 0.05,
+            page_floor_usd_per_hour: 0.02,
         }
     }
 }

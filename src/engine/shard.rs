@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hashbrown::HashTable;
 
-use super::alarm::{AlarmState, MinuteRow, Output, alarm_id};
+use super::alarm::{AlarmState, Channel, MinuteRow, Output, alarm_id};
 use super::assess::{self, Moment};
 use super::batch::{Batch, Event, Timeliness};
 use super::detect;
@@ -162,9 +162,7 @@ impl Engine {
     pub fn tick(&mut self, now: EventTime, sequence: u64, directives: &[Directive]) {
         self.now = now;
         self.month = Month::of(now).start();
-        directives
-            .iter()
-            .for_each(|directive| self.direct(directive));
+        directives.iter().for_each(|directive| self.direct(directive));
         self.watch(Moment { now, sequence });
         self.sweep(now, sequence);
     }
@@ -214,10 +212,7 @@ impl Engine {
 
     fn event(&mut self, batch: &Batch, event: &Event) {
         let Some(partition) = self.partitions.get_mut(&partition_of(event.key)) else {
-            debug_assert!(
-                false,
-                "an event of a partition that this shard does not own"
-            );
+            debug_assert!(false, "an event of a partition that this shard does not own");
             return;
         };
         if event.delivery != 0 && !partition.deliveries.is_new(event.delivery) {
@@ -239,26 +234,19 @@ impl Engine {
         let around = surroundings!(self);
         let function = &mut self.functions[slot as usize];
         let usage = event.usage();
-        *self
-            .totals
-            .entry((function.name.account, function.rate))
-            .or_default() += usage;
+        *self.totals.entry((function.name.account, function.rate)).or_default() += usage;
         if let Touch::Alarming(channel) = function.take(batch, event, &around) {
             let onset = EventTime::from_second(function.onset.min(event.at.second()));
             let since = assess::usage_since(function, onset.second());
             let id = alarm_id(&function.name, channel, onset);
             let expected = function.baseline.expected();
             let open = OpenAlarm::new(id, channel, onset, event, expected, since);
-            let moment = Moment {
-                now: self.now,
-                sequence: event.sequence,
-            };
+            let moment = Moment { now: self.now, sequence: event.sequence };
             let alarm = assess::alarm(function, &open, AlarmState::Opened, moment, &around);
             function.alarm = Some(Box::new(open));
             function.pane.get_or_insert_default();
             self.watched.insert((event.key, slot));
-            self.outputs
-                .push((event.sequence, event.key, Output::Alarm(Box::new(alarm))));
+            self.outputs.push((event.sequence, event.key, Output::Alarm(Box::new(alarm))));
         }
     }
 
@@ -272,9 +260,7 @@ impl Engine {
     }
 
     fn find(&self, key: u64) -> Option<u32> {
-        self.table
-            .find(key, |&slot| self.functions[slot as usize].key == key)
-            .copied()
+        self.table.find(key, |&slot| self.functions[slot as usize].key == key).copied()
     }
 
     /// Makes room for a new function, or not.
@@ -290,8 +276,7 @@ impl Engine {
         let slot = u32::try_from(self.functions.len()).ok()?;
         self.functions.push(state);
         let functions = &self.functions;
-        self.table
-            .insert_unique(event.key, slot, |&slot| functions[slot as usize].key);
+        self.table.insert_unique(event.key, slot, |&slot| functions[slot as usize].key);
         self.partitions.get_mut(&index)?.slots.push(slot);
         Some(slot)
     }
@@ -358,11 +343,7 @@ impl Engine {
         let name = batch.function(event);
         let rate = self.rates.resolve(&name, event.architecture, event.gateway, event.at);
         let full = self.totals.len() >= ACCOUNTS_MAX;
-        let account = if full {
-            AccountId::default()
-        } else {
-            name.account
-        };
+        let account = if full { AccountId::default() } else { name.account };
         *self.totals.entry((account, rate)).or_default() += event.usage();
     }
 
@@ -388,16 +369,15 @@ impl Engine {
             let function = &mut self.functions[slot as usize];
             function.close(&around);
             if let Some(mut open) = function.alarm.take() {
-                let over = match open.channel {
-                    super::alarm::Channel::RateFast => function.evidence() < clear,
-                    super::alarm::Channel::Duration => function.duration.value() < clear,
-                };
+                // The seconds that opened it must be closed before closed seconds can clear it.
+                let seen = around.boundary > open.evidence_at.second();
+                let over = seen
+                    && match open.channel {
+                        Channel::RateFast => function.evidence() < clear,
+                        Channel::Duration => function.duration.value() < clear,
+                    };
                 let due = open.is_due(moment.now.second());
-                let state = if over {
-                    AlarmState::Closed
-                } else {
-                    AlarmState::Updated
-                };
+                let state = if over { AlarmState::Closed } else { AlarmState::Updated };
                 if over || due {
                     let alarm = assess::alarm(function, &open, state, moment, &around);
                     let output = Output::Alarm(Box::new(alarm));
@@ -410,8 +390,7 @@ impl Engine {
                 }
             }
             let pulse = assess::pulse(function, moment.now, &around);
-            self.outputs
-                .push((moment.sequence, key, Output::Pulse(pulse)));
+            self.outputs.push((moment.sequence, key, Output::Pulse(pulse)));
             if function.alarm.is_none() && !function.restricted {
                 self.watched.remove(&(key, slot));
             }
@@ -458,8 +437,7 @@ impl Engine {
                 memory_mb: function.memory_mb,
                 evidence_log10: libm::log10(evidence),
             };
-            self.outputs
-                .push((sequence, function.key, Output::Minute(Box::new(row))));
+            self.outputs.push((sequence, function.key, Output::Minute(Box::new(row))));
         }
     }
 }

@@ -15,10 +15,7 @@ pub struct SecondRing {
 impl SecondRing {
     /// An empty ring that ends with second `newest`.
     pub fn new(newest: i64) -> Self {
-        Self {
-            counts: [0; SLOTS],
-            newest,
-        }
+        Self { counts: [0; SLOTS], newest }
     }
 
     /// Counts one in `second`; where that is newer than the newest, the ring moves on. A second

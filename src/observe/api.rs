@@ -48,11 +48,8 @@ const PATHS: [&str; 8] = [
 ];
 
 /// Nothing is kept by caches, framed by pages or guessed to be of another type.
-const HEADERS: [(HeaderName, &str); 3] = [
-    (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    (CACHE_CONTROL, "no-store"),
-    (X_FRAME_OPTIONS, "DENY"),
-];
+const HEADERS: [(HeaderName, &str); 3] =
+    [(X_CONTENT_TYPE_OPTIONS, "nosniff"), (CACHE_CONTROL, "no-store"), (X_FRAME_OPTIONS, "DENY")];
 
 pub(super) fn router(state: Arc<ApiState>) -> Router {
     Router::new()
@@ -78,11 +75,7 @@ async fn guard(request: Request, next: Next) -> Response {
             .is_some_and(|length| length != HeaderValue::from_static("0"));
     let mut response = if ![Method::GET, Method::HEAD].contains(request.method()) {
         let words = "this API is read-only, use GET or HEAD";
-        let mut response = error(
-            StatusCode::METHOD_NOT_ALLOWED,
-            words,
-            json!(["GET", "HEAD"]),
-        );
+        let mut response = error(StatusCode::METHOD_NOT_ALLOWED, words, json!(["GET", "HEAD"]));
         let headers = response.headers_mut();
         headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
@@ -131,11 +124,7 @@ async fn healthz() -> Response {
 async fn readyz(State(state): State<Arc<ApiState>>) -> Response {
     let components = state.view.readiness();
     let ready = !components.is_empty() && components.iter().all(|component| component.ready);
-    let status = if ready {
-        StatusCode::OK
-    } else {
-        StatusCode::SERVICE_UNAVAILABLE
-    };
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let body = json!({ "ready": ready, "components": components });
     (status, Json(body)).into_response()
 }
@@ -186,13 +175,7 @@ enum Order {
 }
 
 impl Order {
-    const ALL: [Order; 5] = [
-        Self::AtRisk,
-        Self::Burn,
-        Self::Evidence,
-        Self::Requests,
-        Self::Name,
-    ];
+    const ALL: [Order; 5] = [Self::AtRisk, Self::Burn, Self::Evidence, Self::Requests, Self::Name];
 
     const fn name(self) -> &'static str {
         match self {

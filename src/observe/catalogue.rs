@@ -43,14 +43,12 @@ pub struct Metric {
 }
 
 /// From the cost of a small batch to a batch that holds everything up.
-const BATCH_BUCKETS: &[f64] = &[
-    0.0001, 0.000_25, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0,
-];
+const BATCH_BUCKETS: &[f64] =
+    &[0.0001, 0.000_25, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
 
 /// The aim is ten seconds from arrival to decision; the buckets are closest around it.
-const LATENCY_BUCKETS: &[f64] = &[
-    0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0, 20.0, 30.0, 60.0, 300.0,
-];
+const LATENCY_BUCKETS: &[f64] =
+    &[0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0, 20.0, 30.0, 60.0, 300.0];
 
 macro_rules! catalogue {
     ($($constant:ident = $kind:ident $name:literal, $unit:literal, $labels:expr, $help:literal
@@ -145,11 +143,7 @@ pub fn markdown() -> String {
          | name | type | unit | labels | meaning |\n| --- | --- | --- | --- | --- |\n",
     );
     for metric in CATALOGUE {
-        let labels: Vec<String> = metric
-            .labels
-            .iter()
-            .map(|name| format!("`{name}`"))
-            .collect();
+        let labels: Vec<String> = metric.labels.iter().map(|name| format!("`{name}`")).collect();
         let written = writeln!(
             text,
             "| `{}` | {} | {} | {} | {} |",

@@ -48,11 +48,7 @@ pub(super) struct LimitedListener {
 
 impl LimitedListener {
     pub(super) fn new(listener: TcpListener, limits: Limits) -> Self {
-        Self {
-            listener,
-            limits,
-            slots: Arc::new(Semaphore::new(limits.connections)),
-        }
+        Self { listener, limits, slots: Arc::new(Semaphore::new(limits.connections)) }
     }
 }
 
@@ -102,9 +98,7 @@ impl LimitedStream {
 
     fn renew<T>(&mut self, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if let Poll::Ready(Ok(_)) = written {
-            self.request
-                .as_mut()
-                .reset(Instant::now() + self.request_max);
+            self.request.as_mut().reset(Instant::now() + self.request_max);
         }
         written
     }

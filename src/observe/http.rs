@@ -28,13 +28,11 @@ pub struct BindError {
 /// # Errors
 /// When it cannot be had, with what to do about it.
 pub async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|source| BindError {
-            address,
-            advice: advice(source.kind()),
-            source,
-        })
+    TcpListener::bind(address).await.map_err(|source| BindError {
+        address,
+        advice: advice(source.kind()),
+        source,
+    })
 }
 
 fn advice(kind: io::ErrorKind) -> &'static str {
@@ -122,10 +120,8 @@ mod tests {
                 actuators: &[],
             };
             let metrics = Metrics::try_new(&Registry::new(), &labels, 10).unwrap();
-            let state = Arc::new(ApiState {
-                metrics: Arc::new(metrics),
-                view: Arc::new(View::default()),
-            });
+            let state =
+                Arc::new(ApiState { metrics: Arc::new(metrics), view: Arc::new(View::default()) });
             let (stop, stopped) = oneshot::channel::<()>();
             let (send, receive) = std::sync::mpsc::channel();
             let served = Arc::clone(&state);
@@ -137,12 +133,7 @@ mod tests {
                     serve_limited(listener, served, shutdown, limits).await
                 })
             });
-            Self {
-                address: receive.recv().unwrap(),
-                state,
-                stop: Some(stop),
-                thread: Some(thread),
-            }
+            Self { address: receive.recv().unwrap(), state, stop: Some(stop), thread: Some(thread) }
         }
 
         fn raw(&self, request: &str) -> String {
@@ -175,10 +166,7 @@ mod tests {
             drop(self.stop.take());
             if let Some(thread) = self.thread.take() {
                 let ended = thread.join();
-                assert!(
-                    std::thread::panicking() || matches!(ended, Ok(Ok(()))),
-                    "{ended:?}"
-                );
+                assert!(std::thread::panicking() || matches!(ended, Ok(Ok(()))), "{ended:?}");
             }
         }
     }
@@ -191,20 +179,13 @@ mod tests {
 
     impl Answer {
         fn json(&self) -> Value {
-            assert!(
-                self.head.contains("content-type: application/json"),
-                "{}",
-                self.head
-            );
+            assert!(self.head.contains("content-type: application/json"), "{}", self.head);
             serde_json::from_str(&self.body).unwrap()
         }
     }
 
     fn runtime() -> tokio::runtime::Runtime {
-        tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap()
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
     }
 
     #[test]
@@ -245,19 +226,13 @@ mod tests {
         assert_eq!(server.get("/healthz").status, 200);
         assert_eq!(server.get("/readyz").status, 503);
         server.state.view.set_ready("engine", true, "running");
-        server
-            .state
-            .view
-            .set_ready("source", false, "no broker answers");
+        server.state.view.set_ready("source", false, "no broker answers");
         let answer = server.get("/readyz");
         assert_eq!(answer.status, 503);
         assert_eq!(answer.json()["components"][1]["why"], "no broker answers");
         server.state.view.set_ready("source", true, "reading");
         let answer = server.get("/readyz");
-        assert_eq!(
-            (answer.status, &answer.json()["ready"]),
-            (200, &json!(true))
-        );
+        assert_eq!((answer.status, &answer.json()["ready"]), (200, &json!(true)));
     }
 
     #[test]
@@ -271,20 +246,9 @@ mod tests {
             let answer = server.get(&format!("/api/v1/functions{query}")).json();
             assert_eq!(answer["total"], 3);
             let functions = answer["functions"].as_array().unwrap().clone();
-            let name = |f: &Value| {
-                f["function"]
-                    .as_str()
-                    .unwrap()
-                    .rsplit(':')
-                    .next()
-                    .unwrap()
-                    .to_owned()
-            };
-            functions
-                .iter()
-                .map(name)
-                .collect::<Vec<String>>()
-                .join(" ")
+            let name =
+                |f: &Value| f["function"].as_str().unwrap().rsplit(':').next().unwrap().to_owned();
+            functions.iter().map(name).collect::<Vec<String>>().join(" ")
         };
         assert_eq!(names(""), "b-dear a-busy c-calm");
         assert_eq!(names("?order=evidence&limit=2"), "a-busy b-dear");
@@ -298,15 +262,9 @@ mod tests {
     #[test]
     fn bad_queries_are_refused_with_what_is_accepted() {
         let server = Server::start(Limits::default());
-        for query in [
-            "limit=0",
-            "limit=1001",
-            "limit=x",
-            "limit=-1",
-            "order=colour",
-            "page=2",
-            "%ff",
-        ] {
+        for query in
+            ["limit=0", "limit=1001", "limit=x", "limit=-1", "order=colour", "page=2", "%ff"]
+        {
             let answer = server.get(&format!("/api/v1/functions?{query}"));
             assert_eq!(answer.status, 400, "{query}");
             let accepted = &answer.json()["accepted"];
@@ -326,10 +284,7 @@ mod tests {
         view.push_action(json!({ "id": "x1" }));
         view.set_run(json!({ "kind": "run", "seed": 7 }));
         for (name, expected) in [
-            (
-                "alarms",
-                json!({ "alarms": [{ "id": "a1", "region": "<b>" }] }),
-            ),
+            ("alarms", json!({ "alarms": [{ "id": "a1", "region": "<b>" }] })),
             ("restrictions", json!({ "restrictions": [{ "id": "r1" }] })),
             ("actions", json!({ "actions": [{ "id": "x1" }] })),
             ("run", json!({ "run": { "kind": "run", "seed": 7 } })),
@@ -349,18 +304,8 @@ mod tests {
         }
         let head = server.ask("HEAD", "/healthz", "");
         assert_eq!((head.status, head.body.as_str()), (200, ""));
-        assert_eq!(
-            server
-                .ask("GET", "/healthz", "content-length: 5\r\n")
-                .status,
-            413
-        );
-        assert_eq!(
-            server
-                .ask("GET", "/healthz", "transfer-encoding: chunked\r\n")
-                .status,
-            413
-        );
+        assert_eq!(server.ask("GET", "/healthz", "content-length: 5\r\n").status, 413);
+        assert_eq!(server.ask("GET", "/healthz", "transfer-encoding: chunked\r\n").status, 413);
         let missing = server.get("/api/v2/alarms");
         assert_eq!(missing.status, 404);
         assert_eq!(missing.json()["error"], "no such resource");
@@ -381,10 +326,7 @@ mod tests {
 
     #[test]
     fn a_connection_ends_with_its_lifetime_even_when_nothing_is_asked() {
-        let limits = Limits {
-            lifetime: Duration::from_millis(50),
-            ..Limits::default()
-        };
+        let limits = Limits { lifetime: Duration::from_millis(50), ..Limits::default() };
         assert_eq!(Server::start(limits).raw(""), "");
     }
 
@@ -393,13 +335,7 @@ mod tests {
         let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = taken.local_addr().unwrap();
         let error = runtime().block_on(bind(address)).unwrap_err().to_string();
-        assert!(
-            error.starts_with(&format!("cannot listen on {address}: ")),
-            "{error}"
-        );
-        assert!(
-            error.contains("server.listen") && error.contains("server.enabled"),
-            "{error}"
-        );
+        assert!(error.starts_with(&format!("cannot listen on {address}: ")), "{error}");
+        assert!(error.contains("server.listen") && error.contains("server.enabled"), "{error}");
     }
 }

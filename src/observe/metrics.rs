@@ -10,7 +10,7 @@ use super::largest::largest;
 use super::series::{Counters, Gauges, Snapshot};
 use super::series::{counter, gauge, histogram, int_counter, int_gauge};
 use super::view::FunctionView;
-use crate::config::settings::BudgetScope;
+use crate::cost::BudgetScope;
 use crate::units::NanoUsd;
 
 /// What [`Metrics::encode`] writes.
@@ -78,12 +78,8 @@ pub enum DropCause {
 }
 
 impl DropCause {
-    const ALL: [DropCause; 4] = [
-        Self::DeadLetterLimit,
-        Self::DeadLetterWrite,
-        Self::DecisionWrite,
-        Self::LedgerWrite,
-    ];
+    const ALL: [DropCause; 4] =
+        [Self::DeadLetterLimit, Self::DeadLetterWrite, Self::DecisionWrite, Self::LedgerWrite];
 
     const fn labels(self) -> [&'static str; 2] {
         match self {
@@ -248,7 +244,7 @@ impl Metrics {
         self.budgets.publish(kept.iter().map(|level| {
             let scope = match &level.scope {
                 BudgetScope::Account(account) => account.to_string(),
-                BudgetScope::Functions(pattern) => pattern.clone(),
+                BudgetScope::Function(pattern) => pattern.as_str().to_owned(),
             };
             ([scope], [level.used.usd(), level.remaining.usd()])
         }));
@@ -342,10 +338,7 @@ mod tests {
             assert_eq!(name.ends_with("_total"), counter, "{name}");
             let buckets = !metric.buckets.is_empty();
             assert_eq!(buckets, metric.kind == MetricKind::Histogram, "{name}");
-            assert!(
-                metric.help.ends_with('.') && !metric.help.contains('|'),
-                "{name}"
-            );
+            assert!(metric.help.ends_with('.') && !metric.help.contains('|'), "{name}");
         }
     }
 
@@ -393,10 +386,7 @@ mod tests {
         ] {
             assert!(text.lines().any(|line| line == series), "{series}\n{text}");
         }
-        assert!(
-            !text.contains("sha256=\"abc\""),
-            "the old configuration is still there"
-        );
+        assert!(!text.contains("sha256=\"abc\""), "the old configuration is still there");
     }
 
     #[test]
@@ -406,37 +396,23 @@ mod tests {
         let all: Vec<FunctionView> = (0..1_000_000).map(one).collect();
         metrics.publish_functions(all.iter());
         let series = |text: &str, name: &str| {
-            text.lines()
-                .filter(|line| line.starts_with(&format!("{name}{{")))
-                .count()
+            text.lines().filter(|line| line.starts_with(&format!("{name}{{"))).count()
         };
         let text = metrics.encode().unwrap();
-        for metric in [
-            catalogue::FUNCTION_AT_RISK,
-            catalogue::FUNCTION_BURN,
-            catalogue::FUNCTION_EVIDENCE,
-        ] {
+        for metric in
+            [catalogue::FUNCTION_AT_RISK, catalogue::FUNCTION_BURN, catalogue::FUNCTION_EVIDENCE]
+        {
             assert_eq!(series(&text, metric.name), 50, "{}", metric.name);
         }
         assert!(text.contains("function=\"f999999\"") && text.contains("function=\"f999950\""));
         metrics.publish_functions([one(7)].iter());
         let text = metrics.encode().unwrap();
-        assert_eq!(
-            series(&text, catalogue::FUNCTION_BURN.name),
-            1,
-            "old series stay behind"
-        );
+        assert_eq!(series(&text, catalogue::FUNCTION_BURN.name), 1, "old series stay behind");
 
         metrics.publish_budgets((1..5_000).map(|i| budget(i, i as i64)));
         let text = metrics.encode().unwrap();
-        assert_eq!(
-            series(&text, catalogue::BUDGET_USED.name),
-            BUDGETS_SHOWN_MAX
-        );
-        assert!(
-            text.contains("scope=\"000000000001\""),
-            "the tightest is shown"
-        );
+        assert_eq!(series(&text, catalogue::BUDGET_USED.name), BUDGETS_SHOWN_MAX);
+        assert!(text.contains("scope=\"000000000001\""), "the tightest is shown");
     }
 
     #[test]

@@ -17,4 +17,8 @@ pub mod http;
 
 mod connection;
 
+pub mod decisions;
+pub mod ledger;
+pub mod narration;
+
 pub mod logging;

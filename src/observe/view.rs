@@ -57,10 +57,7 @@ impl FunctionView {
     pub fn by_risk(&self, other: &Self) -> Ordering {
         self.money_at_risk_nano_usd_per_hour
             .cmp(&other.money_at_risk_nano_usd_per_hour)
-            .then_with(|| {
-                self.burn_nano_usd_per_hour
-                    .cmp(&other.burn_nano_usd_per_hour)
-            })
+            .then_with(|| self.burn_nano_usd_per_hour.cmp(&other.burn_nano_usd_per_hour))
             .then_with(|| other.function.cmp(&self.function))
     }
 }
@@ -107,8 +104,7 @@ impl View {
         let kept = largest(functions, FUNCTIONS_SHOWN_MAX, FunctionView::by_risk);
         let mut names: Vec<&FunctionKey> = kept.iter().map(|view| &view.function).collect();
         names.sort_unstable();
-        self.functions
-            .retain(|name, _| names.binary_search(&name).is_ok());
+        self.functions.retain(|name, _| names.binary_search(&name).is_ok());
         for view in kept {
             self.functions.insert(view.function.clone(), view);
         }
@@ -171,15 +167,8 @@ impl View {
     /// Says whether a component is up. Components are literals, so their number is that of the
     /// places in the program that call this.
     pub fn set_ready(&self, component: &'static str, ready: bool, why: impl Into<String>) {
-        let entry = Readiness {
-            component,
-            ready,
-            why: why.into(),
-        };
-        let mut all = self
-            .readiness
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
+        let entry = Readiness { component, ready, why: why.into() };
+        let mut all = self.readiness.write().unwrap_or_else(PoisonError::into_inner);
         match all.iter_mut().find(|entry| entry.component == component) {
             Some(old) => *old = entry,
             None => all.push(entry),
@@ -214,11 +203,7 @@ struct Shelf {
 
 impl Shelf {
     fn with_capacity(capacity: usize) -> Self {
-        Self {
-            values: DashMap::new(),
-            order: Mutex::default(),
-            capacity,
-        }
+        Self { values: DashMap::new(), order: Mutex::default(), capacity }
     }
 
     /// Replacing keeps the place in the order.
@@ -276,10 +261,7 @@ pub(super) mod tests {
 
     fn names(view: &View, count: usize) -> Vec<String> {
         let (functions, _) = view.functions(count, FunctionView::by_risk);
-        functions
-            .iter()
-            .map(|f| f.function.name.to_string())
-            .collect()
+        functions.iter().map(|f| f.function.name.to_string()).collect()
     }
 
     #[test]
@@ -289,10 +271,7 @@ pub(super) mod tests {
         view.publish_functions((0..many).map(|i| function(&format!("f{i}"), i)));
         let (_, total) = view.functions(1, FunctionView::by_risk);
         assert_eq!(total, FUNCTIONS_SHOWN_MAX);
-        assert_eq!(
-            names(&view, 2),
-            [format!("f{}", many - 1), format!("f{}", many - 2)]
-        );
+        assert_eq!(names(&view, 2), [format!("f{}", many - 1), format!("f{}", many - 2)]);
 
         view.publish_functions([function("b", 1), function("a", 1)].into_iter());
         assert_eq!(names(&view, 10), ["a", "b"]);

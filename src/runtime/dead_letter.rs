@@ -71,16 +71,9 @@ impl DeadLetters {
             line: Vec::new(),
         };
         if let Some(path) = path {
-            let failed = |cause| DeadLetterError {
-                path: path.to_path_buf(),
-                cause,
-            };
+            let failed = |cause| DeadLetterError { path: path.to_path_buf(), cause };
             let mut options = OpenOptions::new();
-            let file = options
-                .create(true)
-                .append(true)
-                .open(path)
-                .map_err(failed)?;
+            let file = options.create(true).append(true).open(path).map_err(failed)?;
             // What an earlier run left counts too: a restart loop must not fill the disk.
             let present = file.metadata().map_err(failed)?.len();
             letters.bytes_left = bytes_max.saturating_sub(present);
@@ -183,11 +176,7 @@ fn base64(bytes: &[u8]) -> String {
         let bits = at(0) << 16 | at(1) << 8 | at(2);
         for place in 0..4 {
             let symbol = ALPHABET[(bits >> (18 - 6 * place) & 63) as usize];
-            out.push(if place <= group.len() {
-                char::from(symbol)
-            } else {
-                '='
-            });
+            out.push(if place <= group.len() { char::from(symbol) } else { '=' });
         }
     }
     out
@@ -201,9 +190,7 @@ mod tests {
 
     fn lines(path: &Path) -> Vec<Value> {
         let text = std::fs::read_to_string(path).unwrap();
-        text.lines()
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect()
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
     #[test]
@@ -211,13 +198,7 @@ mod tests {
         let dir = TempDir::new().unwrap();
         let path = dir.path().join("dead.jsonl");
         let mut letters = DeadLetters::open(Some(&path), 1 << 20, 10).unwrap();
-        letters.offer(
-            "malformed",
-            "t/0",
-            7,
-            "expected value",
-            "not \"json\" é".as_bytes(),
-        );
+        letters.offer("malformed", "t/0", 7, "expected value", "not \"json\" é".as_bytes());
         letters.offer("malformed", "t/1", 8, "", b"\xff\x00");
         let seen = lines(&path);
         assert_eq!(
@@ -242,14 +223,8 @@ mod tests {
         binary[10] = 0xff;
         letters.offer("malformed", "t/0", 2, "", &binary);
         let seen = lines(&path);
-        assert_eq!(
-            seen[0]["text"].as_str().unwrap().len(),
-            SAMPLE_BYTES_MAX - 1
-        );
-        assert_eq!(
-            seen[0]["detail"].as_str().unwrap().len(),
-            DETAIL_BYTES_MAX - 1
-        );
+        assert_eq!(seen[0]["text"].as_str().unwrap().len(), SAMPLE_BYTES_MAX - 1);
+        assert_eq!(seen[0]["detail"].as_str().unwrap().len(), DETAIL_BYTES_MAX - 1);
         assert_eq!(seen[0]["truncated"], true);
         assert_eq!(
             seen[1]["bytes_base64"].as_str().unwrap().len(),
@@ -266,10 +241,7 @@ mod tests {
             letters.offer("malformed", "t/0", offset, "", b"x");
         }
         letters.offer("oversize", "t/0", 101, "", b"x");
-        let offsets: Vec<_> = lines(&path)
-            .iter()
-            .map(|l| l["offset"].as_u64().unwrap())
-            .collect();
+        let offsets: Vec<_> = lines(&path).iter().map(|l| l["offset"].as_u64().unwrap()).collect();
         assert_eq!(offsets, [1, 2, 3, 4, 8, 16, 32, 64, 101]);
         let counts: Vec<_> = letters.counts().collect();
         assert_eq!(counts, [("malformed", 100), ("oversize", 1)]);
@@ -299,11 +271,7 @@ mod tests {
         assert_eq!(letters.written(), 0);
         let dir = TempDir::new().unwrap();
         let error = DeadLetters::open(Some(dir.path()), 1, 1).unwrap_err();
-        assert!(
-            error
-                .to_string()
-                .contains(&dir.path().display().to_string())
-        );
+        assert!(error.to_string().contains(&dir.path().display().to_string()));
     }
 
     #[cfg(target_os = "linux")]

@@ -1,6 +1,8 @@
 //! What surrounds the pure parts in a running process: clock, threads, wiring, records of what was
 //! decided.
 
+pub mod daemon;
+
 pub mod wiring;
 
 pub mod feed;
@@ -8,6 +10,7 @@ pub mod pipeline;
 pub mod shards;
 
 pub mod dead_letter;
+pub mod gauges;
 pub mod recorder;
 
 pub mod clock;

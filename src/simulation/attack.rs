@@ -69,26 +69,14 @@ impl Attack {
         if spec.start_ms + spec.duration_ms > window_ms {
             return Err(AttackError::value(
                 "start",
-                &format!(
-                    "{} s and duration {} s",
-                    spec.start_ms / 1_000,
-                    spec.duration_ms / 1_000
-                ),
-                format!(
-                    "an attack that is over within the {} emitted minutes",
-                    trace.minutes
-                ),
+                &format!("{} s and duration {} s", spec.start_ms / 1_000, spec.duration_ms / 1_000),
+                format!("an attack that is over within the {} emitted minutes", trace.minutes),
             ));
         }
         let functions = victims(spec, trace)?;
-        let calls: u64 = functions
-            .iter()
-            .map(|index| trace.functions[*index].calls())
-            .sum();
+        let calls: u64 = functions.iter().map(|index| trace.functions[*index].calls()).sum();
         let mean = calls as f64 / (window_ms as f64 / 1_000.0);
-        let rps = spec
-            .rps
-            .unwrap_or_else(|| (spec.factor * mean).max(spec.min_rps));
+        let rps = spec.rps.unwrap_or_else(|| (spec.factor * mean).max(spec.min_rps));
         let onset = start.plus_ms(spec.start_ms.cast_signed());
         let is_http = |index: &usize| trace.functions[*index].trigger == TriggerGroup::Http;
         Ok(Self {
@@ -161,16 +149,13 @@ impl Attack {
     /// Which set of addresses is in use.
     fn rotation(&self, at: EventTime) -> u64 {
         let passed = at.since_ms(self.onset).max(0).unsigned_abs();
-        self.spec
-            .rotate_ms
-            .map_or(0, |rotate_ms| passed / rotate_ms)
+        self.spec.rotate_ms.map_or(0, |rotate_ms| passed / rotate_ms)
     }
 
     /// The time after `active_ms` of activity.
     fn at(&self, active_ms: u64) -> EventTime {
         let (on, off) = (self.spec.on_ms, self.spec.off_ms);
-        self.onset
-            .plus_ms((active_ms / on * (on + off) + active_ms % on).cast_signed())
+        self.onset.plus_ms((active_ms / on * (on + off) + active_ms % on).cast_signed())
     }
 }
 
@@ -199,19 +184,13 @@ fn victims(spec: &AttackSpec, trace: &Trace) -> Result<Vec<usize>, AttackError> 
         let found = busiest(trace, 1);
         let accepted = || "a trace with at least one function".to_owned();
         let none = || AttackError::value("function", "auto", accepted());
-        return if found.is_empty() {
-            Err(none())
-        } else {
-            Ok(found)
-        };
+        return if found.is_empty() { Err(none()) } else { Ok(found) };
     }
     let names = trace.functions.iter().map(|function| &*function.key.name);
     if let Some(exact) = names.clone().position(|name| name == spec.function) {
         return Ok(vec![exact]);
     }
-    let fitting = names
-        .enumerate()
-        .filter(|(_, name)| name.starts_with(&spec.function));
+    let fitting = names.enumerate().filter(|(_, name)| name.starts_with(&spec.function));
     let found: Vec<usize> = fitting.map(|(index, _)| index).collect();
     if found.len() == 1 {
         return Ok(found);
@@ -226,17 +205,11 @@ fn victims(spec: &AttackSpec, trace: &Trace) -> Result<Vec<usize>, AttackError> 
 /// The functions with the most calls: those with an API if there are any, else any.
 fn busiest(trace: &Trace, count: usize) -> Vec<usize> {
     let functions = trace.functions.iter().enumerate();
-    let any_http = functions
-        .clone()
-        .any(|(_, function)| function.trigger == TriggerGroup::Http);
+    let any_http = functions.clone().any(|(_, function)| function.trigger == TriggerGroup::Http);
     let mut found: Vec<_> = functions
         .filter(|(_, function)| !any_http || function.trigger == TriggerGroup::Http)
         .map(|(index, function)| (std::cmp::Reverse(function.calls()), index))
         .collect();
     found.sort_unstable();
-    found
-        .into_iter()
-        .take(count)
-        .map(|(_, index)| index)
-        .collect()
+    found.into_iter().take(count).map(|(_, index)| index).collect()
 }

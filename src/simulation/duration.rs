@@ -54,9 +54,7 @@ impl DurationModel {
         let (low, high) = (libm::log(median_ms), libm::log(p99_ms));
         let sigma = (high - low) / 2.326_348;
         let knot = |(p, z): (f64, f64)| (p, clamp_ln(low + sigma * z));
-        Ok(Self {
-            knots: NORMAL_KNOTS.into_iter().map(knot).collect(),
-        })
+        Ok(Self { knots: NORMAL_KNOTS.into_iter().map(knot).collect() })
     }
 
     /// Measured percentiles: (percent, milliseconds), ascending in both, from 0 to 100.
@@ -73,11 +71,7 @@ impl DurationModel {
         };
         let ascending = points.windows(2).all(rises);
         if !whole || !ascending {
-            let shown: Vec<_> = points
-                .iter()
-                .take(12)
-                .map(|(_, ms)| ms.to_string())
-                .collect();
+            let shown: Vec<_> = points.iter().take(12).map(|(_, ms)| ms.to_string()).collect();
             return Err(OutOfRange::new(
                 "duration percentiles (ms)",
                 shown.join(" "),
@@ -85,9 +79,7 @@ impl DurationModel {
             ));
         }
         let knot = |&(percent, ms): &(f64, f64)| (percent / 100.0, clamp_ln(libm::log(ms)));
-        Ok(Self {
-            knots: points.iter().map(knot).collect(),
-        })
+        Ok(Self { knots: points.iter().map(knot).collect() })
     }
 
     /// The quantile at `p` (0.0 .. 1.0), in milliseconds: feed a uniform draw to sample.
@@ -119,14 +111,8 @@ mod tests {
 
     #[test]
     fn percentiles_are_met_and_zero_is_lifted_to_the_shortest_duration() {
-        let points = [
-            (0.0, 0.0),
-            (1.0, 0.0),
-            (25.0, 2.0),
-            (50.0, 8.0),
-            (99.0, 40.0),
-            (100.0, 90.0),
-        ];
+        let points =
+            [(0.0, 0.0), (1.0, 0.0), (25.0, 2.0), (50.0, 8.0), (99.0, 40.0), (100.0, 90.0)];
         let model = DurationModel::percentiles(&points).unwrap();
         assert!((model.quantile(0.0) - DURATION_MS_MIN).abs() < 1e-9);
         assert!((model.quantile(0.25) - 2.0).abs() < 1e-9);
@@ -136,17 +122,8 @@ mod tests {
 
     #[test]
     fn curves_that_are_not_a_distribution_are_refused() {
-        for (median, p99) in [
-            (0.0, 1.0),
-            (-1.0, 1.0),
-            (2.0, 1.0),
-            (f64::NAN, 1.0),
-            (1.0, 4e6),
-        ] {
-            assert!(
-                DurationModel::log_normal(median, p99).is_err(),
-                "{median} {p99}"
-            );
+        for (median, p99) in [(0.0, 1.0), (-1.0, 1.0), (2.0, 1.0), (f64::NAN, 1.0), (1.0, 4e6)] {
+            assert!(DurationModel::log_normal(median, p99).is_err(), "{median} {p99}");
         }
         for points in [
             &[][..],

@@ -21,12 +21,15 @@ use shop::{Pace, SHOP, Service};
 /// world catches up in steps of bounded size instead of in one large one.
 pub const STEP_MS_MAX: i64 = 60_000;
 
+/// Where the shop is.
+pub const REGION: &str = "eu-west-1";
+
 /// How much past the world is made with.
 pub const HISTORY_MINUTES: u32 = 120;
 
 /// Log events are collected for this long in the past; fewer and larger messages are cheaper, and
 /// nobody waits for them.
-const HISTORY_BATCH_MS: u32 = 10_000;
+const HISTORY_BATCH_MS: u32 = 1_000;
 
 /// In the present they are collected only briefly, so that the control loop can be watched.
 const LIVE_BATCH_MS: u32 = 200;
@@ -97,10 +100,7 @@ impl EmbeddedWorld {
             draw: Draw::new(seed, 3),
             weights,
             next_ms: start.ms() as f64,
-            victim: SHOP
-                .iter()
-                .position(|service| service.name == "checkout")
-                .unwrap_or(0),
+            victim: SHOP.iter().position(|service| service.name == "checkout").unwrap_or(0),
             attackers: Draw::new(seed, 4),
         })
     }

@@ -89,23 +89,16 @@ pub fn generate(
     let mut platform = Platform::new(settings.seed, PlatformSettings::default(), specs)?;
     let mut attacks = aim(settings, &trace, start)?;
     let mut load = TraceLoad::new(&trace, settings.seed, start);
-    let mut lines = Lines {
-        out: records,
-        records: 0,
-    };
+    let mut lines = Lines { out: records, records: 0 };
     let (mut requests, mut deliveries) = (Vec::new(), Vec::new());
     let mut end = start;
     for minute in 0..trace.minutes {
         end = end.plus_ms(60_000);
         load.minute(minute, &mut requests);
-        attacks
-            .iter_mut()
-            .for_each(|attack| attack.take(end, &mut requests));
+        attacks.iter_mut().for_each(|attack| attack.take(end, &mut requests));
         // Stable, so that equal times stay in the order of functions and attacks.
         requests.sort_by_key(|request| request.at);
-        requests
-            .drain(..)
-            .for_each(|request| platform.offer(request));
+        requests.drain(..).for_each(|request| platform.offer(request));
         // A request at `end` belongs to the next minute.
         platform.advance(end.plus_ms(-1), &mut deliveries);
         lines.write(&mut deliveries)?;

@@ -36,9 +36,7 @@ pub struct Callers {
 impl Callers {
     /// The users of `app`; other seeds have other users.
     pub fn new(seed: u64, app: u64) -> Self {
-        Self {
-            bits: derive(seed ^ app, 20),
-        }
+        Self { bits: derive(seed ^ app, 20) }
     }
 
     /// Someone: address and user agent. The n-th most active user calls about 1/n as often as the
@@ -62,9 +60,7 @@ pub fn address(bits: u64) -> IpAddr {
         let [a, b, c, d, e, f, g, h] = derive(bits, 1).to_be_bytes();
         let [high, low] = [u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])];
         let host = [u16::from_be_bytes([e, f]), u16::from_be_bytes([g, h])];
-        return IpAddr::V6(Ipv6Addr::new(
-            0x2001, 0xdb8, high, low, 0, 0, host[0], host[1],
-        ));
+        return IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, high, low, 0, 0, host[0], host[1]));
     }
     let [_, _, _, _, _, b, c, d] = derive(bits, 1).to_be_bytes();
     // First bytes in which no block is reserved for special use (RFC 6890).
@@ -89,19 +85,12 @@ pub struct TraceLoad<'a> {
 impl<'a> TraceLoad<'a> {
     /// The trace's first minute begins at `start`. Functions are numbered as in the trace.
     pub fn new(trace: &'a Trace, seed: u64, start: EventTime) -> Self {
-        Self {
-            functions: &trace.functions,
-            start,
-            seed,
-            draw: Draw::new(seed, 3),
-        }
+        Self { functions: &trace.functions, start, seed, draw: Draw::new(seed, 3) }
     }
 
     /// Appends the calls of minute number `minute`, function by function.
     pub fn minute(&mut self, minute: u32, out: &mut Vec<Request>) {
-        let begin = self
-            .start
-            .plus_ms(i64::from(minute) * MINUTE_MS.cast_signed());
+        let begin = self.start.plus_ms(i64::from(minute) * MINUTE_MS.cast_signed());
         for (index, function) in self.functions.iter().enumerate() {
             let count = function.counts.get(minute as usize).copied().unwrap_or(0);
             let callers = Callers::new(self.seed, function.app);
@@ -173,10 +162,7 @@ mod tests {
             let begin = START.plus_ms(i64::from(minute) * 60_000);
             for request in requests(1, minute) {
                 found[request.function] += 1;
-                assert!(
-                    (0..60_000).contains(&request.at.since_ms(begin)),
-                    "{request:?}"
-                );
+                assert!((0..60_000).contains(&request.at.since_ms(begin)), "{request:?}");
             }
             assert_eq!(found, counts);
         }
@@ -187,9 +173,7 @@ mod tests {
     #[test]
     fn timers_fire_on_the_beat_with_a_small_jitter() {
         let begin = START.plus_ms(60_000);
-        let fires = requests(1, 1)
-            .into_iter()
-            .filter(|request| request.function == 1);
+        let fires = requests(1, 1).into_iter().filter(|request| request.function == 1);
         for (second, request) in (0..).zip(fires) {
             let late = request.at.since_ms(begin) - second * 1_000;
             assert!((0..200).contains(&late), "{late}");
@@ -200,10 +184,7 @@ mod tests {
     #[test]
     fn callers_are_a_population_with_few_heavy_and_many_light_users() {
         let mut calls: BTreeMap<IpAddr, u32> = BTreeMap::new();
-        for request in requests(1, 0)
-            .iter()
-            .filter(|request| request.function == 0)
-        {
+        for request in requests(1, 0).iter().filter(|request| request.function == 0) {
             *calls.entry(request.address.unwrap()).or_default() += 1;
         }
         let most = *calls.values().max().unwrap();

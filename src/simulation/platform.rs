@@ -125,9 +125,7 @@ impl Platform {
         for (index, spec) in functions.into_iter().enumerate() {
             let place = (spec.key.account, spec.key.region.clone());
             let account = *accounts.entry(place).or_insert_with(|| {
-                platform
-                    .accounts
-                    .push(Account::new(platform.settings.concurrency));
+                platform.accounts.push(Account::new(platform.settings.concurrency));
                 platform.accounts.len() - 1
             });
             if platform.index.insert(spec.key.clone(), index).is_some() {
@@ -206,17 +204,12 @@ impl Platform {
 
     /// Running invocations of a function.
     pub fn busy(&self, function: usize) -> u32 {
-        self.functions
-            .get(function)
-            .map_or(0, |function| function.pool.busy())
+        self.functions.get(function).map_or(0, |function| function.pool.busy())
     }
 
     /// Ground truth: legitimate requests (`None`), or those of one attack.
     pub fn tally(&self, attack: Option<u16>) -> Tally {
-        self.tallies
-            .get(tally_index(attack))
-            .copied()
-            .unwrap_or_default()
+        self.tallies.get(tally_index(attack)).copied().unwrap_or_default()
     }
 
     /// Changes how long log events are collected, for batches that begin from now on.
@@ -243,11 +236,7 @@ impl Platform {
         let tally = &mut self.tallies[tally_index(request.attack)];
         tally.offered += 1;
         let function = &mut self.functions[request.function];
-        let rest = function
-            .spec
-            .api
-            .as_ref()
-            .is_some_and(|api| api.kind == ApiKind::Rest);
+        let rest = function.spec.api.as_ref().is_some_and(|api| api.kind == ApiKind::Rest);
         let known = |address| self.blocked_in_force.contains(&address);
         if rest && request.address.is_some_and(known) {
             tally.blocked += 1;
@@ -278,9 +267,7 @@ impl Platform {
         function.pool.finish(self.now);
         self.accounts[function.account].finished(function.reserved_in_force);
         let tally = &mut self.tallies[tally_index(flight.request.attack)];
-        tally.usage = tally
-            .usage
-            .plus(MbMillis::of(flight.billed, function.spec.memory));
+        tally.usage = tally.usage.plus(MbMillis::of(flight.billed, function.spec.memory));
         let id = RequestId::new(flight.fate, 0);
         let report = Report {
             request_id: id,
@@ -297,13 +284,7 @@ impl Platform {
             self.flush(index);
         } else if count == 1 {
             let at = self.now.plus_ms(i64::from(self.settings.batch_ms));
-            self.schedule(
-                at,
-                Event::Flush {
-                    function: index,
-                    number,
-                },
-            );
+            self.schedule(at, Event::Flush { function: index, number });
         }
         let arrived = self.now.plus_ms(-i64::from(flight.billed.get()));
         // A handler that is cut off answers nothing, and the gateway says so.
@@ -353,10 +334,7 @@ impl Platform {
         let function = &mut self.functions[function];
         function.log_number += 1;
         let records = function.log.count();
-        let stream = LogStream {
-            at: self.now,
-            bits: function.bits,
-        };
+        let stream = LogStream { at: self.now, bits: function.bits };
         let key = &function.spec.key;
         let envelope = function.log.envelope(key.account, &key.name, &stream);
         match self.settings.packing {
@@ -370,14 +348,7 @@ impl Platform {
         let delay = u64::from(low) + self.delays.below(u64::from(high - low) + 1);
         let at = self.now.plus_ms(delay.cast_signed());
         self.sequence += 1;
-        self.deliveries.insert(
-            (at, self.sequence),
-            Delivery {
-                at,
-                payload,
-                records,
-            },
-        );
+        self.deliveries.insert((at, self.sequence), Delivery { at, payload, records });
     }
 
     fn schedule(&mut self, at: EventTime, event: Event) {

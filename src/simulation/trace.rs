@@ -140,11 +140,7 @@ impl TraceFunction {
             stage: "prod".to_owned(),
             method: if self.app & 2 == 0 { "GET" } else { "POST" }.to_owned(),
             route: format!("/{route}"),
-            kind: if self.app & 1 == 0 {
-                ApiKind::Rest
-            } else {
-                ApiKind::Http
-            },
+            kind: if self.app & 1 == 0 { ApiKind::Rest } else { ApiKind::Http },
         }
     }
 }
@@ -187,27 +183,16 @@ impl Trace {
         if let Some(path) = &paths.memory {
             read_memory(path, &index, &mut functions)?;
         }
-        Ok(Self {
-            functions,
-            first_minute: header.first_minute,
-            minutes: window.minutes,
-        })
+        Ok(Self { functions, first_minute: header.first_minute, minutes: window.minutes })
     }
 
     /// Keeps the `count` functions with the most calls, in the order of the file.
     pub fn keep_busiest(&mut self, count: usize) {
-        let mut calls: Vec<_> = self
-            .functions
-            .iter()
-            .map(TraceFunction::calls)
-            .enumerate()
-            .collect();
+        let mut calls: Vec<_> =
+            self.functions.iter().map(TraceFunction::calls).enumerate().collect();
         calls.sort_by_key(|&(index, calls)| (std::cmp::Reverse(calls), index));
         let mut kept = vec![false; calls.len()];
-        calls
-            .iter()
-            .take(count)
-            .for_each(|&(index, _)| kept[index] = true);
+        calls.iter().take(count).for_each(|&(index, _)| kept[index] = true);
         let mut kept = kept.into_iter();
         self.functions.retain(|_| kept.next().unwrap_or(false));
     }
@@ -274,12 +259,9 @@ impl Header {
     fn row(&self, table: &Table) -> Result<TraceFunction, TraceError> {
         let raw = table.text(self.function)?;
         let (owner, app, trigger, name) = match self.owner_app_trigger {
-            Some((owner, app, trigger)) => (
-                table.text(owner)?,
-                table.text(app)?,
-                table.text(trigger)?,
-                raw.to_owned(),
-            ),
+            Some((owner, app, trigger)) => {
+                (table.text(owner)?, table.text(app)?, table.text(trigger)?, raw.to_owned())
+            }
             None => ("series", raw, "", format!("series-{raw}")),
         };
         let account = account(owner);
@@ -381,9 +363,7 @@ fn unknown_duration(name: &str) -> DurationModel {
     let z99 = 2.326_348;
     let averages = DurationModel::log_normal(463.0, 463.0 * libm::exp(2.63 * z99));
     let place = unit(derive(xxh3_64(name.as_bytes()), 1));
-    let median = averages
-        .map_or(463.0, |law| law.quantile(place))
-        .clamp(5.0, 30_000.0);
+    let median = averages.map_or(463.0, |law| law.quantile(place)).clamp(5.0, 30_000.0);
     match DurationModel::log_normal(median, median * 3.3) {
         Ok(model) => model,
         Err(error) => unreachable!("{error}"),

@@ -38,13 +38,7 @@ impl RequestId {
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (high, low) = (self.high, self.low);
-        write!(
-            f,
-            "{:08x}-{:04x}-{:04x}",
-            high >> 32,
-            high >> 16 & 0xffff,
-            high & 0xffff
-        )?;
+        write!(f, "{:08x}-{:04x}-{:04x}", high >> 32, high >> 16 & 0xffff, high & 0xffff)?;
         write!(f, "-{:04x}-{:012x}", low >> 48, low & 0xffff_ffff_ffff)
     }
 }
@@ -204,20 +198,14 @@ pub struct AccessEntry<'a> {
 /// One access-log message, without a line end.
 pub fn access_line(entry: &AccessEntry<'_>) -> Vec<u8> {
     let mut out = Vec::with_capacity(512);
-    put(
-        &mut out,
-        format_args!(r#"{{"requestId":"{}","ip":""#, entry.request_id),
-    );
+    put(&mut out, format_args!(r#"{{"requestId":"{}","ip":""#, entry.request_id));
     match entry.address {
         Some(address) => put(&mut out, format_args!("{address}")),
         None => out.push(b'-'),
     }
     let clf = CommonLogTime(entry.at);
     let ms = entry.at.ms();
-    put(
-        &mut out,
-        format_args!(r#"","requestTime":"{clf}","requestTimeEpoch":"{ms}","#),
-    );
+    put(&mut out, format_args!(r#"","requestTime":"{clf}","requestTimeEpoch":"{ms}","#));
     match entry.kind {
         ApiKind::Rest => {
             out.extend_from_slice(br#""httpMethod":"#);
@@ -245,13 +233,7 @@ pub fn access_line(entry: &AccessEntry<'_>) -> Vec<u8> {
         put_json_string(&mut out, text);
         out.push(b',');
     }
-    put(
-        &mut out,
-        format_args!(
-            r#""accountId":"{}","integrationRequestId":""#,
-            entry.account
-        ),
-    );
+    put(&mut out, format_args!(r#""accountId":"{}","integrationRequestId":""#, entry.account));
     match entry.integration {
         Some(id) => put(&mut out, format_args!("{id}")),
         None => out.push(b'-'),
@@ -275,19 +257,12 @@ struct CommonLogTime(EventTime);
 
 impl fmt::Display for CommonLogTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const MONTHS: [&str; 12] = [
-            "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-        ];
+        const MONTHS: [&str; 12] =
+            ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
         let at = civil(self.0);
         let index = usize::from(at.month().unsigned_abs()) - 1;
         write!(f, "{:02}/{}/{:04}", at.day(), MONTHS[index % 12], at.year())?;
-        write!(
-            f,
-            ":{:02}:{:02}:{:02} +0000",
-            at.hour(),
-            at.minute(),
-            at.second()
-        )
+        write!(f, ":{:02}:{:02}:{:02} +0000", at.hour(), at.minute(), at.second())
     }
 }
 
@@ -408,10 +383,7 @@ mod tests {
         entry.integration = Some(RequestId::new(1, 1));
         let http: Value = serde_json::from_slice(&access_line(&entry)).unwrap();
         assert_eq!(http["routeKey"], "POST /checkout");
-        assert_eq!(
-            http["integrationRequestId"],
-            RequestId::new(1, 1).to_string()
-        );
+        assert_eq!(http["integrationRequestId"], RequestId::new(1, 1).to_string());
         assert!(http.get("resourcePath").is_none());
     }
 
@@ -419,9 +391,7 @@ mod tests {
     fn gzip_unpacks_to_what_went_in() {
         let plain = b"abc".repeat(1_000);
         let mut unpacked = Vec::new();
-        flate2::read::GzDecoder::new(gzip(&plain).as_slice())
-            .read_to_end(&mut unpacked)
-            .unwrap();
+        flate2::read::GzDecoder::new(gzip(&plain).as_slice()).read_to_end(&mut unpacked).unwrap();
         assert_eq!(unpacked, plain);
     }
 }

@@ -151,13 +151,7 @@ impl Chunk {
         let start = self.arena.len();
         let kept = sample.get(..SAMPLE_BYTES_MAX).unwrap_or(sample);
         self.arena.extend_from_slice(kept);
-        self.problems.push(ProblemEntry {
-            position,
-            reason,
-            detail,
-            start,
-            end: self.arena.len(),
-        });
+        self.problems.push(ProblemEntry { position, reason, detail, start, end: self.arena.len() });
     }
 
     /// The messages, in the order in which they were added.
@@ -223,16 +217,9 @@ mod tests {
         let seen: Vec<_> = chunk.messages().map(|m| (m.key, m.payload)).collect();
         assert_eq!(
             seen,
-            [
-                (None, &b"one"[..]),
-                (Some(&b""[..]), b""),
-                (Some(b"key"), b"three\0\xff"),
-            ]
+            [(None, &b"one"[..]), (Some(&b""[..]), b""), (Some(b"key"), b"three\0\xff"),]
         );
-        assert_eq!(
-            chunk.messages().nth(1).unwrap().arrived,
-            Some(ProcessingTime(7))
-        );
+        assert_eq!(chunk.messages().nth(1).unwrap().arrived, Some(ProcessingTime(7)));
         assert_eq!((chunk.len(), chunk.bytes()), (3, 13));
     }
 

@@ -35,10 +35,7 @@ impl Default for FileSettings {
     /// 8 MiB: Kinesis allows 10 MiB a record but a gzipped log envelope unpacks to 1 MB or so.
     /// 2 s: as for Kafka.
     fn default() -> Self {
-        Self {
-            line_bytes_max: 8 << 20,
-            idle: Duration::from_secs(2),
-        }
+        Self { line_bytes_max: 8 << 20, idle: Duration::from_secs(2) }
     }
 }
 
@@ -76,10 +73,7 @@ impl FileSource {
             return Err(SourceError::NoInput);
         }
         if paths.len() > INPUTS_MAX {
-            return Err(SourceError::TooManyInputs {
-                count: paths.len(),
-                max: INPUTS_MAX,
-            });
+            return Err(SourceError::TooManyInputs { count: paths.len(), max: INPUTS_MAX });
         }
         if paths.iter().filter(dash).count() > 1 {
             return Err(SourceError::StandardInputTwice);
@@ -89,9 +83,7 @@ impl FileSource {
         let mut inputs = Vec::with_capacity(paths.len());
         for path in paths {
             let (input, bytes) = Input::open(path, &bytes_read)?;
-            bytes_total = bytes_total
-                .zip(bytes)
-                .map(|(sum, more)| sum.saturating_add(more));
+            bytes_total = bytes_total.zip(bytes).map(|(sum, more)| sum.saturating_add(more));
             inputs.push((path.display().to_string(), input));
         }
         let mut source = Self::over(inputs, peek, settings);
@@ -106,10 +98,7 @@ impl FileSource {
             .into_iter()
             .map(|(name, input)| {
                 merge.add_lane(Duration::ZERO);
-                Lane {
-                    name,
-                    lines: Lines::new(input, settings.line_bytes_max),
-                }
+                Lane { name, lines: Lines::new(input, settings.line_bytes_max) }
             })
             .collect();
         Self {
@@ -156,19 +145,11 @@ impl FileSource {
                     let line = self.lanes[lane as usize].lines.bytes(start, end);
                     chunk.push(position(number), None, None, line);
                 }
-                Piece::Oversize {
-                    number,
-                    length,
-                    sample,
-                } => {
+                Piece::Oversize { number, length, sample } => {
                     let detail = format!("line of {length} bytes");
                     chunk.push_problem(position(number), ProblemReason::Oversize, detail, &sample);
                 }
-                Piece::Damage {
-                    number,
-                    cause,
-                    rest,
-                } => {
+                Piece::Damage { number, cause, rest } => {
                     let name = &self.lanes[lane as usize].name;
                     tracing::warn!(input = %name, line = number, %cause, "input is damaged here");
                     chunk.push_problem(position(number), ProblemReason::Damage, cause, &rest);

@@ -246,10 +246,8 @@ impl KafkaSource {
     }
 
     fn rejoin(&mut self) -> Result<(), SourceError> {
-        let consumer =
-            join(&self.settings, &self.group).map_err(|error| SourceError::KafkaRestart {
-                cause: error.to_string(),
-            })?;
+        let consumer = join(&self.settings, &self.group)
+            .map_err(|error| SourceError::KafkaRestart { cause: error.to_string() })?;
         self.consumer = Some(consumer);
         Ok(())
     }
@@ -315,8 +313,7 @@ impl Source for KafkaSource {
             if known.is_some_and(|entry| entry.has_delivered(position.offset))
                 && let Ok(offset) = i64::try_from(position.offset)
             {
-                self.group
-                    .acknowledge(position.lane, offset.saturating_add(1));
+                self.group.acknowledge(position.lane, offset.saturating_add(1));
             }
         }
     }
@@ -363,9 +360,7 @@ fn join(
     settings: &KafkaSettings,
     group: &Arc<Group>,
 ) -> Result<BaseConsumer<GroupContext>, SourceError> {
-    let refused = |error: KafkaError| SourceError::KafkaSettings {
-        cause: error.to_string(),
-    };
+    let refused = |error: KafkaError| SourceError::KafkaSettings { cause: error.to_string() };
     let config = settings.client_config()?;
     let context = GroupContext(Arc::clone(group));
     let consumer: BaseConsumer<GroupContext> =

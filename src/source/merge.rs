@@ -83,13 +83,7 @@ impl<T> Lane<T> {
 impl<T> Merge<T> {
     /// No lanes yet; `idle` is how long a silent lane is waited for.
     pub fn new(idle: Duration) -> Self {
-        Self {
-            lanes: Vec::new(),
-            winners: Vec::new(),
-            leaves: 0,
-            hungry: Vec::new(),
-            idle,
-        }
+        Self { lanes: Vec::new(), winners: Vec::new(), leaves: 0, hungry: Vec::new(), idle }
     }
 
     /// A further lane, open and empty; lanes are numbered from 0.
@@ -147,11 +141,7 @@ impl<T> Merge<T> {
             return Pop::Empty;
         };
         let before = entry.smallest();
-        if entry
-            .minima
-            .front()
-            .is_some_and(|&(_, sequence)| sequence == entry.head)
-        {
+        if entry.minima.front().is_some_and(|&(_, sequence)| sequence == entry.head) {
             entry.minima.pop_front();
         }
         entry.head += 1;
@@ -213,11 +203,7 @@ impl<T> Merge<T> {
     fn held_until(&self, now: Duration) -> Option<Duration> {
         self.hungry
             .iter()
-            .map(|&lane| {
-                self.lanes[lane as usize]
-                    .hungry_since
-                    .saturating_add(self.idle)
-            })
+            .map(|&lane| self.lanes[lane as usize].hungry_since.saturating_add(self.idle))
             .filter(|&until| until > now)
             .max()
     }
@@ -241,17 +227,10 @@ impl<T> Merge<T> {
 
     fn match_of(&self, node: usize) -> u32 {
         let (left, right) = (self.winners[2 * node], self.winners[2 * node + 1]);
-        let smallest = |lane: u32| {
-            self.lanes
-                .get(lane as usize)
-                .map_or(NOTHING, |lane| lane.smallest())
-        };
+        let smallest =
+            |lane: u32| self.lanes.get(lane as usize).map_or(NOTHING, |lane| lane.smallest());
         // The left subtree holds the lower lanes, so a tie goes to the lower lane.
-        if smallest(right) < smallest(left) {
-            right
-        } else {
-            left
-        }
+        if smallest(right) < smallest(left) { right } else { left }
     }
 
     fn rebuild(&mut self) {

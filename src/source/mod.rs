@@ -7,6 +7,7 @@
 
 pub mod chunk;
 pub mod merge;
+pub mod platform;
 
 pub mod file;
 #[cfg(feature = "kafka")]

@@ -11,11 +11,7 @@ use crate::units::{AccountId, MbMillis, MemoryMb, NanoUsd};
 const GB_SECOND: u64 = 1_024_000;
 
 fn usage(requests: u64, mb: u64, ms: u64) -> Usage {
-    Usage {
-        requests,
-        mb_ms: MbMillis(requests * mb * ms),
-        ..Usage::ZERO
-    }
+    Usage { requests, mb_ms: MbMillis(requests * mb * ms), ..Usage::ZERO }
 }
 
 fn account() -> AccountId {
@@ -29,38 +25,23 @@ fn known_bills_come_out_to_the_last_nano_dollar() {
         ("one request", usage(1, 128, 0), 200),
         (
             "one GB-second",
-            usage(0, 0, 0).plus(Usage {
-                mb_ms: MbMillis(GB_SECOND),
-                ..Usage::ZERO
-            }),
+            usage(0, 0, 0).plus(Usage { mb_ms: MbMillis(GB_SECOND), ..Usage::ZERO }),
             16_667,
         ),
         // 1M x 128 MB x 100 ms = 12,500 GB-s: $0.2083334 + $0.20 (exact: 0.20833375).
-        (
-            "a small API for a month",
-            usage(1_000_000, 128, 100),
-            408_333_750,
-        ),
+        ("a small API for a month", usage(1_000_000, 128, 100), 408_333_750),
         // 3M x 1 GB x 1 s = 3M GB-s: $50.0001 + $0.60.
-        (
-            "three million heavy requests",
-            usage(3_000_000, 1_024, 1_000),
-            50_600_100_000,
-        ),
+        ("three million heavy requests", usage(3_000_000, 1_024, 1_000), 50_600_100_000),
         // 1,000 environments x 10 GB for an hour: 36M GB-s = $600.0012.
-        (
-            "a default account on fire for an hour",
-            usage(1_000, 10_240, 3_600_000),
-            600_001_400_000,
-        ),
+        ("a default account on fire for an hour", usage(1_000, 10_240, 3_600_000), 600_001_400_000),
     ] {
         assert_eq!(lambda.cost(&used), NanoUsd(expected), "{name}");
     }
 }
 
 #[test]
-fn a_default_drag_adds_the_gateway_and_the_platforms_log_lines() {
-    let rates = virginia(&Drag::default());
+fn an_api_adds_the_gateway_and_the_platforms_log_lines() {
+    let rates = virginia(&Drag::default().seen(true));
     let parts = rates.breakdown(&usage(1_000_000, 128, 100));
     let part = |wanted| parts.iter().find(|(name, _)| *name == wanted).unwrap().1;
     assert_eq!(part(Component::Gateway), NanoUsd(1_000_000_000));
@@ -73,10 +54,7 @@ fn a_default_drag_adds_the_gateway_and_the_platforms_log_lines() {
 
 #[test]
 fn a_refused_request_costs_what_the_configuration_says() {
-    let refused = Usage {
-        refused: 1_000_000,
-        ..Usage::ZERO
-    };
+    let refused = Usage { refused: 1_000_000, ..Usage::ZERO };
     for (gateway, charge, expected) in [
         (Gateway::HttpApi, RefusedCharge::Gateway, 1_000_000_000),
         (Gateway::RestApi, RefusedCharge::Gateway, 3_500_000_000),
@@ -84,31 +62,16 @@ fn a_refused_request_costs_what_the_configuration_says() {
         (Gateway::RestApi, RefusedCharge::Free, 0),
         (Gateway::RestApi, RefusedCharge::NanoUsd(600), 600_000_000),
     ] {
-        let drag = Drag {
-            gateway,
-            refused: charge,
-            ..Drag::default()
-        };
-        assert_eq!(
-            virginia(&drag).cost(&refused),
-            NanoUsd(expected),
-            "{gateway:?} {charge:?}"
-        );
+        let drag = Drag { gateway, refused: charge, ..Drag::default() };
+        assert_eq!(virginia(&drag).cost(&refused), NanoUsd(expected), "{gateway:?} {charge:?}");
     }
 }
 
 #[test]
 fn response_bytes_are_taken_from_the_log_or_from_the_configuration_never_both() {
-    let seen = Usage {
-        requests: 100_000,
-        response_bytes: 1_000_000_000,
-        ..Usage::ZERO
-    };
+    let seen = Usage { requests: 100_000, response_bytes: 1_000_000_000, ..Usage::ZERO };
     let egress = |response_bytes| {
-        let rates = virginia(&Drag {
-            response_bytes,
-            ..Drag::NONE
-        });
+        let rates = virginia(&Drag { response_bytes, ..Drag::NONE });
         rates.cost(&seen).minus(NanoUsd(20_000_000))
     };
     assert_eq!(egress(None), NanoUsd(90_000_000));
@@ -119,14 +82,8 @@ fn response_bytes_are_taken_from_the_log_or_from_the_configuration_never_both() 
 #[test]
 fn extra_storage_weighs_most_on_a_small_function() {
     let rates = PriceBook::builtin().rates("us-east-1", X86_64, today());
-    let drag = Drag {
-        storage_mb: 512 + 1_024,
-        ..Drag::NONE
-    };
-    let hour = Usage {
-        mb_ms: MbMillis(1_024 * 3_600_000),
-        ..Usage::ZERO
-    };
+    let drag = Drag { storage_mb: 512 + 1_024, ..Drag::NONE };
+    let hour = Usage { mb_ms: MbMillis(1_024 * 3_600_000), ..Usage::ZERO };
     let with = |mb: Option<u64>| {
         let memory = mb.map(|mb| MemoryMb::try_new(mb).unwrap());
         FunctionRates::new(&rates, MbMillis(0), &drag, memory).cost(&hour)
@@ -142,17 +99,11 @@ fn crossing_price_steps_costs_the_sum_of_the_steps() {
     let book = PriceBook::builtin();
     let rates = book.rates("us-east-1", X86_64, today());
     let mut meter = TierMeter::new(false, today());
-    let gb_seconds = |count: u64| Usage {
-        mb_ms: MbMillis(count * GB_SECOND),
-        ..Usage::ZERO
-    };
+    let gb_seconds = |count: u64| Usage { mb_ms: MbMillis(count * GB_SECOND), ..Usage::ZERO };
     // AWS: 6B at 0.0000166667, 9B at 0.000015, the rest at 0.0000133334.
     let whole = gb_seconds(20_000_000_000);
     let bill = NanoUsd(100_000_200_000_000 + 135_000_000_000_000 + 66_667_000_000_000);
-    assert_eq!(
-        meter.added_cost(account(), "us-east-1", X86_64, &rates, &whole),
-        bill
-    );
+    assert_eq!(meter.added_cost(account(), "us-east-1", X86_64, &rates, &whole), bill);
 
     let mut sum = NanoUsd::ZERO;
     for part in [5_000_000_000, 4_000_000_000, 10_000_000_000, 1_000_000_000] {
@@ -166,11 +117,7 @@ fn crossing_price_steps_costs_the_sum_of_the_steps() {
     let month_to_date = meter.month_to_date(account(), "us-east-1", X86_64);
     assert_eq!(rates.compute.marginal(month_to_date), 13_333_400_000);
     let elsewhere = meter.month_to_date(account(), "us-east-1", Arm64);
-    assert_eq!(
-        elsewhere,
-        MbMillis(0),
-        "each architecture has its own steps"
-    );
+    assert_eq!(elsewhere, MbMillis(0), "each architecture has its own steps");
 }
 
 #[test]
@@ -194,10 +141,7 @@ fn meters_start_anew_with_the_month_and_do_not_go_back() {
     let used = usage(10, 128, 1_000);
     let mut add = |time: &str| {
         let counted = meter.add(account(), "us-east-1", X86_64, &used, at(time));
-        (
-            counted,
-            meter.month_to_date(account(), "us-east-1", X86_64).0 / used.mb_ms.0,
-        )
+        (counted, meter.month_to_date(account(), "us-east-1", X86_64).0 / used.mb_ms.0)
     };
     assert_eq!(add("2028-02-29T23:59:59.999Z"), (true, 1));
     assert_eq!(add("2028-02-01T00:00:00Z"), (true, 2));
@@ -215,10 +159,7 @@ fn the_free_allowance_is_credited_once_per_account_and_only_when_asked_for() {
     for (free, expected) in [(true, 18_733_370_000), (false, 25_600_050_000)] {
         let mut meter = TierMeter::new(free, today());
         meter.add(account(), "us-east-1", X86_64, &used, today());
-        assert_eq!(
-            meter.account_cost(account(), &book, today()),
-            NanoUsd(expected)
-        );
+        assert_eq!(meter.account_cost(account(), &book, today()), NanoUsd(expected));
     }
     let mut meter = TierMeter::new(true, today());
     for region in ["us-east-1", "ap-east-1"] {
@@ -226,10 +167,7 @@ fn the_free_allowance_is_credited_once_per_account_and_only_when_asked_for() {
     }
     // The cheaper region is credited first; 800,000 requests are left at Hong Kong's $0.28 per
     // million.
-    assert_eq!(
-        meter.account_cost(account(), &book, today()),
-        NanoUsd(224_000_000)
-    );
+    assert_eq!(meter.account_cost(account(), &book, today()), NanoUsd(224_000_000));
 }
 
 #[test]
@@ -254,109 +192,62 @@ fn meters_survive_a_snapshot_and_are_bounded() {
 #[test]
 fn a_cap_bounds_the_loss_but_the_gateway_goes_on() {
     let memory = MemoryMb::try_new(10_240).unwrap();
-    let quiet = Exposure {
-        gateway_per_second: 0,
-        duration_ms_min: 1_000,
-        ..Exposure::default()
-    };
+    let quiet = Exposure { gateway_per_second: 0, duration_ms_min: 1_000, ..Exposure::default() };
     // 1,000 x 10 GB: $0.166667 a second of compute; requests: 1,000 a second at 200 nano-dollars.
     let lambda = virginia(&Drag::NONE);
     let second = loss_bound(1_000, memory, &lambda, 1.0, &quiet);
     assert_eq!(second, NanoUsd(166_667_000 + 2 * 200_000));
     // A cap of zero stops Lambda; an HTTP API at 10,000 a second still costs $36 an hour.
-    let drag = Drag {
-        log_bytes: 0,
-        ..Drag::default()
-    };
+    let drag = Drag { log_bytes: 0, gateway: Gateway::HttpApi, ..Drag::default() };
     let hour = loss_bound(0, memory, &virginia(&drag), 3_600.0, &Exposure::default());
     assert_eq!(hour, NanoUsd(36_000_000_000));
 
     let shut = |exposure: Exposure| loss_bound(0, memory, &lambda, 60.0, &exposure);
-    let none = Exposure {
-        gateway_per_second: 0,
-        ..Exposure::default()
-    };
+    let none = Exposure { gateway_per_second: 0, ..Exposure::default() };
     assert_eq!(shut(none), NanoUsd::ZERO);
-    assert!(
-        shut(Exposure {
-            in_flight_above_cap: 1,
-            ..none
-        }) > NanoUsd(150_000_000)
-    );
-    assert!(
-        shut(Exposure {
-            provisioned: 1,
-            ..none
-        }) > NanoUsd(10_000_000)
-    );
+    assert!(shut(Exposure { in_flight_above_cap: 1, ..none }) > NanoUsd(150_000_000));
+    assert!(shut(Exposure { provisioned: 1, ..none }) > NanoUsd(10_000_000));
     for seconds in [f64::NAN, -1.0, 0.0] {
-        assert_eq!(
-            loss_bound(0, memory, &lambda, seconds, &none),
-            NanoUsd::ZERO
-        );
+        assert_eq!(loss_bound(0, memory, &lambda, seconds, &none), NanoUsd::ZERO);
     }
 }
 
 #[test]
 fn quick_asynchronous_calls_escape_the_request_limit_of_synchronous_ones() {
     let memory = MemoryMb::try_new(128).unwrap();
-    let quick = Exposure {
-        gateway_per_second: 0,
-        duration_ms_min: 2,
-        ..Exposure::default()
-    };
+    let quick = Exposure { gateway_per_second: 0, duration_ms_min: 2, ..Exposure::default() };
     let bound = |exposure: &Exposure| loss_bound(10, memory, &virginia(&Drag::NONE), 1.0, exposure);
     let compute = 20_834;
     assert_eq!(bound(&quick), NanoUsd(compute + 110 * 200));
-    let queued = Exposure {
-        asynchronous: true,
-        ..quick
-    };
+    let queued = Exposure { asynchronous: true, ..quick };
     assert_eq!(bound(&queued), NanoUsd(compute + 5_010 * 200));
 }
 
 fn any_usage() -> impl Strategy<Value = Usage> {
     let count = || prop_oneof![0..1_000u64, 0..1u64 << 40, 0..=1u64 << 63];
     (count(), count(), count(), count()).prop_map(|(requests, mb_ms, refused, response_bytes)| {
-        Usage {
-            requests,
-            mb_ms: MbMillis(mb_ms),
-            refused,
-            response_bytes,
-        }
+        Usage { requests, mb_ms: MbMillis(mb_ms), refused, response_bytes }
     })
 }
 
 fn any_drag() -> impl Strategy<Value = Drag> {
-    let gateway = prop_oneof![
-        Just(Gateway::None),
-        Just(Gateway::HttpApi),
-        Just(Gateway::RestApi)
-    ];
+    let gateway = prop_oneof![Just(Gateway::None), Just(Gateway::HttpApi), Just(Gateway::RestApi)];
     let refused = prop_oneof![
         Just(RefusedCharge::Gateway),
         Just(RefusedCharge::Free),
         any::<u64>().prop_map(RefusedCharge::NanoUsd),
     ];
     let bytes = any::<Option<u32>>();
-    (
-        gateway,
-        any::<u32>(),
-        bytes,
-        any::<u64>(),
-        refused,
-        any::<u32>(),
+    (gateway, any::<u32>(), bytes, any::<u64>(), refused, any::<u32>()).prop_map(
+        |(gateway, log_bytes, response_bytes, downstream_nano_usd, refused, storage_mb)| Drag {
+            gateway,
+            log_bytes,
+            response_bytes,
+            downstream_nano_usd,
+            refused,
+            storage_mb,
+        },
     )
-        .prop_map(
-            |(gateway, log_bytes, response_bytes, downstream_nano_usd, refused, storage_mb)| Drag {
-                gateway,
-                log_bytes,
-                response_bytes,
-                downstream_nano_usd,
-                refused,
-                storage_mb,
-            },
-        )
 }
 
 fn any_rates() -> impl Strategy<Value = FunctionRates> {

@@ -61,10 +61,7 @@ fn every_commercial_region_has_every_price() {
             ];
             assert!(all.iter().all(|price| *price > 0), "{region} {rates:?}");
         }
-        let (x86, arm) = (
-            book.rates(region, X86_64, today()),
-            book.rates(region, Arm64, today()),
-        );
+        let (x86, arm) = (book.rates(region, X86_64, today()), book.rates(region, Arm64, today()));
         assert!(arm.compute.dearest() <= x86.compute.dearest(), "{region}");
     }
 }
@@ -92,11 +89,7 @@ fn prices_are_exact_in_femto_dollars() {
         let rates = book.rates(region, X86_64, today());
         assert_eq!(rates.request, request * 1_000_000, "{region}");
         assert_eq!(rates.compute.first(), x86, "{region}");
-        assert_eq!(
-            book.rates(region, Arm64, today()).compute.first(),
-            arm,
-            "{region}"
-        );
+        assert_eq!(book.rates(region, Arm64, today()).compute.first(), arm, "{region}");
     }
     assert!(book.rates("mx-central-1", X86_64, today()).assumed);
 }
@@ -136,27 +129,17 @@ fn an_override_holds_from_its_day_and_wins_over_list_prices() {
             "#,
         )
         .unwrap();
-    assert_eq!(
-        book.version(),
-        format!("{}+acme-7", PriceBook::builtin().version())
-    );
+    assert_eq!(book.version(), format!("{}+acme-7", PriceBook::builtin().version()));
     for (day, compute, request) in [
         ("2026-02-28T23:59:59.999Z", 16_666_700_000, 200_000_000),
         ("2026-03-01T00:00:00Z", 10_000_000_000, 200_000_000),
         ("2026-06-01T00:00:00Z", 10_000_000_000, 0),
     ] {
         let rates = book.rates("us-east-1", X86_64, at(day));
-        assert_eq!(
-            (rates.compute.first(), rates.request),
-            (compute, request),
-            "{day}"
-        );
+        assert_eq!((rates.compute.first(), rates.request), (compute, request), "{day}");
     }
     let rates = book.rates("us-east-1", X86_64, today());
-    assert_eq!(
-        rates.compute.marginal(MbMillis(1_024_000_000)),
-        9_000_000_000
-    );
+    assert_eq!(rates.compute.marginal(MbMillis(1_024_000_000)), 9_000_000_000);
 
     // A region of one's own: its one price holds, the others come from the dearest region.
     let moon = book.rates("us-moon-1", X86_64, today());
@@ -209,10 +192,7 @@ usd = 1
 #[test]
 fn everything_that_is_wrong_with_an_override_is_told_at_once() {
     let problems = PriceBook::builtin().with_overrides(BROKEN).unwrap_err();
-    let mut keys: Vec<_> = problems
-        .iter()
-        .map(|problem| problem.key.as_str())
-        .collect();
+    let mut keys: Vec<_> = problems.iter().map(|problem| problem.key.as_str()).collect();
     keys.sort_unstable();
     let expected = [
         "price[0].colour",
@@ -233,21 +213,9 @@ fn everything_that_is_wrong_with_an_override_is_told_at_once() {
         "version",
     ];
     assert_eq!(keys, expected);
-    let told = |key: &str| {
-        problems
-            .iter()
-            .find(|problem| problem.key == key)
-            .unwrap()
-            .to_string()
-    };
-    assert_eq!(
-        told("price[1].usd[0]"),
-        "price[1].usd[0]: -1, accepted: 0 to 1000 dollars"
-    );
-    assert_eq!(
-        told("price[2].usd[1]"),
-        "price[2].usd[1]: NaN, accepted: 0 to 1 dollars"
-    );
+    let told = |key: &str| problems.iter().find(|problem| problem.key == key).unwrap().to_string();
+    assert_eq!(told("price[1].usd[0]"), "price[1].usd[0]: -1, accepted: 0 to 1000 dollars");
+    assert_eq!(told("price[2].usd[1]"), "price[2].usd[1]: NaN, accepted: 0 to 1 dollars");
     assert!(told("price[2].up_to_gb_seconds[1]").contains("5, accepted: 11 to 10000000000000"));
     assert!(told("price[0].item").contains("requests_million, x86_64_gb_second"));
     assert!(told("price[6].regions").contains("priced twice"));

@@ -24,10 +24,7 @@ fn steady() -> ProjectionInput {
 
 fn near(amount: NanoUsd, usd: f64, tolerance: f64) {
     let got = amount.usd();
-    assert!(
-        (got - usd).abs() <= tolerance * usd,
-        "{got} is not within {tolerance} of {usd}"
-    );
+    assert!((got - usd).abs() <= tolerance * usd, "{got} is not within {tolerance} of {usd}");
 }
 
 #[test]
@@ -62,13 +59,7 @@ fn the_hour_agrees_with_an_exact_gamma() {
 
 #[test]
 fn the_odds_move_the_projection_between_baseline_and_burn() {
-    let with = |persist_log_odds| {
-        project(&ProjectionInput {
-            persist_log_odds,
-            ..steady()
-        })
-        .day
-    };
+    let with = |persist_log_odds| project(&ProjectionInput { persist_log_odds, ..steady() }).day;
     near(with(-20.0).p50, 24.0, 0.02);
     near(with(20.0).p50, 240.0, 0.02);
     let undecided = with(0.0);
@@ -78,15 +69,9 @@ fn the_odds_move_the_projection_between_baseline_and_burn() {
 
 #[test]
 fn at_the_end_of_the_month_only_what_is_spent_counts() {
-    let input = ProjectionInput {
-        now: at("2026-11-30T23:59:59.999Z"),
-        ..steady()
-    };
+    let input = ProjectionInput { now: at("2026-11-30T23:59:59.999Z"), ..steady() };
     near(project(&input).month_end.p90, 100.0, 1e-5);
-    let leap = ProjectionInput {
-        now: at("2028-02-29T00:00:00Z"),
-        ..steady()
-    };
+    let leap = ProjectionInput { now: at("2028-02-29T00:00:00Z"), ..steady() };
     near(project(&leap).month_end.p50, 340.0, 0.02);
 }
 
@@ -104,31 +89,18 @@ fn time_to_exhaustion_is_the_money_left_over_the_burn() {
     let left =
         |input: &ProjectionInput, usd: f64| time_to_exhaustion(input, NanoUsd::from_usd(usd));
     let day = left(&steady(), 340.0).unwrap();
-    assert!(
-        (day.p50.as_secs_f64() / 86_400.0 - 1.0).abs() < 0.01,
-        "{day:?}"
-    );
+    assert!((day.p50.as_secs_f64() / 86_400.0 - 1.0).abs() < 0.01, "{day:?}");
     assert!(day.p10 < day.p50 && day.p10 > Duration::from_secs(20 * 3_600));
     assert_eq!(left(&steady(), 100.0).unwrap().p10, Duration::ZERO);
-    let idle = ProjectionInput {
-        burn_usd_per_hour: 0.0,
-        ..steady()
-    };
+    let idle = ProjectionInput { burn_usd_per_hour: 0.0, ..steady() };
     assert_eq!(left(&idle, 340.0), None);
-    let slow = ProjectionInput {
-        burn_usd_per_hour: 1e-6,
-        ..steady()
-    };
+    let slow = ProjectionInput { burn_usd_per_hour: 1e-6, ..steady() };
     assert_eq!(left(&slow, 340.0), None);
 }
 
 #[test]
 fn quantiles_are_written_in_nano_dollars() {
-    let quantiles = Quantiles {
-        p10: NanoUsd(1),
-        p50: NanoUsd(2),
-        p90: NanoUsd(3),
-    };
+    let quantiles = Quantiles { p10: NanoUsd(1), p50: NanoUsd(2), p90: NanoUsd(3) };
     assert_eq!(
         serde_json::to_string(&quantiles).unwrap(),
         r#"{"p10_nano_usd":1,"p50_nano_usd":2,"p90_nano_usd":3}"#
@@ -152,10 +124,7 @@ fn what_is_no_number_counts_as_zero() {
         assert_eq!(projection.day, Quantiles::default(), "{bad}");
         assert_eq!(projection.month_end.p90, input.spent_month);
     }
-    let endless = ProjectionInput {
-        burn_usd_per_hour: f64::INFINITY,
-        ..steady()
-    };
+    let endless = ProjectionInput { burn_usd_per_hour: f64::INFINITY, ..steady() };
     assert!(project(&endless).hour.p50 > NanoUsd::from_usd(9e8));
 }
 

@@ -52,10 +52,7 @@ impl DurationChannel {
         threshold: f64,
     ) -> bool {
         if version != self.version {
-            *self = Self {
-                version,
-                ..Self::default()
-            };
+            *self = Self { version, ..Self::default() };
         }
         self.sum += libm::log(f64::from(billed_ms.max(1)));
         self.count += 1;
@@ -123,13 +120,7 @@ mod tests {
 
     /// A mixture of fast and slow requests, as an API has them.
     fn mixed(count: u32) -> impl Iterator<Item = u32> {
-        (0..count).map(|i| {
-            if i.wrapping_mul(2_654_435_761) >> 30 == 0 {
-                900
-            } else {
-                40
-            }
-        })
+        (0..count).map(|i| if i.wrapping_mul(2_654_435_761) >> 30 == 0 { 900 } else { 40 })
     }
 
     #[test]

@@ -38,11 +38,7 @@ impl RateModel {
     pub fn new(tolerance: f64, phi: f64) -> Self {
         let tolerance = tolerance.clamp(1e-9, 1e12);
         let phi = phi.clamp(1e-6, 1e6);
-        let mut model = Self {
-            c: [0.0; 5],
-            q: [0.0; 5],
-            ln_q_max: 0.0,
-        };
+        let mut model = Self { c: [0.0; 5], q: [0.0; 5], ln_q_max: 0.0 };
         for (index, factor) in FACTORS.into_iter().enumerate() {
             let a = libm::log((1.0 + phi * tolerance) / (1.0 + phi * factor * tolerance));
             let ln_q = libm::log(factor) + a;
@@ -81,10 +77,22 @@ fn power(base: f64, exponent: u64) -> f64 {
 }
 
 /// What has been gathered against the baseline so far.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub struct RateEvidence {
     m: [f64; FACTORS.len()],
+    /// CUSUM (as a ratio, not its logarithm) of one factor of the mixture. Its last 1 is the
+    /// maximum-likelihood estimate of when the excess began.
+    since: f64,
 }
+
+impl Default for RateEvidence {
+    fn default() -> Self {
+        Self { m: [0.0; FACTORS.len()], since: 1.0 }
+    }
+}
+
+/// The factor that dates the onset: a doubling.
+const ONSET_FACTOR: usize = 1;
 
 impl RateEvidence {
     /// Takes in one second in which the function was called `count` times.
@@ -92,6 +100,8 @@ impl RateEvidence {
         for (index, m) in self.m.iter_mut().enumerate() {
             *m = ((*m + 1.0) * model.ratio(index, count)).min(CLAMP * threshold);
         }
+        let ratio = model.ratio(ONSET_FACTOR, count);
+        self.since = (self.since * ratio).clamp(1.0, CLAMP * threshold);
     }
 
     /// Takes in `seconds` seconds without a call, in closed form.
@@ -102,18 +112,20 @@ impl RateEvidence {
         for (m, &c) in self.m.iter_mut().zip(&model.c) {
             let decay = power(c, seconds);
             // Sum of the geometric series c + c² + … + c^k.
-            let restarts = if c < 1.0 {
-                c * (1.0 - decay) / (1.0 - c)
-            } else {
-                seconds as f64
-            };
+            let restarts = if c < 1.0 { c * (1.0 - decay) / (1.0 - c) } else { seconds as f64 };
             *m = *m * decay + restarts;
         }
+        self.since = (self.since * power(model.c[ONSET_FACTOR], seconds)).max(1.0);
     }
 
     /// The evidence: the mean over the mixture.
     pub fn value(&self) -> f64 {
         self.m.iter().sum::<f64>() / FACTORS.len() as f64
+    }
+
+    /// Whether nothing speaks for an excess that has already begun.
+    pub fn is_at_rest(&self) -> bool {
+        self.since <= 1.0
     }
 
     /// The least number of further calls that could lift the evidence to `threshold`, wherever in
@@ -162,13 +174,7 @@ mod tests {
 
     #[test]
     fn the_mean_of_the_ratio_is_at_most_one_for_every_smaller_mean_and_dispersion() {
-        for (tolerance, phi) in [
-            (0.1, 0.3),
-            (1.0, 0.1),
-            (10.0, 0.1),
-            (10.0, 1.0),
-            (50.0, 0.02),
-        ] {
+        for (tolerance, phi) in [(0.1, 0.3), (1.0, 0.1), (10.0, 0.1), (10.0, 1.0), (50.0, 0.02)] {
             let model = RateModel::new(tolerance, phi);
             for (share, calm) in [(1.0, 1.0), (1.0, 0.5), (0.7, 1.0), (0.3, 0.2), (0.01, 1.0)] {
                 let law = negative_binomial(tolerance * share, phi * calm, 20_000);
@@ -176,10 +182,7 @@ mod tests {
                     let (ln_c, ln_q) = (model.c[index].ln(), model.q[index].ln());
                     let ratios = (0_u64..).map(|x| ln_c + ln_q * x as f64);
                     let mean: f64 = law.iter().zip(ratios).map(|(p, e)| (p + e).exp()).sum();
-                    assert!(
-                        mean <= 1.0 + 1e-9,
-                        "{tolerance} {phi} {share} {calm}: {mean}"
-                    );
+                    assert!(mean <= 1.0 + 1e-9, "{tolerance} {phi} {share} {calm}: {mean}");
                 }
             }
         }

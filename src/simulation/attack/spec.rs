@@ -86,11 +86,7 @@ pub enum AttackError {
 
 impl AttackError {
     pub(super) fn value(key: &'static str, value: &str, accepted: impl Into<String>) -> Self {
-        Self::Value {
-            key,
-            value: value.chars().take(80).collect(),
-            accepted: accepted.into(),
-        }
+        Self::Value { key, value: value.chars().take(80).collect(), accepted: accepted.into() }
     }
 }
 
@@ -133,9 +129,8 @@ impl FromStr for AttackSpec {
     type Err = AttackError;
 
     fn from_str(text: &str) -> Result<Self, AttackError> {
-        const COMMON: [&str; 7] = [
-            "factor", "min_rps", "rps", "start", "duration", "sources", "rotate",
-        ];
+        const COMMON: [&str; 7] =
+            ["factor", "min_rps", "rps", "start", "duration", "sources", "rotate"];
         let (name, pairs) = text.split_once(':').unwrap_or((text, ""));
         let (kind, own): (_, &[&str]) = match name {
             "flood" => (AttackKind::Flood, &["function"]),
@@ -193,10 +188,7 @@ fn whole(
     most: u32,
     accepted: &'static str,
 ) -> Result<u32, AttackError> {
-    let number = value
-        .parse()
-        .ok()
-        .filter(|number| (1..=most).contains(number));
+    let number = value.parse().ok().filter(|number| (1..=most).contains(number));
     number.ok_or_else(|| AttackError::value(key, value, accepted))
 }
 
@@ -206,10 +198,7 @@ fn number(
     most: f64,
     accepted: &'static str,
 ) -> Result<f64, AttackError> {
-    let number = value
-        .parse()
-        .ok()
-        .filter(|number| *number > 0.0 && *number <= most);
+    let number = value.parse().ok().filter(|number| *number > 0.0 && *number <= most);
     number.ok_or_else(|| AttackError::value(key, value, accepted))
 }
 
@@ -229,9 +218,7 @@ fn parse_span(text: &str) -> Option<u64> {
     let mut total: u64 = 0;
     while !rest.is_empty() {
         let (digits, tail) = rest.split_at_checked(rest.find(|c: char| !c.is_ascii_digit())?)?;
-        let next = tail
-            .find(|c: char| c.is_ascii_digit())
-            .unwrap_or(tail.len());
+        let next = tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len());
         let (unit, tail) = tail.split_at_checked(next)?;
         let factor = match unit {
             "ms" => 1,

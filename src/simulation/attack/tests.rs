@@ -16,11 +16,7 @@ fn trace(functions: &[(&str, TriggerGroup, u32)]) -> Trace {
         duration: DurationModel::log_normal(10.0, 20.0).unwrap(),
         memory: MemoryMb::try_new(128).unwrap(),
     };
-    Trace {
-        functions: functions.iter().map(function).collect(),
-        first_minute: 0,
-        minutes: 60,
-    }
+    Trace { functions: functions.iter().map(function).collect(), first_minute: 0, minutes: 60 }
 }
 
 fn usual() -> Trace {
@@ -42,11 +38,7 @@ fn all(attack: &mut Attack) -> Vec<Request> {
         let until = START.plus_ms(minute * 60_000);
         attack.take(until, &mut out);
         assert!(out[before..].iter().all(|request| request.at < until));
-        assert!(
-            out[before..]
-                .iter()
-                .all(|request| request.at >= until.plus_ms(-60_000))
-        );
+        assert!(out[before..].iter().all(|request| request.at >= until.plus_ms(-60_000)));
     }
     out
 }
@@ -56,23 +48,14 @@ fn a_flood_makes_exactly_its_requests_in_its_time_from_its_addresses() {
     let mut attack = aim("flood:rps=400,start=5m,duration=90s,sources=40");
     let requests = all(&mut attack);
     assert_eq!((requests.len(), attack.total()), (36_000, 36_000));
-    assert!(
-        requests
-            .iter()
-            .all(|request| request.at >= attack.onset && request.at < attack.end)
-    );
+    assert!(requests.iter().all(|request| request.at >= attack.onset && request.at < attack.end));
     assert_eq!(attack.onset, START.plus_ms(300_000));
     assert_eq!(attack.end, START.plus_ms(390_000));
-    let used: BTreeSet<_> = requests
-        .iter()
-        .filter_map(|request| request.address)
-        .collect();
+    let used: BTreeSet<_> = requests.iter().filter_map(|request| request.address).collect();
     assert_eq!(used.len(), 40);
     assert_eq!(used, attack.sources);
     let mut seconds: BTreeMap<i64, u32> = BTreeMap::new();
-    requests
-        .iter()
-        .for_each(|request| *seconds.entry(request.at.second()).or_default() += 1);
+    requests.iter().for_each(|request| *seconds.entry(request.at.second()).or_default() += 1);
     assert!(seconds.values().all(|count| *count == 400));
 }
 
@@ -84,21 +67,12 @@ fn rates_come_from_the_victims_mean_the_minimum_or_the_number_given() {
         ("flood:function=qui,factor=3,min_rps=0", vec![0], 0.3, 3.0),
         ("flood:function=queue,factor=2", vec![2], 200.0, 2.0),
         ("flood:rps=7.5", vec![1], 7.5, 0.75),
-        (
-            "spread:functions=2,factor=2,min_rps=1",
-            vec![1, 0],
-            20.2,
-            2.0,
-        ),
+        ("spread:functions=2,factor=2,min_rps=1", vec![1, 0], 20.2, 2.0),
     ] {
         let attack = aim(spec);
         assert_eq!(attack.functions, functions, "{spec}");
         assert!((attack.rps - rps).abs() < 1e-9, "{spec}: {}", attack.rps);
-        assert!(
-            (attack.factor.unwrap() - factor).abs() < 1e-9,
-            "{spec}: {:?}",
-            attack.factor
-        );
+        assert!((attack.factor.unwrap() - factor).abs() < 1e-9, "{spec}: {:?}", attack.factor);
     }
     let silent = trace(&[("f", TriggerGroup::Http, 0)]);
     let attack = Attack::new(&"flood".parse().unwrap(), 0, &silent, 1, START).unwrap();
@@ -112,36 +86,23 @@ fn a_yoyo_is_silent_in_its_pauses() {
     // Bursts at 0, 2 and 4 minutes.
     assert_eq!(requests.len(), 900);
     for request in &requests {
-        assert!(
-            request.at.since_ms(START) % 120_000 < 30_000,
-            "{}",
-            request.at
-        );
+        assert!(request.at.since_ms(START) % 120_000 < 30_000, "{}", request.at);
     }
     let mut cut = aim("yoyo:rps=10,start=0s,duration=130s,on=30s,off=90s");
     assert_eq!(all(&mut cut).len(), 400);
     let mut odd = aim("yoyo:rps=100,start=0s,duration=20s,on=1500ms,off=1700ms");
     let requests = all(&mut odd);
     assert_eq!(requests.len() as u64, odd.total());
-    assert!(
-        requests
-            .iter()
-            .all(|request| request.at.since_ms(START) % 3_200 < 1_500)
-    );
+    assert!(requests.iter().all(|request| request.at.since_ms(START) % 3_200 < 1_500));
 }
 
 #[test]
 fn a_spread_is_thin_over_its_functions() {
     let mut attack = aim("spread:functions=2,rps=20,duration=10m");
     let mut counts = [0_u32; 3];
-    all(&mut attack)
-        .iter()
-        .for_each(|request| counts[request.function] += 1);
+    all(&mut attack).iter().for_each(|request| counts[request.function] += 1);
     assert_eq!(counts.iter().sum::<u32>(), 12_000);
-    assert!(
-        counts[0].abs_diff(6_000) < 300 && counts[2] == 0,
-        "{counts:?}"
-    );
+    assert!(counts[0].abs_diff(6_000) < 300 && counts[2] == 0, "{counts:?}");
 }
 
 #[test]
@@ -175,10 +136,7 @@ fn specifications_that_mean_nothing_name_the_key_and_what_is_accepted() {
         ("drizzle:rps=1", ["drizzle", "flood, yoyo, spread"]),
         ("flood:color=red", ["\"color\" is unknown", "sources"]),
         ("flood:on=30s", ["\"on\" is unknown", "accepted for flood"]),
-        (
-            "spread:function=a",
-            ["\"function\" is unknown", "functions"],
-        ),
+        ("spread:function=a", ["\"function\" is unknown", "functions"]),
         ("flood:rps", ["\"rps\" has no value", "key=value"]),
         ("flood:rps=1,rps=2", ["\"rps\" is given twice", "accepted"]),
         ("flood:rps=1,factor=2", ["\"rps\" excludes", "accepted"]),
@@ -198,10 +156,7 @@ fn specifications_that_mean_nothing_name_the_key_and_what_is_accepted() {
         ("flood:function=", ["key function", "auto"]),
     ] {
         let error = spec.parse::<AttackSpec>().unwrap_err().to_string();
-        assert!(
-            parts.iter().all(|part| error.contains(part)),
-            "{spec}: {error}"
-        );
+        assert!(parts.iter().all(|part| error.contains(part)), "{spec}: {error}");
     }
     for (spec, parts) in [
         ("flood:function=nobody", ["key function", "not 0"]),
@@ -210,9 +165,7 @@ fn specifications_that_mean_nothing_name_the_key_and_what_is_accepted() {
         ("flood:start=55m", ["key start", "60 emitted minutes"]),
     ] {
         let spec: AttackSpec = spec.parse().unwrap();
-        let error = Attack::new(&spec, 0, &usual(), 1, START)
-            .unwrap_err()
-            .to_string();
+        let error = Attack::new(&spec, 0, &usual(), 1, START).unwrap_err().to_string();
         assert!(parts.iter().all(|part| error.contains(part)), "{error}");
     }
 }

@@ -35,36 +35,18 @@ const fn web(
     median_ms: f64,
     api: (&'static str, &'static str),
 ) -> Service {
-    Service {
-        name,
-        pace: Pace::PerSecond(rate),
-        memory_mb,
-        median_ms,
-        api: Some(api),
-    }
+    Service { name, pace: Pace::PerSecond(rate), memory_mb, median_ms, api: Some(api) }
 }
 
 /// Work that a queue or a bucket hands over.
 const fn work(name: &'static str, rate: f64, memory_mb: u64, median_ms: f64) -> Service {
-    Service {
-        name,
-        pace: Pace::PerSecond(rate),
-        memory_mb,
-        median_ms,
-        api: None,
-    }
+    Service { name, pace: Pace::PerSecond(rate), memory_mb, median_ms, api: None }
 }
 
 /// Work on a schedule.
 const fn timer(name: &'static str, minutes: i64, memory_mb: u64, median_ms: f64) -> Service {
     let pace = Pace::EveryMs(minutes * 60_000);
-    Service {
-        name,
-        pace,
-        memory_mb,
-        median_ms,
-        api: None,
-    }
+    Service { name, pace, memory_mb, median_ms, api: None }
 }
 
 /// 80 requests per second in all.
@@ -74,13 +56,7 @@ pub(super) const SHOP: [Service; 40] = [
     web("product", 11.0, 256, 45.0, ("GET", "/products/{id}")),
     web("cart", 7.0, 256, 60.0, ("POST", "/cart")),
     web("home", 6.0, 256, 40.0, ("GET", "/")),
-    web(
-        "recommendations",
-        5.0,
-        1_024,
-        90.0,
-        ("GET", "/recommendations"),
-    ),
+    web("recommendations", 5.0, 1_024, 90.0, ("GET", "/recommendations")),
     web("stock", 4.0, 128, 25.0, ("GET", "/stock/{id}")),
     web("login", 2.5, 256, 180.0, ("POST", "/login")),
     web("session", 5.0, 128, 15.0, ("GET", "/session")),
@@ -119,7 +95,7 @@ pub(super) const SHOP: [Service; 40] = [
 
 impl Service {
     pub(super) fn spec(&self) -> FunctionSpec {
-        let place = ("111122223333", "eu-west-1");
+        let place = ("111122223333", super::REGION);
         let memory = MemoryMb::try_new(self.memory_mb);
         // A tail of four times the median is usual for calls that wait for other services.
         let duration = DurationModel::log_normal(self.median_ms, self.median_ms * 4.0);
@@ -127,11 +103,7 @@ impl Service {
             unreachable!("the table holds valid sizes and durations");
         };
         FunctionSpec {
-            key: FunctionKey {
-                account,
-                region: place.1.into(),
-                name: self.name.into(),
-            },
+            key: FunctionKey { account, region: place.1.into(), name: self.name.into() },
             memory,
             architecture: Architecture::X86_64,
             duration,

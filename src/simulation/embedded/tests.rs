@@ -23,9 +23,7 @@ fn steps(world: &mut EmbeddedWorld, from_ms: i64, to_ms: i64) -> Vec<Delivery> {
 fn json(payload: &[u8]) -> Value {
     if payload.starts_with(b"\x1f\x8b") {
         let mut text = String::new();
-        flate2::read::GzDecoder::new(payload)
-            .read_to_string(&mut text)
-            .unwrap();
+        flate2::read::GzDecoder::new(payload).read_to_string(&mut text).unwrap();
         return serde_json::from_str(&text).unwrap();
     }
     serde_json::from_slice(payload).unwrap()
@@ -34,10 +32,7 @@ fn json(payload: &[u8]) -> Value {
 #[test]
 fn the_past_has_sixty_to_a_hundred_requests_per_second_and_no_attack() {
     let mut world = world(1);
-    let minutes: Vec<usize> = world
-        .history(10)
-        .map(|deliveries| deliveries.len())
-        .collect();
+    let minutes: Vec<usize> = world.history(10).map(|deliveries| deliveries.len()).collect();
     assert_eq!(minutes.len(), 10);
     let tally = world.platform().tally(None);
     let rate = tally.offered as f64 / 600.0;
@@ -75,19 +70,14 @@ fn the_attack_begins_with_few_addresses_and_goes_on_with_ever_new_ones() {
         let made = world.platform().tally(Some(ATTACK)).offered - before;
         let attacked = (6..34).contains(&second);
         // A step includes its last millisecond, so one request may be counted a second early.
-        assert!(
-            made.abs_diff(if attacked { 400 } else { 0 }) <= 1,
-            "{second}: {made}"
-        );
+        assert!(made.abs_diff(if attacked { 400 } else { 0 }) <= 1, "{second}: {made}");
     }
     world.step(START.plus_ms(60_000), &mut out);
     for delivery in &out {
         let value = json(&delivery.payload);
         if value["resourcePath"] == "/checkout" {
             let epoch: i64 = value["requestTimeEpoch"].as_str().unwrap().parse().unwrap();
-            let entry = per_second
-                .entry(epoch.div_euclid(1_000) - START.second())
-                .or_default();
+            let entry = per_second.entry(epoch.div_euclid(1_000) - START.second()).or_default();
             entry.0 += 1;
             entry.1.insert(value["ip"].as_str().unwrap().to_owned());
         }
@@ -101,30 +91,17 @@ fn the_attack_begins_with_few_addresses_and_goes_on_with_ever_new_ones() {
 fn blocking_and_capping_hold_the_attack() {
     let mut world = world(1);
     steps(&mut world, 0, 10_000);
-    let known: BTreeSet<_> = (0..ATTACK_SOURCES)
-        .map(|source| address(derive(derive(1, 30), source)))
-        .collect();
+    let known: BTreeSet<_> =
+        (0..ATTACK_SOURCES).map(|source| address(derive(derive(1, 30), source))).collect();
     let now = world.platform().now();
     let block = Command::SetBlocked { addresses: known };
-    assert_eq!(
-        world.platform().command(block, now).unwrap(),
-        START.plus_ms(11_000)
-    );
+    assert_eq!(world.platform().command(block, now).unwrap(), START.plus_ms(11_000));
     steps(&mut world, 10_000, 16_000);
     let tally = world.platform().tally(Some(ATTACK));
     assert!(tally.blocked.abs_diff(5 * 400) <= 8, "{tally:?}");
     let key = world.platform().functions().next().unwrap().key.clone();
     let now = world.platform().now();
-    world
-        .platform()
-        .command(
-            Command::SetReserved {
-                function: key,
-                value: 5,
-            },
-            now,
-        )
-        .unwrap();
+    world.platform().command(Command::SetReserved { function: key, value: 5 }, now).unwrap();
     steps(&mut world, 16_000, 20_000);
     let tally = world.platform().tally(Some(ATTACK));
     assert!(tally.throttled > 900, "{tally:?}");

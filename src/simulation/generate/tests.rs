@@ -18,11 +18,7 @@ fn trace_file(folder: &tempfile::TempDir) -> TracePaths {
     }
     let calls = folder.path().join("calls.csv");
     std::fs::write(&calls, text + "\n").unwrap();
-    TracePaths {
-        calls,
-        durations: None,
-        memory: None,
-    }
+    TracePaths { calls, durations: None, memory: None }
 }
 
 fn settings(paths: TracePaths, seed: u64, attacks: &[&str]) -> GenerateSettings {
@@ -30,10 +26,7 @@ fn settings(paths: TracePaths, seed: u64, attacks: &[&str]) -> GenerateSettings 
         paths,
         attacks: attacks.iter().map(|spec| spec.parse().unwrap()).collect(),
         seed,
-        window: Window {
-            first: Some(481),
-            minutes: 5,
-        },
+        window: Window { first: Some(481), minutes: 5 },
         date: "2026-01-05".parse().unwrap(),
         functions: None,
     }
@@ -68,23 +61,12 @@ fn find(lines: &[u8]) -> Found {
         if let Some(events) = value["logEvents"].as_array() {
             for event in events {
                 found.reports += 1;
-                assert!(
-                    event["message"]
-                        .as_str()
-                        .unwrap()
-                        .starts_with("REPORT RequestId: ")
-                );
-                assert!(
-                    found
-                        .ids
-                        .insert(format!("{}{}", value["logGroup"], event["id"]))
-                );
+                assert!(event["message"].as_str().unwrap().starts_with("REPORT RequestId: "));
+                assert!(found.ids.insert(format!("{}{}", value["logGroup"], event["id"])));
             }
         } else {
             found.accesses += 1;
-            found
-                .addresses
-                .insert(value["ip"].as_str().unwrap().to_owned());
+            found.addresses.insert(value["ip"].as_str().unwrap().to_owned());
         }
     }
     found
@@ -107,33 +89,22 @@ fn the_lines_are_what_was_offered() {
 fn the_truth_tells_when_whom_and_how_much() {
     let (_, truth) = run(1, &ATTACKS);
     let start: EventTime = "2026-01-05T08:01:00Z".parse().unwrap();
-    assert_eq!(
-        (truth.v, truth.seed, truth.trace.as_str()),
-        (1, 1, "calls.csv")
-    );
+    assert_eq!((truth.v, truth.seed, truth.trace.as_str()), (1, 1, "calls.csv"));
     assert_eq!((truth.start, truth.end), (start, start.plus_ms(300_000)));
     assert_eq!(truth.functions, 4);
-    let [flood, direct] = &truth.attacks[..] else {
-        panic!("{truth:?}")
-    };
+    let [flood, direct] = &truth.attacks[..] else { panic!("{truth:?}") };
     assert_eq!((flood.requests, direct.requests), (2_400, 150));
     assert_eq!((flood.sources.len(), direct.sources.len()), (7, 0));
     assert_eq!(flood.onset, start.plus_ms(60_000));
     assert_eq!(flood.end, start.plus_ms(180_000));
     let (first, last) = (flood.first_record.unwrap(), flood.last_record.unwrap());
-    assert!(
-        first > flood.onset && last > flood.end.plus_ms(-1_000),
-        "{first} {last}"
-    );
+    assert!(first > flood.onset && last > flood.end.plus_ms(-1_000), "{first} {last}");
     assert_eq!((flood.rps, flood.factor), (20.0, Some(10.0)));
     assert!(flood.functions[0].to_string().ends_with(":us-east-1:f1"));
     let json = serde_json::to_value(&truth).unwrap();
     assert_eq!(json["attacks"][0]["kind"], "flood");
     assert_eq!(json["attacks"][0]["onset"], "2026-01-05T08:02:00.000Z");
-    assert_eq!(
-        json["attacks"][0]["functions"][0],
-        flood.functions[0].to_string()
-    );
+    assert_eq!(json["attacks"][0]["functions"][0], flood.functions[0].to_string());
 }
 
 #[test]
@@ -154,10 +125,7 @@ fn progress_is_told_each_minute() {
     let folder = tempfile::tempdir().unwrap();
     let mut told = Vec::new();
     let settings = settings(trace_file(&folder), 1, &[]);
-    generate(&settings, &mut io::sink(), &mut |progress| {
-        told.push(progress.minutes)
-    })
-    .unwrap();
+    generate(&settings, &mut io::sink(), &mut |progress| told.push(progress.minutes)).unwrap();
     assert_eq!(told, [1, 2, 3, 4, 5]);
 }
 
@@ -168,48 +136,16 @@ fn settings_that_do_not_fit_say_so() {
     let attack = |spec: &str| vec![spec.parse().unwrap()];
     let many = vec!["flood:start=0s,duration=1s".parse().unwrap(); 65];
     for (settings, text) in [
+        (GenerateSettings { attacks: many, ..base.clone() }, "65 attacks"),
+        (GenerateSettings { attacks: attack("flood:start=20m"), ..base.clone() }, "key start"),
+        (GenerateSettings { date: "1999-01-01".parse().unwrap(), ..base.clone() }, "2014-01-01"),
+        (GenerateSettings { date: "2099-12-01".parse().unwrap(), ..base.clone() }, "2099-12-31"),
         (
-            GenerateSettings {
-                attacks: many,
-                ..base.clone()
-            },
-            "65 attacks",
-        ),
-        (
-            GenerateSettings {
-                attacks: attack("flood:start=20m"),
-                ..base.clone()
-            },
-            "key start",
-        ),
-        (
-            GenerateSettings {
-                date: "1999-01-01".parse().unwrap(),
-                ..base.clone()
-            },
-            "2014-01-01",
-        ),
-        (
-            GenerateSettings {
-                date: "2099-12-01".parse().unwrap(),
-                ..base.clone()
-            },
-            "2099-12-31",
-        ),
-        (
-            GenerateSettings {
-                window: Window {
-                    first: None,
-                    minutes: 60,
-                },
-                ..base.clone()
-            },
+            GenerateSettings { window: Window { first: None, minutes: 60 }, ..base.clone() },
             "--minutes",
         ),
     ] {
-        let error = generate(&settings, &mut io::sink(), &mut |_| {})
-            .unwrap_err()
-            .to_string();
+        let error = generate(&settings, &mut io::sink(), &mut |_| {}).unwrap_err().to_string();
         assert!(error.contains(text), "{error}");
     }
 }

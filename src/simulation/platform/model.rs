@@ -189,9 +189,7 @@ pub(super) fn check(
         return Err(PlatformError::Setting("delay_ms_min is above delay_ms_max"));
     }
     if settings.unreserved_minimum > settings.concurrency {
-        return Err(PlatformError::Setting(
-            "unreserved_minimum is above concurrency",
-        ));
+        return Err(PlatformError::Setting("unreserved_minimum is above concurrency"));
     }
     if settings.scaling_environments == 0 || settings.scaling_period_ms == 0 {
         return Err(PlatformError::Setting("scaling_* is 0, accepted: from 1"));

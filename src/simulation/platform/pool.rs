@@ -51,11 +51,7 @@ impl Pool {
 
     /// Takes an environment; `None` when a new one is needed and the scaling rate is used up.
     pub(super) fn start(&mut self, now: EventTime) -> Option<Start> {
-        while self
-            .idle
-            .front()
-            .is_some_and(|since| now.since_ms(*since) > self.keep_alive_ms)
-        {
+        while self.idle.front().is_some_and(|since| now.since_ms(*since) > self.keep_alive_ms) {
             self.idle.pop_front();
         }
         if self.idle.pop_back().is_some() {
@@ -64,10 +60,7 @@ impl Pool {
         }
         let passed = u64::try_from(now.since_ms(self.refilled)).unwrap_or(0);
         let refill = passed.saturating_mul(self.environments);
-        self.credit = self
-            .credit
-            .saturating_add(refill)
-            .min(self.environments * self.period);
+        self.credit = self.credit.saturating_add(refill).min(self.environments * self.period);
         self.refilled = now;
         self.credit = self.credit.checked_sub(self.period)?;
         self.busy += 1;
@@ -93,11 +86,7 @@ pub(super) struct Account {
 
 impl Account {
     pub(super) fn new(concurrency: u32) -> Self {
-        Self {
-            concurrency,
-            reserved: 0,
-            unreserved_busy: 0,
-        }
+        Self { concurrency, reserved: 0, unreserved_busy: 0 }
     }
 
     /// Whether a function with this reservation and this many running may start one more.

@@ -71,18 +71,12 @@ impl Platform {
                 let index = self.find(&function)?;
                 self.check_reservation(index, value)?;
                 self.functions[index].reserved = Some(value);
-                Event::Reserve {
-                    function: index,
-                    value: Some(value),
-                }
+                Event::Reserve { function: index, value: Some(value) }
             }
             Command::ClearReserved { function } => {
                 let index = self.find(&function)?;
                 self.functions[index].reserved = None;
-                Event::Reserve {
-                    function: index,
-                    value: None,
-                }
+                Event::Reserve { function: index, value: None }
             }
             Command::SetBlocked { addresses } => {
                 let (count, limit) = (addresses.len(), self.settings.blocked_addresses_max);
@@ -93,9 +87,7 @@ impl Platform {
                 Event::Block(addresses)
             }
         };
-        let effective = now
-            .max(self.now)
-            .plus_ms(i64::from(self.settings.propagation_ms));
+        let effective = now.max(self.now).plus_ms(i64::from(self.settings.propagation_ms));
         let effective = effective.max(self.effective);
         self.effective = effective;
         self.schedule(effective, event);
@@ -118,9 +110,7 @@ impl Platform {
 
     fn find(&self, function: &FunctionKey) -> Result<usize, ControlError> {
         let index = self.index.get(function).copied();
-        index.ok_or_else(|| ControlError::NotFound {
-            function: function.clone(),
-        })
+        index.ok_or_else(|| ControlError::NotFound { function: function.clone() })
     }
 
     /// Whether the reservations leave the unreserved minimum when `function` gets `value`.
@@ -132,10 +122,7 @@ impl Platform {
         let account = self.functions[function].account;
         let others = self.functions.iter().enumerate();
         let others = others.filter(|(index, other)| *index != function && other.account == account);
-        let others: u64 = others
-            .filter_map(|(_, other)| other.reserved)
-            .map(u64::from)
-            .sum();
+        let others: u64 = others.filter_map(|(_, other)| other.reserved).map(u64::from).sum();
         let minimum = self.settings.unreserved_minimum;
         if others + u64::from(value) + u64::from(minimum) > u64::from(self.settings.concurrency) {
             return Err(ControlError::UnreservedMinimum { minimum });

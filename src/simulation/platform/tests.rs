@@ -97,17 +97,11 @@ fn every_request_is_one_report_and_one_access_line_with_the_same_id() {
     for access in &accesses {
         let id = access["integrationRequestId"].as_str().unwrap();
         assert_eq!(access["status"], "200");
-        assert_eq!(
-            reports.iter().filter(|report| report.contains(id)).count(),
-            1
-        );
+        assert_eq!(reports.iter().filter(|report| report.contains(id)).count(), 1);
     }
     let tally = platform.tally(None);
     assert_eq!((tally.offered, tally.served), (500, 500));
-    let billed: f64 = reports
-        .iter()
-        .map(|report| field(report, "Billed Duration: "))
-        .sum();
+    let billed: f64 = reports.iter().map(|report| field(report, "Billed Duration: ")).sum();
     assert_eq!(tally.usage, MbMillis(billed as u64 * 512));
 }
 
@@ -132,23 +126,15 @@ fn running_invocations_follow_littles_law() {
 
 #[test]
 fn a_cap_refuses_what_is_above_it_and_serves_what_is_below() {
-    let capped = FunctionSpec {
-        reserved: Some(5),
-        ..with_api("f", constant(990.0), ApiKind::Http)
-    };
+    let capped =
+        FunctionSpec { reserved: Some(5), ..with_api("f", constant(990.0), ApiKind::Http) };
     for (rate_per_second, served_all) in [(4, true), (20, false)] {
-        let mut platform = platform(vec![FunctionSpec {
-            init_ms: 0,
-            ..capped.clone()
-        }]);
+        let mut platform = platform(vec![FunctionSpec { init_ms: 0, ..capped.clone() }]);
         for index in 0..60 * rate_per_second {
             platform.offer(request(START.plus_ms(index * 1_000 / rate_per_second), 0));
         }
         let (reports, accesses) = records(&drain(&mut platform));
-        let refused = accesses
-            .iter()
-            .filter(|access| access["status"] == "429")
-            .count();
+        let refused = accesses.iter().filter(|access| access["status"] == "429").count();
         let tally = platform.tally(None);
         assert_eq!(tally.throttled as usize, refused);
         assert_eq!(tally.offered, tally.served + tally.throttled);
@@ -156,20 +142,15 @@ fn a_cap_refuses_what_is_above_it_and_serves_what_is_below() {
         assert_eq!(refused == 0, served_all);
         // Five environments of about a second each do about five requests per second.
         let served_rate = tally.served as f64 / 60.0;
-        assert!(
-            served_all || (served_rate - 5.0).abs() < 0.2,
-            "{served_rate}"
-        );
+        assert!(served_all || (served_rate - 5.0).abs() < 0.2, "{served_rate}");
     }
 }
 
 #[test]
 fn unset_lends_the_account_limit_and_zero_serves_nothing() {
     for (reserved, served) in [(None, 1_000), (Some(0), 0), (Some(7), 7)] {
-        let mut platform = platform(vec![FunctionSpec {
-            reserved,
-            ..function("f", constant(900.0))
-        }]);
+        let mut platform =
+            platform(vec![FunctionSpec { reserved, ..function("f", constant(900.0)) }]);
         for _ in 0..1_200 {
             platform.offer(request(START, 0));
         }
@@ -185,24 +166,14 @@ fn initialisation_is_billed_on_cold_starts_only() {
         platform.offer(request(START.plus_ms(second * 1_000), 0));
     }
     let (reports, _) = records(&drain(&mut platform));
-    let cold: Vec<_> = reports
-        .iter()
-        .map(|report| report.contains("Init Duration"))
-        .collect();
+    let cold: Vec<_> = reports.iter().map(|report| report.contains("Init Duration")).collect();
     assert_eq!(cold, [true, false, false, true]);
     for report in &reports {
-        let init = if report.contains("Init") {
-            field(report, "Init Duration: ")
-        } else {
-            0.0
-        };
+        let init = if report.contains("Init") { field(report, "Init Duration: ") } else { 0.0 };
         let wanted = field(report, "\tDuration: ") + init;
         let billed = field(report, "Billed Duration: ");
         // The printed parts are rounded to hundredths before they are added here.
-        assert!(
-            billed >= wanted - 0.011 && billed < wanted + 1.011,
-            "{report}"
-        );
+        assert!(billed >= wanted - 0.011 && billed < wanted + 1.011, "{report}");
     }
 }
 
@@ -223,10 +194,7 @@ fn a_handler_is_cut_off_at_its_limit_and_billed_up_to_there() {
 
 #[test]
 fn a_function_starts_a_thousand_environments_in_ten_seconds_refilled_continuously() {
-    let settings = PlatformSettings {
-        concurrency: 5_000,
-        ..PlatformSettings::default()
-    };
+    let settings = PlatformSettings { concurrency: 5_000, ..PlatformSettings::default() };
     let mut platform = Platform::new(1, settings, vec![function("f", constant(29_000.0))]).unwrap();
     for at in [0, 5_000] {
         (0..2_000).for_each(|_| platform.offer(request(START.plus_ms(at), 0)));
@@ -242,16 +210,8 @@ fn cold_starts_become_rarer_as_calls_become_more_frequent() {
     // Calls per second, and the percentage of cold starts that SimFaaS 0.2.2 gives for Poisson
     // calls of 1.87 s with 600 s keep-alive; measurements on Lambda agree within three points
     // (pacslab/serverless-performance-modeling).
-    for (rate, oracle) in [
-        (0.0019, 31.8),
-        (0.0029, 17.7),
-        (0.0057, 4.87),
-        (0.0164, 2.29),
-    ] {
-        let spec = FunctionSpec {
-            init_ms: 110,
-            ..function("f", constant(1_870.0))
-        };
+    for (rate, oracle) in [(0.0019, 31.8), (0.0029, 17.7), (0.0057, 4.87), (0.0164, 2.29)] {
+        let spec = FunctionSpec { init_ms: 110, ..function("f", constant(1_870.0)) };
         let mut platform = platform(vec![spec]);
         let mut draw = Draw::new(11, 0);
         let mut at = 0.0;
@@ -261,10 +221,7 @@ fn cold_starts_become_rarer_as_calls_become_more_frequent() {
             platform.offer(request(START.plus_ms(at as i64), 0));
         }
         let (reports, _) = records(&drain(&mut platform));
-        let cold = reports
-            .iter()
-            .filter(|report| report.contains("Init Duration"))
-            .count();
+        let cold = reports.iter().filter(|report| report.contains("Init Duration")).count();
         let share = 100.0 * cold as f64 / f64::from(calls);
         assert!((share - oracle).abs() < 1.2, "{rate}/s: {share}, {oracle}");
     }
@@ -274,11 +231,7 @@ fn cold_starts_become_rarer_as_calls_become_more_frequent() {
 fn messages_come_in_order_within_the_delay_and_a_seed_gives_the_same_bytes() {
     let run = |seed, step| {
         let functions = vec![
-            with_api(
-                "f",
-                DurationModel::log_normal(80.0, 900.0).unwrap(),
-                ApiKind::Rest,
-            ),
+            with_api("f", DurationModel::log_normal(80.0, 900.0).unwrap(), ApiKind::Rest),
             function("g", constant(5.0)),
         ];
         let mut platform = Platform::new(seed, PlatformSettings::default(), functions).unwrap();
@@ -287,19 +240,14 @@ fn messages_come_in_order_within_the_delay_and_a_seed_gives_the_same_bytes() {
             platform.offer(request(at, usize::from(index % 3 == 0)));
         }
         let mut out = Vec::new();
-        (0..60_000)
-            .step_by(step)
-            .for_each(|ms| platform.advance(START.plus_ms(ms), &mut out));
+        (0..60_000).step_by(step).for_each(|ms| platform.advance(START.plus_ms(ms), &mut out));
         out
     };
     let out = run(1, 500);
     assert!(out.windows(2).all(|pair| pair[0].at <= pair[1].at));
     for delivery in &out {
         let value: Value = serde_json::from_slice(&delivery.payload).unwrap();
-        if let Some(last) = value["logEvents"]
-            .as_array()
-            .and_then(|events| events.last())
-        {
+        if let Some(last) = value["logEvents"].as_array().and_then(|events| events.last()) {
             let wait = delivery.at.ms() - last["timestamp"].as_i64().unwrap();
             assert!((200..=2_500).contains(&wait), "{wait}");
         }
@@ -316,10 +264,7 @@ fn attack_marks_are_counted_but_never_written() {
     for index in 0..100 {
         let request = request(START.plus_ms(index * 10), 0);
         plain.offer(request);
-        marked.offer(Request {
-            attack: (index % 4 == 0).then_some(3),
-            ..request
-        });
+        marked.offer(Request { attack: (index % 4 == 0).then_some(3), ..request });
     }
     assert_eq!(drain(&mut marked), drain(&mut plain));
     assert_eq!(marked.tally(Some(3)).served, 25);
@@ -335,50 +280,13 @@ fn platforms_that_could_not_exist_are_refused() {
     let defaults = PlatformSettings::default;
     for (settings, functions, text) in [
         (defaults(), vec![one(), one()], "deployed twice"),
-        (
-            defaults(),
-            vec![FunctionSpec {
-                reserved: Some(901),
-                ..one()
-            }],
-            "minimum value of [100]",
-        ),
-        (
-            defaults(),
-            vec![FunctionSpec {
-                timeout_ms: 0,
-                ..one()
-            }],
-            "1 to 900000",
-        ),
-        (
-            PlatformSettings {
-                delay_ms_min: 9_999,
-                ..defaults()
-            },
-            vec![one()],
-            "delay_ms_min",
-        ),
-        (
-            PlatformSettings {
-                concurrency: 99,
-                ..defaults()
-            },
-            vec![one()],
-            "unreserved_minimum",
-        ),
-        (
-            PlatformSettings {
-                scaling_period_ms: 0,
-                ..defaults()
-            },
-            vec![one()],
-            "scaling_",
-        ),
+        (defaults(), vec![FunctionSpec { reserved: Some(901), ..one() }], "minimum value of [100]"),
+        (defaults(), vec![FunctionSpec { timeout_ms: 0, ..one() }], "1 to 900000"),
+        (PlatformSettings { delay_ms_min: 9_999, ..defaults() }, vec![one()], "delay_ms_min"),
+        (PlatformSettings { concurrency: 99, ..defaults() }, vec![one()], "unreserved_minimum"),
+        (PlatformSettings { scaling_period_ms: 0, ..defaults() }, vec![one()], "scaling_"),
     ] {
-        let error = Platform::new(1, settings, functions)
-            .unwrap_err()
-            .to_string();
+        let error = Platform::new(1, settings, functions).unwrap_err().to_string();
         assert!(error.contains(text), "{error}");
     }
 }

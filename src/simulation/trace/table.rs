@@ -85,11 +85,7 @@ pub(super) struct Table {
 impl Table {
     /// Opens a table, plain or gzip by its first bytes, and reads its header.
     pub(super) fn open(path: &Path) -> Result<Self, TraceError> {
-        let fail = |source| TraceError::Io {
-            path: path.to_owned(),
-            line: 0,
-            source,
-        };
+        let fail = |source| TraceError::Io { path: path.to_owned(), line: 0, source };
         let mut input = BufReader::new(File::open(path).map_err(fail)?);
         let head = input.fill_buf().map_err(fail)?;
         for (magic, form, tool) in [
@@ -98,11 +94,7 @@ impl Table {
             (b"BZh", "bzip2", "bzip2"),
         ] {
             if head.starts_with(magic) {
-                return Err(TraceError::Compressed {
-                    path: path.to_owned(),
-                    form,
-                    tool,
-                });
+                return Err(TraceError::Compressed { path: path.to_owned(), form, tool });
             }
         }
         let input: Box<dyn BufRead> = if head.starts_with(b"\x1f\x8b") {
@@ -121,11 +113,7 @@ impl Table {
         if !table.read_line()? {
             return Err(table.error(0, "the file is empty; expected a header"));
         }
-        table.header = table
-            .text
-            .split(',')
-            .map(|name| name.trim().to_owned())
-            .collect();
+        table.header = table.text.split(',').map(|name| name.trim().to_owned()).collect();
         Ok(table)
     }
 
@@ -174,10 +162,7 @@ impl Table {
     /// A field that is a finite number from zero.
     pub(super) fn number(&self, column: usize) -> Result<f64, TraceError> {
         let text = self.text(column)?;
-        let number = text
-            .parse()
-            .ok()
-            .filter(|number: &f64| number.is_finite() && *number >= 0.0);
+        let number = text.parse().ok().filter(|number: &f64| number.is_finite() && *number >= 0.0);
         number.ok_or_else(|| {
             let shown: String = text.chars().take(40).collect();
             self.error(column, &format!("{shown:?} is not a number from 0"))
@@ -206,10 +191,7 @@ impl Table {
             source,
         })?;
         if read > LINE_BYTES_MAX {
-            return Err(TraceError::Line {
-                path: self.path.clone(),
-                line: self.line,
-            });
+            return Err(TraceError::Line { path: self.path.clone(), line: self.line });
         }
         let kept = self.text.trim_end_matches(['\r', '\n']).len();
         self.text.truncate(kept);

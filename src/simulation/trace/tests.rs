@@ -29,12 +29,7 @@ fn folder(files: &[(&str, &[u8])]) -> tempfile::TempDir {
 
 fn paths(folder: &tempfile::TempDir, calls: &str) -> TracePaths {
     let calls = folder.path().join(calls);
-    TracePaths {
-        calls,
-        durations: None,
-        memory: None,
-    }
-    .with_siblings()
+    TracePaths { calls, durations: None, memory: None }.with_siblings()
 }
 
 /// Reads a lone table of calls.
@@ -53,9 +48,7 @@ fn a_window_is_read_and_joined_with_the_tables_beside_it() {
     let folder = folder(&files);
     let trace = Trace::read(&paths(&folder, "calls.csv.gz"), window(Some(481), 2)).unwrap();
     assert_eq!((trace.first_minute, trace.minutes), (481, 2));
-    let [first, second, third] = &trace.functions[..] else {
-        panic!("{trace:?}")
-    };
+    let [first, second, third] = &trace.functions[..] else { panic!("{trace:?}") };
     assert_eq!(first.counts, [2, 3]);
     assert_eq!(&*first.key.name, "f1");
     assert_eq!(&*first.key.region, "us-east-1");
@@ -63,11 +56,7 @@ fn a_window_is_read_and_joined_with_the_tables_beside_it() {
     assert_eq!(first.key.account, second.key.account);
     assert_ne!(first.key.account, third.key.account);
     assert!((first.duration.quantile(0.5) - 8.0).abs() < 1e-9);
-    let memory: Vec<_> = trace
-        .functions
-        .iter()
-        .map(|function| function.memory.get())
-        .collect();
+    let memory: Vec<_> = trace.functions.iter().map(|function| function.memory.get()).collect();
     assert_eq!(memory, [192, 128, 10_240]);
     assert_eq!(second.trigger, TriggerGroup::Timer);
     assert!(first.spec().api.is_some());
@@ -93,11 +82,7 @@ fn series_without_durations_get_plausible_ones() {
 fn the_busiest_functions_are_kept_in_their_order() {
     let mut trace = read(CALLS, window(None, 4)).unwrap();
     trace.keep_busiest(2);
-    let names: Vec<_> = trace
-        .functions
-        .iter()
-        .map(|function| &*function.key.name)
-        .collect();
+    let names: Vec<_> = trace.functions.iter().map(|function| &*function.key.name).collect();
     assert_eq!(names, ["f1", "f3"]);
     trace.keep_busiest(9);
     assert_eq!(trace.functions.len(), 2);
@@ -110,44 +95,17 @@ fn errors_name_file_line_and_column() {
         ("", 1, &["line 1", "empty"][..]),
         ("a,b\n1,2\n", 1, &["line 1", "HashOwner"]),
         ("series,x\n", 1, &["line 1", "no minute columns"]),
-        (
-            "series,m1,m3\n",
-            1,
-            &["line 1, column 3 (m3)", "expected minute 2"],
-        ),
+        ("series,m1,m3\n", 1, &["line 1, column 3 (m3)", "expected minute 2"]),
         ("series,99999\n", 1, &["column 2 (99999)", "up to 44640"]),
-        (
-            "series,m1\ns,-1\n",
-            1,
-            &["line 2, column 2 (m1)", "0 to 2000000"],
-        ),
-        (
-            "series,m1\ns,2000001\n",
-            1,
-            &["line 2, column 2 (m1)", "0 to 2000000"],
-        ),
-        (
-            "series,m1\ns,1\ns,1\n",
-            1,
-            &["line 3, column 1 (series)", "twice"],
-        ),
-        (
-            "series,m1\na b,1\n",
-            1,
-            &["line 2, column 1 (series)", "without spaces"],
-        ),
-        (
-            "series,m1\n,1\n",
-            1,
-            &["line 2, column 1 (series)", "empty"],
-        ),
+        ("series,m1\ns,-1\n", 1, &["line 2, column 2 (m1)", "0 to 2000000"]),
+        ("series,m1\ns,2000001\n", 1, &["line 2, column 2 (m1)", "0 to 2000000"]),
+        ("series,m1\ns,1\ns,1\n", 1, &["line 3, column 1 (series)", "twice"]),
+        ("series,m1\na b,1\n", 1, &["line 2, column 1 (series)", "without spaces"]),
+        ("series,m1\n,1\n", 1, &["line 2, column 1 (series)", "empty"]),
         (
             "series,m1,m2\ns,1\n",
             1,
-            &[
-                "line 2, column 2 (m1)".split(',').next().unwrap(),
-                "2 columns",
-            ],
+            &["line 2, column 2 (m1)".split(',').next().unwrap(), "2 columns"],
         ),
         (CALLS, 5, &["4 minutes from 480", "--minutes"]),
         (CALLS, 0, &["4 minutes from 480", "--minutes"]),
@@ -166,46 +124,27 @@ fn errors_in_the_tables_beside_it_name_them() {
     let bad_order = DURATIONS.replace("f1,10,1,2,4,8", "f1,10,9,2,4,8");
     let no_number = MEMORY.replace("129.5", "big");
     for (name, text, parts) in [
-        (
-            "durations.csv",
-            bad_order.as_str(),
-            ["line 2, column 5 (percentile_Average_0)", "below"],
-        ),
-        (
-            "durations.csv",
-            "HashFunction,Average\n",
-            ["line 1", "percentile_Average_0"],
-        ),
-        (
-            "memory.csv",
-            &no_number,
-            ["line 2, column 3 (AverageAllocatedMb)", "\"big\""],
-        ),
+        ("durations.csv", bad_order.as_str(), ["line 2, column 5 (percentile_Average_0)", "below"]),
+        ("durations.csv", "HashFunction,Average\n", ["line 1", "percentile_Average_0"]),
+        ("memory.csv", &no_number, ["line 2, column 3 (AverageAllocatedMb)", "\"big\""]),
     ] {
         let folder = folder(&[("calls.csv", CALLS.as_bytes()), (name, text.as_bytes())]);
         let error = Trace::read(&paths(&folder, "calls.csv"), window(None, 1)).unwrap_err();
         let error = error.to_string();
-        assert!(
-            error.contains(name) && parts.iter().all(|part| error.contains(part)),
-            "{error}"
-        );
+        assert!(error.contains(name) && parts.iter().all(|part| error.contains(part)), "{error}");
     }
 }
 
 #[test]
 fn other_compressions_and_missing_files_say_what_to_do() {
-    let folder = folder(&[
-        ("calls.csv.xz", b"\xfd7zXZ\0rest"),
-        ("calls.csv.gz", b"\x1f\x8bbroken"),
-    ]);
+    let folder =
+        folder(&[("calls.csv.xz", b"\xfd7zXZ\0rest"), ("calls.csv.gz", b"\x1f\x8bbroken")]);
     for (name, text) in [
         ("calls.csv.xz", "decompress it with `xz -d`"),
         ("calls.csv.gz", "line 1"),
         ("absent.csv", "absent.csv"),
     ] {
-        let error = Trace::read(&paths(&folder, name), window(None, 1))
-            .unwrap_err()
-            .to_string();
+        let error = Trace::read(&paths(&folder, name), window(None, 1)).unwrap_err().to_string();
         assert!(error.contains(text), "{error}");
     }
 }

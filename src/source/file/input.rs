@@ -72,18 +72,11 @@ impl Input {
         path: &Path,
         count: &Arc<AtomicU64>,
     ) -> Result<(Self, Option<u64>), SourceError> {
-        let unreadable = |cause| SourceError::Unreadable {
-            path: path.display().to_string(),
-            cause,
-        };
+        let unreadable =
+            |cause| SourceError::Unreadable { path: path.display().to_string(), cause };
         let count = Arc::clone(count);
         if path == Path::new("-") {
-            let open = move || {
-                decoded(Counted {
-                    inner: io::stdin(),
-                    count,
-                })
-            };
+            let open = move || decoded(Counted { inner: io::stdin(), count });
             return Ok((Self::piped(open).map_err(unreadable)?, None));
         }
         let facts = fs::metadata(path).map_err(unreadable)?;
@@ -98,12 +91,7 @@ impl Input {
         }
         // Opening a named pipe waits for its writer, so that is left to the thread too.
         let path = path.to_path_buf();
-        let open = move || {
-            decoded(Counted {
-                inner: File::open(path)?,
-                count,
-            })
-        };
+        let open = move || decoded(Counted { inner: File::open(path)?, count });
         Ok((Self::piped(open).map_err(unreadable)?, None))
     }
 
@@ -116,12 +104,7 @@ impl Input {
         thread::Builder::new()
             .name("bursar-input".to_owned())
             .spawn(move || read_ahead(open, &sender, &reuse))?;
-        Ok(Input::Piped(Pipe {
-            blocks,
-            spent,
-            block: Vec::new(),
-            taken: 0,
-        }))
+        Ok(Input::Piped(Pipe { blocks, spent, block: Vec::new(), taken: 0 }))
     }
 
     /// Reads into `into`, which has room; never waits for a pipe.

@@ -30,23 +30,11 @@ pub(super) struct Lines {
 #[derive(Debug)]
 pub(super) enum Piece {
     /// A line without its end, to be had from [`Lines::bytes`] until the next [`Lines::fill`].
-    Line {
-        number: u64,
-        start: usize,
-        end: usize,
-    },
+    Line { number: u64, start: usize, end: usize },
     /// A line above the limit.
-    Oversize {
-        number: u64,
-        length: u64,
-        sample: Box<[u8]>,
-    },
+    Oversize { number: u64, length: u64, sample: Box<[u8]> },
     /// The input cannot be read any further; `rest` is the unfinished line.
-    Damage {
-        number: u64,
-        cause: String,
-        rest: Box<[u8]>,
-    },
+    Damage { number: u64, cause: String, rest: Box<[u8]> },
 }
 
 /// What a [`Lines::fill`] came to.
@@ -133,14 +121,7 @@ impl Lines {
                 };
                 let number = self.number + 1;
                 let cause = describe(&error, self.number);
-                found(
-                    Piece::Damage {
-                        number,
-                        cause,
-                        rest,
-                    },
-                    &[],
-                );
+                found(Piece::Damage { number, cause, rest }, &[]);
                 Filled::End
             }
         }
@@ -153,10 +134,8 @@ impl Lines {
         self.filled -= self.start;
         self.start = 0;
         if self.filled > self.line_bytes_max && self.overlong.is_none() {
-            self.overlong = Some(Overlong {
-                length: 0,
-                sample: sample_of(&self.buffer[..self.filled]),
-            });
+            self.overlong =
+                Some(Overlong { length: 0, sample: sample_of(&self.buffer[..self.filled]) });
         }
         if let Some(overlong) = &mut self.overlong {
             overlong.length += self.filled as u64;
@@ -189,27 +168,13 @@ impl Lines {
         let line = &self.buffer[self.start..end];
         if let Some(Overlong { length, sample }) = self.overlong.take() {
             let length = length + line.len() as u64;
-            found(
-                Piece::Oversize {
-                    number,
-                    length,
-                    sample,
-                },
-                &[],
-            );
+            found(Piece::Oversize { number, length, sample }, &[]);
             return;
         }
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         if line.len() > self.line_bytes_max {
             let (length, sample) = (line.len() as u64, sample_of(line));
-            found(
-                Piece::Oversize {
-                    number,
-                    length,
-                    sample,
-                },
-                &[],
-            );
+            found(Piece::Oversize { number, length, sample }, &[]);
         } else if !line.is_empty() {
             let (start, end) = (self.start, self.start + line.len());
             found(Piece::Line { number, start, end }, line);

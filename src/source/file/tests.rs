@@ -77,10 +77,8 @@ fn read_files(contents: &[&[u8]], settings: FileSettings) -> (Vec<Seen>, Vec<See
 
 fn check(content: &[u8], expected: &[(u64, &str)]) {
     let (lines, problems) = read_files(&[content], FileSettings::default());
-    let expected: Vec<Seen> = expected
-        .iter()
-        .map(|&(number, text)| (0, number, text.to_owned()))
-        .collect();
+    let expected: Vec<Seen> =
+        expected.iter().map(|&(number, text)| (0, number, text.to_owned())).collect();
     assert_eq!(lines, expected);
     assert_eq!(problems, []);
 }
@@ -102,11 +100,7 @@ fn compression_is_told_by_content_also_in_several_members_and_frames() {
     check(&[plain, rest].concat(), &expected);
     check(&[gzip(plain), gzip(rest)].concat(), &expected);
     check(&[zstd(plain), zstd(rest)].concat(), &expected);
-    let skippable = [
-        &[0x50, 0x2a, 0x4d, 0x18, 2, 0, 0, 0, 9, 9],
-        &zstd(plain)[..],
-    ]
-    .concat();
+    let skippable = [&[0x50, 0x2a, 0x4d, 0x18, 2, 0, 0, 0, 9, 9], &zstd(plain)[..]].concat();
     check(&[skippable, zstd(rest)].concat(), &expected);
 }
 
@@ -119,30 +113,11 @@ fn a_gzipped_document_without_a_line_end_is_one_message() {
 #[test]
 fn several_files_are_merged_by_time() {
     let (lines, problems) = read_files(
-        &[
-            b"1 a\n4 a\nno time\n",
-            &gzip(b"2 b\n\n5 b\n"),
-            &zstd(b"3 c\n4 c\n9 c\n"),
-        ],
+        &[b"1 a\n4 a\nno time\n", &gzip(b"2 b\n\n5 b\n"), &zstd(b"3 c\n4 c\n9 c\n")],
         FileSettings::default(),
     );
-    let order: Vec<_> = lines
-        .iter()
-        .map(|(lane, number, _)| (*lane, *number))
-        .collect();
-    assert_eq!(
-        order,
-        [
-            (0, 1),
-            (1, 1),
-            (2, 1),
-            (0, 2),
-            (0, 3),
-            (2, 2),
-            (1, 3),
-            (2, 3)
-        ]
-    );
+    let order: Vec<_> = lines.iter().map(|(lane, number, _)| (*lane, *number)).collect();
+    assert_eq!(order, [(0, 1), (1, 1), (2, 1), (0, 2), (0, 3), (2, 2), (1, 3), (2, 3)]);
     assert_eq!(problems, []);
 }
 
@@ -178,10 +153,7 @@ fn many_long_files_are_merged_without_loss_through_small_chunks() {
 
 #[test]
 fn an_oversize_line_is_reported_and_reading_goes_on_behind_it() {
-    let settings = FileSettings {
-        line_bytes_max: 1_000,
-        ..FileSettings::default()
-    };
+    let settings = FileSettings { line_bytes_max: 1_000, ..FileSettings::default() };
     // Within one buffer, over many buffers, and as the unfinished last line.
     for length in [1_001, 2_000, 131_072, 1_000_000] {
         let giant = "x".repeat(length);
@@ -228,10 +200,7 @@ fn damage_ends_its_lane_after_what_was_read_and_no_other_lane() {
         assert_eq!(problems.len(), 1, "{name}: {problems:?}");
         let (lane, number, what) = &problems[0];
         // Broken data may hold line ends before it is found to be broken.
-        assert!(
-            *lane == 0 && *number > good as u64,
-            "{name}: {number} {good}"
-        );
+        assert!(*lane == 0 && *number > good as u64, "{name}: {number} {good}");
         assert!(what.starts_with("damage: "), "{name}: {what}");
     }
 }
@@ -245,10 +214,7 @@ fn inputs_that_cannot_be_read_are_named() {
     for (paths, words) in [
         (vec![], "at least one file"),
         (vec![missing], "missing.jsonl"),
-        (
-            vec![dir.path().to_path_buf()],
-            "is a directory, name the files in it",
-        ),
+        (vec![dir.path().to_path_buf()], "is a directory, name the files in it"),
         (vec![dash.clone(), dash], "named twice"),
         (many, "513 inputs"),
     ] {
@@ -277,48 +243,27 @@ const LONG: Duration = Duration::from_secs(20);
 fn a_pipe_gives_what_it_has_and_is_idle_in_between() {
     let (mut writer, lane) = pipe("-");
     let mut source = FileSource::over(vec![lane], no_peek, FileSettings::default());
-    assert_eq!(
-        next(&mut source, Duration::from_millis(1)),
-        (Read::Idle, vec![])
-    );
+    assert_eq!(next(&mut source, Duration::from_millis(1)), (Read::Idle, vec![]));
     writer.write_all(b"first\nsec").unwrap();
-    assert_eq!(
-        next(&mut source, LONG),
-        (Read::Messages, vec!["first".to_owned()])
-    );
+    assert_eq!(next(&mut source, LONG), (Read::Messages, vec!["first".to_owned()]));
     assert_eq!(next(&mut source, Duration::ZERO), (Read::Idle, vec![]));
     writer.write_all(b"ond\nlast").unwrap();
-    assert_eq!(
-        next(&mut source, LONG),
-        (Read::Messages, vec!["second".to_owned()])
-    );
+    assert_eq!(next(&mut source, LONG), (Read::Messages, vec!["second".to_owned()]));
     drop(writer);
-    assert_eq!(
-        next(&mut source, LONG),
-        (Read::Messages, vec!["last".to_owned()])
-    );
+    assert_eq!(next(&mut source, LONG), (Read::Messages, vec!["last".to_owned()]));
     assert_eq!(next(&mut source, LONG), (Read::End, vec![]));
 }
 
 #[test]
 fn a_silent_pipe_is_left_out_after_the_idle_time_and_joins_again() {
-    let settings = FileSettings {
-        idle: Duration::from_millis(20),
-        ..FileSettings::default()
-    };
+    let settings = FileSettings { idle: Duration::from_millis(20), ..FileSettings::default() };
     let (mut one, first) = pipe("one");
     let (mut two, second) = pipe("two");
     let mut source = FileSource::over(vec![first, second], peek, settings);
     one.write_all(b"5 a\n").unwrap();
-    assert_eq!(
-        next(&mut source, LONG),
-        (Read::Messages, vec!["5 a".to_owned()])
-    );
+    assert_eq!(next(&mut source, LONG), (Read::Messages, vec!["5 a".to_owned()]));
     two.write_all(b"6 b\n").unwrap();
-    assert_eq!(
-        next(&mut source, LONG),
-        (Read::Messages, vec!["6 b".to_owned()])
-    );
+    assert_eq!(next(&mut source, LONG), (Read::Messages, vec!["6 b".to_owned()]));
     drop((one, two));
     assert_eq!(next(&mut source, LONG).0, Read::End);
 }
@@ -332,10 +277,7 @@ fn a_compressed_pipe_that_breaks_off_is_damage_and_not_an_error() {
     drop(writer);
     let (lines, problems) = read_all(&mut source, &mut Chunk::new());
     assert_eq!(lines.len(), 2);
-    assert_eq!(
-        problems[0].2,
-        "damage: compressed data is cut off after line 2"
-    );
+    assert_eq!(problems[0].2, "damage: compressed data is cut off after line 2");
 }
 
 #[test]

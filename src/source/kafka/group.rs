@@ -123,10 +123,7 @@ impl Group {
     /// Partitions were taken away: nothing in them is this member's to commit any more.
     fn end_lanes(&self, list: &TopicPartitionList) {
         for offsets in &mut self.lock().offsets {
-            if list
-                .find_partition(&offsets.topic, offsets.partition)
-                .is_some()
-            {
+            if list.find_partition(&offsets.topic, offsets.partition).is_some() {
                 offsets.acknowledged = None;
                 offsets.high = None;
             }
@@ -166,9 +163,7 @@ impl Group {
             };
             let next = Offset::Offset(next);
             if wanted(offsets)
-                && list
-                    .add_partition_offset(&offsets.topic, offsets.partition, next)
-                    .is_ok()
+                && list.add_partition_offset(&offsets.topic, offsets.partition, next).is_ok()
             {
                 offsets.sent = offsets.acknowledged;
             }
@@ -277,8 +272,7 @@ impl Group {
         if let Some(reason) = shared.problems.remove(concern) {
             tracing::info!("over: {reason}");
         }
-        self.troubled
-            .store(!shared.problems.is_empty(), Ordering::Relaxed);
+        self.troubled.store(!shared.problems.is_empty(), Ordering::Relaxed);
     }
 
     /// Something came from a topic, so broker and topic are well.
@@ -291,10 +285,7 @@ impl Group {
 
     /// The topic that an error text names; the longest, since one name may contain another.
     fn named_in(&self, reason: &str) -> Option<&String> {
-        let named = self
-            .topics
-            .iter()
-            .filter(|topic| reason.contains(topic.as_str()));
+        let named = self.topics.iter().filter(|topic| reason.contains(topic.as_str()));
         named.max_by_key(|topic| topic.len())
     }
 
@@ -327,10 +318,7 @@ fn is_passing(error: &KafkaError) -> bool {
 
 fn partitions(list: &TopicPartitionList) -> Vec<(String, i32)> {
     let elements = list.elements();
-    elements
-        .iter()
-        .map(|e| (e.topic().to_owned(), e.partition()))
-        .collect()
+    elements.iter().map(|e| (e.topic().to_owned(), e.partition())).collect()
 }
 
 impl ConsumerContext for GroupContext {
@@ -416,20 +404,14 @@ impl ClientContext for GroupContext {
                 return;
             }
         };
-        if statistics
-            .brokers
-            .values()
-            .any(|broker| broker.state == "UP")
-        {
+        if statistics.brokers.values().any(|broker| broker.state == "UP") {
             self.0.settle(&Concern::Connection);
         }
         for offsets in &mut self.0.lock().offsets {
             let topic = statistics.topics.get(&offsets.topic);
             let partition = topic.and_then(|t| t.partitions.get(&offsets.partition.to_string()));
             offsets.high = partition.and_then(|p| u64::try_from(p.hi_offset).ok());
-            let committed = partition
-                .map(|p| p.committed_offset)
-                .filter(|&next| next >= 0);
+            let committed = partition.map(|p| p.committed_offset).filter(|&next| next >= 0);
             offsets.confirmed = offsets.confirmed.max(committed);
             offsets.sent = offsets.sent.min(offsets.confirmed);
         }

@@ -54,12 +54,7 @@ pub(super) struct Lent<'a> {
 
 impl Lanes {
     pub(super) fn new(idle: Duration) -> Self {
-        Self {
-            merge: Merge::new(idle),
-            partitions: Vec::new(),
-            by_name: HashMap::new(),
-            held: 0,
-        }
+        Self { merge: Merge::new(idle), partitions: Vec::new(), by_name: HashMap::new(), held: 0 }
     }
 
     pub(super) fn lane_of(&self, topic: &str, partition: i32) -> Option<u32> {
@@ -150,11 +145,7 @@ impl Lanes {
         if !entry.held {
             return None;
         }
-        let time = if self.held > 1 {
-            peek(message.payload)
-        } else {
-            None
-        };
+        let time = if self.held > 1 { peek(message.payload) } else { None };
         entry.backlog.push(message.key.unwrap_or_default());
         entry.backlog.push(message.payload);
         let queued = Queued {
@@ -282,10 +273,7 @@ mod tests {
     fn drain(lanes: &mut Lanes) -> Vec<(u32, u64)> {
         let mut chunk = Chunk::new();
         lanes.deliver(&mut chunk, Duration::ZERO);
-        chunk
-            .messages()
-            .map(|m| (m.position.lane, m.position.offset))
-            .collect()
+        chunk.messages().map(|m| (m.position.lane, m.position.offset)).collect()
     }
 
     #[test]
@@ -293,13 +281,7 @@ mod tests {
         let mut lanes = Lanes::new(Duration::ZERO);
         let queue = |lanes: &mut Lanes, topic, partition, offset| {
             let (key, payload) = (None, &b"x"[..]);
-            let lent = Lent {
-                topic,
-                partition,
-                offset,
-                key,
-                payload,
-            };
+            let lent = Lent { topic, partition, offset, key, payload };
             lanes.queue(lent, |_| None, ProcessingTime(0))
         };
         let now = Duration::ZERO;

@@ -95,11 +95,7 @@ impl fmt::Debug for KafkaSettings {
 
 impl KafkaSettings {
     pub(super) fn client_config(&self) -> Result<ClientConfig, SourceError> {
-        let refuse = |cause: &str| {
-            Err(SourceError::KafkaSettings {
-                cause: cause.to_owned(),
-            })
-        };
+        let refuse = |cause: &str| Err(SourceError::KafkaSettings { cause: cause.to_owned() });
         if self.bootstrap_servers.trim().is_empty() {
             return refuse("no bootstrap server is named");
         }

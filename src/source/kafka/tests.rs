@@ -21,10 +21,7 @@ const SLICE: Duration = Duration::from_millis(50);
 
 type Mock = MockCluster<'static, DefaultProducerContext>;
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a live broker is waited for in real time"
-)]
+#[expect(clippy::disallowed_methods, reason = "a live broker is waited for in real time")]
 fn elapsed() -> Duration {
     static BEGIN: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
     BEGIN.get_or_init(Instant::now).elapsed()
@@ -32,9 +29,7 @@ fn elapsed() -> Duration {
 
 #[expect(clippy::disallowed_methods, reason = "messages arrive in real time")]
 fn wall() -> ProcessingTime {
-    let since = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap();
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
     ProcessingTime(since.as_millis() as i64)
 }
 
@@ -42,9 +37,7 @@ fn wall() -> ProcessingTime {
 fn peek(payload: &[u8]) -> Option<EventTime> {
     let digits = payload.split(|&byte| byte == b' ').next()?;
     let second: i64 = std::str::from_utf8(digits).ok()?.parse().ok()?;
-    Some(EventTime::saturating_from_ms(
-        1_700_000_000_000 + second * 1_000,
-    ))
+    Some(EventTime::saturating_from_ms(1_700_000_000_000 + second * 1_000))
 }
 
 fn settings(mock: &Mock, topic: &str) -> KafkaSettings {
@@ -97,14 +90,9 @@ fn produce<'a>(mock: &Mock, topic: &str, messages: impl IntoIterator<Item = Sent
 
 /// Numbered texts, spread unevenly over the partitions.
 fn produce_numbers(mock: &Mock, topic: &str, partitions: i32, numbers: std::ops::Range<i32>) {
-    let texts: Vec<String> = numbers
-        .clone()
-        .map(|number| format!("{number} x"))
-        .collect();
+    let texts: Vec<String> = numbers.clone().map(|number| format!("{number} x")).collect();
     let spread = |number: i32| number.wrapping_mul(number).wrapping_add(number / 7) % partitions;
-    let sent = numbers
-        .zip(&texts)
-        .map(|(n, text)| (spread(n), None, text.as_bytes()));
+    let sent = numbers.zip(&texts).map(|(n, text)| (spread(n), None, text.as_bytes()));
     produce(mock, topic, sent);
 }
 
@@ -142,12 +130,7 @@ fn read_until(
     let deadline = elapsed() + PATIENCE;
     let mut all = Vec::new();
     while !done(source, &all) {
-        assert!(
-            elapsed() < deadline,
-            "{} came, {:?}",
-            all.len(),
-            source.readiness()
-        );
+        assert!(elapsed() < deadline, "{} came, {:?}", all.len(), source.readiness());
         all.extend(read_once(source, SLICE));
     }
     all
@@ -159,10 +142,7 @@ fn through(got: &[Got]) -> Vec<Position> {
         let offset: &mut u64 = highest.entry(position.lane).or_default();
         *offset = position.offset.max(*offset);
     }
-    highest
-        .into_iter()
-        .map(|(lane, offset)| Position { lane, offset })
-        .collect()
+    highest.into_iter().map(|(lane, offset)| Position { lane, offset }).collect()
 }
 
 fn count(wanted: usize) -> impl FnMut(&KafkaSource, &[Got]) -> bool {
@@ -174,12 +154,7 @@ fn partitions_are_merged_in_order_of_event_time_and_nothing_is_lost() {
     let mock = cluster("costs", 4);
     produce_numbers(&mock, "costs", 4, 0..5_000);
     let mut source = open(settings(&mock, "costs"));
-    assert!(
-        source
-            .readiness()
-            .unwrap_err()
-            .contains("waiting to be given partitions of costs")
-    );
+    assert!(source.readiness().unwrap_err().contains("waiting to be given partitions of costs"));
     let got = read_until(&mut source, count(5_000));
     let numbers: Vec<i64> = got.iter().map(Got::number).collect();
     assert_eq!(numbers, (0..5_000).collect::<Vec<_>>());
@@ -208,10 +183,7 @@ fn keys_and_payloads_pass_through_untouched() {
     produce(&mock, "raw", sent);
     let mut source = open(settings(&mock, "raw"));
     let got = read_until(&mut source, count(5));
-    let seen: Vec<_> = got
-        .iter()
-        .map(|g| (0, g.key.as_deref(), &g.payload[..]))
-        .collect();
+    let seen: Vec<_> = got.iter().map(|g| (0, g.key.as_deref(), &g.payload[..])).collect();
     assert_eq!(seen, sent);
     let offsets: Vec<u64> = got.iter().map(|g| g.position.offset).collect();
     assert_eq!(offsets, [0, 1, 2, 3, 4]);
@@ -225,13 +197,7 @@ fn a_restart_goes_on_after_what_was_acknowledged() {
     let got = read_until(&mut source, count(400));
     source.acknowledge(&through(&got[..150]));
     // Neither what was never handed out nor an unknown lane may move the group.
-    source.acknowledge(&[
-        Position {
-            lane: 0,
-            offset: 10_000,
-        },
-        Position { lane: 9, offset: 1 },
-    ]);
+    source.acknowledge(&[Position { lane: 0, offset: 10_000 }, Position { lane: 9, offset: 1 }]);
     source.close();
     assert_eq!(source.read(&mut Chunk::new(), SLICE).unwrap(), Read::End);
     produce_numbers(&mock, "again", 4, 400..500);
@@ -251,10 +217,7 @@ fn a_client_that_broke_is_replaced_and_goes_on_after_what_was_acknowledged() {
     let names = source.lanes();
     source.leave();
     assert!(source.readiness().is_err());
-    let numbers: Vec<i64> = read_until(&mut source, count(60))
-        .iter()
-        .map(Got::number)
-        .collect();
+    let numbers: Vec<i64> = read_until(&mut source, count(60)).iter().map(Got::number).collect();
     assert_eq!(numbers, (40..100).collect::<Vec<_>>());
     assert_eq!(source.lanes(), names);
 }
@@ -263,10 +226,7 @@ fn a_client_that_broke_is_replaced_and_goes_on_after_what_was_acknowledged() {
 fn a_start_at_the_end_reads_only_what_comes_later() {
     let mock = cluster("tail", 1);
     produce_numbers(&mock, "tail", 1, 0..100);
-    let latest = KafkaSettings {
-        start: Start::Latest,
-        ..settings(&mock, "tail")
-    };
+    let latest = KafkaSettings { start: Start::Latest, ..settings(&mock, "tail") };
     let mut source = open(latest);
     let mut next = 100;
     let got = read_until(&mut source, |source, got| {
@@ -287,9 +247,7 @@ fn a_broker_that_is_down_at_the_start_is_waited_for() {
     mock.broker_down(1).unwrap();
     let mut source = open(settings(&mock, "down"));
     read_until(&mut source, |source, _| {
-        source
-            .readiness()
-            .is_err_and(|reason| reason.contains("brokers are down"))
+        source.readiness().is_err_and(|reason| reason.contains("brokers are down"))
     });
     mock.broker_up(1).unwrap();
     let got = read_until(&mut source, count(50));
@@ -313,11 +271,7 @@ fn a_stop_without_a_broker_does_not_hang() {
     source.acknowledge(&through(&got));
     let begin = elapsed();
     source.close();
-    assert!(
-        elapsed() - begin < Duration::from_secs(5),
-        "{:?}",
-        elapsed() - begin
-    );
+    assert!(elapsed() - begin < Duration::from_secs(5), "{:?}", elapsed() - begin);
 }
 
 #[test]
@@ -343,12 +297,9 @@ fn a_forbidden_topic_is_a_readiness_reason_until_it_is_allowed() {
     mock.topic_error("forbidden", denied).unwrap();
     let mut source = open(settings(&mock, "forbidden"));
     read_until(&mut source, |source, _| {
-        source
-            .readiness()
-            .is_err_and(|reason| reason.contains("Topic authorization failed"))
+        source.readiness().is_err_and(|reason| reason.contains("Topic authorization failed"))
     });
-    mock.topic_error("forbidden", RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR)
-        .unwrap();
+    mock.topic_error("forbidden", RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR).unwrap();
     assert_eq!(read_until(&mut source, count(50)).len(), 50);
     assert_eq!(source.readiness(), Ok(()));
 }
@@ -357,18 +308,11 @@ fn a_forbidden_topic_is_a_readiness_reason_until_it_is_allowed() {
 fn uneven_partitions_are_paused_at_their_share_and_lose_nothing() {
     let mock = cluster("uneven", 2);
     let filler = "x".repeat(200);
-    let texts: Vec<String> = (0..20_000)
-        .map(|number| format!("{number} {filler}"))
-        .collect();
+    let texts: Vec<String> = (0..20_000).map(|number| format!("{number} {filler}")).collect();
     // The whole of partition 1 is later than partition 0, and waits for it.
-    let sent = (0..)
-        .zip(&texts)
-        .map(|(n, text)| (n / 10_000, None, text.as_bytes()));
+    let sent = (0..).zip(&texts).map(|(n, text)| (n / 10_000, None, text.as_bytes()));
     produce(&mock, "uneven", sent);
-    let small = KafkaSettings {
-        queue_bytes_max: 1,
-        ..settings(&mock, "uneven")
-    };
+    let small = KafkaSettings { queue_bytes_max: 1, ..settings(&mock, "uneven") };
     let mut source = open(small);
     let (mut paused, mut bytes) = (0, 0);
     let got = read_until(&mut source, |source, got| {
@@ -393,39 +337,16 @@ fn settings_that_cannot_work_are_refused_by_name_and_secrets_are_not_shown() {
         settings
     };
     let refused = |settings| {
-        KafkaSource::open(settings, peek, Clock { wall, elapsed })
-            .unwrap_err()
-            .to_string()
+        KafkaSource::open(settings, peek, Clock { wall, elapsed }).unwrap_err().to_string()
     };
     for (settings, words) in [
-        (
-            with("group.id", "other"),
-            "kafka property group.id is set by bursar itself",
-        ),
-        (
-            with("enable.auto.commit", "true"),
-            "remove it from the properties",
-        ),
+        (with("group.id", "other"), "kafka property group.id is set by bursar itself"),
+        (with("enable.auto.commit", "true"), "remove it from the properties"),
         (with("no.such.property", "1"), "no.such.property"),
+        (KafkaSettings { topics: vec![], ..settings(&mock, "any") }, "no topic is named"),
+        (KafkaSettings { group: String::new(), ..settings(&mock, "any") }, "no consumer group"),
         (
-            KafkaSettings {
-                topics: vec![],
-                ..settings(&mock, "any")
-            },
-            "no topic is named",
-        ),
-        (
-            KafkaSettings {
-                group: String::new(),
-                ..settings(&mock, "any")
-            },
-            "no consumer group",
-        ),
-        (
-            KafkaSettings {
-                bootstrap_servers: " ".to_owned(),
-                ..settings(&mock, "any")
-            },
+            KafkaSettings { bootstrap_servers: " ".to_owned(), ..settings(&mock, "any") },
             "no bootstrap server",
         ),
     ] {

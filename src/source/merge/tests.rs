@@ -38,23 +38,11 @@ fn check(lanes: &[&[Option<i64>]], expected: &[(u32, usize)]) {
 #[test]
 fn items_come_out_by_time_then_lane_then_place() {
     let some = Some;
-    check(
-        &[&[some(1), some(3)], &[some(2), some(4)]],
-        &[(0, 0), (1, 0), (0, 1), (1, 1)],
-    );
-    check(
-        &[&[some(1), some(1)], &[some(1)]],
-        &[(0, 0), (0, 1), (1, 0)],
-    );
-    check(
-        &[&[some(2)], &[some(2)], &[some(1)]],
-        &[(2, 0), (0, 0), (1, 0)],
-    );
+    check(&[&[some(1), some(3)], &[some(2), some(4)]], &[(0, 0), (1, 0), (0, 1), (1, 1)]);
+    check(&[&[some(1), some(1)], &[some(1)]], &[(0, 0), (0, 1), (1, 0)]);
+    check(&[&[some(2)], &[some(2)], &[some(1)]], &[(2, 0), (0, 0), (1, 0)]);
     // Without a time: with the predecessor, or first.
-    check(
-        &[&[some(1), None, some(5)], &[some(2)]],
-        &[(0, 0), (0, 1), (1, 0), (0, 2)],
-    );
+    check(&[&[some(1), None, some(5)], &[some(2)]], &[(0, 0), (0, 1), (1, 0), (0, 2)]);
     check(&[&[some(1)], &[None, some(2)]], &[(1, 0), (0, 0), (1, 1)]);
     check(&[], &[]);
 }
@@ -74,29 +62,11 @@ fn a_silent_lane_holds_the_others_back_until_it_has_been_idle_and_again_after_it
     assert_eq!(merge.hungry(), [1]);
     assert_eq!(merge.pop(START), Pop::Held { until: IDLE });
     merge.push(1, Some(time(1)), (1, 0));
-    assert_eq!(
-        merge.pop(START),
-        Pop::Item {
-            lane: 1,
-            item: (1, 0)
-        }
-    );
+    assert_eq!(merge.pop(START), Pop::Item { lane: 1, item: (1, 0) });
     assert_eq!(merge.pop(START), Pop::Held { until: IDLE });
-    assert_eq!(
-        merge.pop(IDLE),
-        Pop::Item {
-            lane: 0,
-            item: (0, 0)
-        }
-    );
+    assert_eq!(merge.pop(IDLE), Pop::Item { lane: 0, item: (0, 0) });
     merge.push(0, Some(time(6)), (0, 1));
-    assert_eq!(
-        merge.pop(IDLE),
-        Pop::Item {
-            lane: 0,
-            item: (0, 1)
-        }
-    );
+    assert_eq!(merge.pop(IDLE), Pop::Item { lane: 0, item: (0, 1) });
 }
 
 #[test]
@@ -104,30 +74,12 @@ fn a_lane_that_is_caught_up_or_ended_holds_nobody_back() {
     let mut merge = merge_of(&[&[Some(5), Some(6), Some(7)], &[], &[]]);
     merge.set_caught_up(1);
     merge.end(2);
-    assert_eq!(
-        merge.pop(START),
-        Pop::Item {
-            lane: 0,
-            item: (0, 0)
-        }
-    );
+    assert_eq!(merge.pop(START), Pop::Item { lane: 0, item: (0, 0) });
     merge.push(1, Some(time(1)), (1, 0));
-    assert_eq!(
-        merge.pop(START),
-        Pop::Item {
-            lane: 1,
-            item: (1, 0)
-        }
-    );
+    assert_eq!(merge.pop(START), Pop::Item { lane: 1, item: (1, 0) });
     assert_eq!(merge.pop(START), Pop::Held { until: IDLE });
     merge.set_caught_up(1);
-    assert_eq!(
-        merge.pop(START),
-        Pop::Item {
-            lane: 0,
-            item: (0, 1)
-        }
-    );
+    assert_eq!(merge.pop(START), Pop::Item { lane: 0, item: (0, 1) });
     assert!(!merge.is_exhausted());
 }
 
@@ -135,25 +87,13 @@ fn a_lane_that_is_caught_up_or_ended_holds_nobody_back() {
 fn a_dropped_queue_is_gone_and_the_lane_can_speak_again() {
     let mut merge = merge_of(&[&[Some(1), Some(2)], &[Some(3)]]);
     merge.drop_queue(0);
-    assert_eq!(
-        merge.pop(START),
-        Pop::Item {
-            lane: 1,
-            item: (1, 0)
-        }
-    );
+    assert_eq!(merge.pop(START), Pop::Item { lane: 1, item: (1, 0) });
     merge.end(1);
     assert!(merge.is_exhausted());
     merge.open(0, START);
     merge.push(0, Some(time(9)), (0, 2));
     assert_eq!(merge.queued(0), 1);
-    assert_eq!(
-        merge.pop(START),
-        Pop::Item {
-            lane: 0,
-            item: (0, 2)
-        }
-    );
+    assert_eq!(merge.pop(START), Pop::Item { lane: 0, item: (0, 2) });
 }
 
 #[derive(Debug, Clone)]

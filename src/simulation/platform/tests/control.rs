@@ -6,10 +6,7 @@ use super::*;
 
 #[test]
 fn a_reservation_takes_from_what_the_others_share() {
-    let reserved = FunctionSpec {
-        reserved: Some(900),
-        ..function("big", constant(900.0))
-    };
+    let reserved = FunctionSpec { reserved: Some(900), ..function("big", constant(900.0)) };
     let mut platform = platform(vec![reserved, function("small", constant(900.0))]);
     for _ in 0..150 {
         platform.offer(request(START, 1));
@@ -26,10 +23,7 @@ fn a_change_shows_at_once_and_acts_after_its_delay_also_on_those_that_run() {
         platform.offer(request(START.plus_ms(index * 10), 0));
     }
     platform.advance(START.plus_ms(2_000), &mut Vec::new());
-    let set = Command::SetReserved {
-        function: key.clone(),
-        value: 10,
-    };
+    let set = Command::SetReserved { function: key.clone(), value: 10 };
     let effective = platform.command(set, platform.now()).unwrap();
     assert_eq!(effective, START.plus_ms(4_000));
     assert_eq!(platform.reserved(&key).unwrap(), Some(10));
@@ -38,9 +32,7 @@ fn a_change_shows_at_once_and_acts_after_its_delay_also_on_those_that_run() {
     platform.advance(START.plus_ms(6_000), &mut Vec::new());
     assert!(platform.tally(None).throttled > 100);
     assert!(platform.busy(0) <= 10);
-    let clear = Command::ClearReserved {
-        function: key.clone(),
-    };
+    let clear = Command::ClearReserved { function: key.clone() };
     platform.command(clear, platform.now()).unwrap();
     assert_eq!(platform.reserved(&key).unwrap(), None);
     platform.advance(START.plus_ms(8_001), &mut Vec::new());
@@ -56,89 +48,44 @@ fn a_reservation_must_leave_the_unreserved_minimum() {
     let mut platform = platform(functions.clone());
     let [a, b] = [0, 1].map(|index: usize| functions[index].key.clone());
     let mut set = |function: &FunctionKey, value| {
-        platform.command(
-            Command::SetReserved {
-                function: function.clone(),
-                value,
-            },
-            START,
-        )
+        platform.command(Command::SetReserved { function: function.clone(), value }, START)
     };
     set(&a, 600).unwrap();
     set(&b, 300).unwrap();
     let error = set(&b, 301).unwrap_err();
     assert_eq!(error, ControlError::UnreservedMinimum { minimum: 100 });
-    assert!(
-        error
-            .to_string()
-            .contains("below its minimum value of [100]"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("below its minimum value of [100]"), "{error}");
     set(&a, 599).unwrap();
     set(&b, 301).unwrap();
     assert_eq!(platform.reserved(&b).unwrap(), Some(301));
     let nobody: FunctionKey = "1:us-east-1:nobody".parse().unwrap();
-    let error = platform
-        .command(Command::ClearReserved { function: nobody }, START)
-        .unwrap_err();
-    assert!(
-        error.to_string().starts_with("ResourceNotFoundException"),
-        "{error}"
-    );
+    let error = platform.command(Command::ClearReserved { function: nobody }, START).unwrap_err();
+    assert!(error.to_string().starts_with("ResourceNotFoundException"), "{error}");
 }
 
 #[test]
 fn blocked_addresses_get_403_from_rest_apis_only_and_start_nothing() {
     for (kind, blocked) in [(ApiKind::Rest, 50), (ApiKind::Http, 0)] {
         let mut platform = platform(vec![with_api("f", constant(20.0), kind)]);
-        let (bad, good) = (
-            "203.0.113.7".parse().unwrap(),
-            "2001:db8::7".parse().unwrap(),
-        );
+        let (bad, good) = ("203.0.113.7".parse().unwrap(), "2001:db8::7".parse().unwrap());
         let addresses = BTreeSet::from([bad]);
-        platform
-            .command(
-                Command::SetBlocked {
-                    addresses: addresses.clone(),
-                },
-                START,
-            )
-            .unwrap();
+        platform.command(Command::SetBlocked { addresses: addresses.clone() }, START).unwrap();
         assert_eq!(platform.blocked(), &addresses);
         platform.advance(START.plus_ms(2_000), &mut Vec::new());
         for index in 0..100 {
             let address = Some(if index % 2 == 0 { bad } else { good });
-            platform.offer(Request {
-                address,
-                ..request(START.plus_ms(3_000 + index), 0)
-            });
+            platform.offer(Request { address, ..request(START.plus_ms(3_000 + index), 0) });
         }
         let (reports, accesses) = records(&drain(&mut platform));
-        let refused: Vec<_> = accesses
-            .iter()
-            .filter(|access| access["status"] == "403")
-            .collect();
+        let refused: Vec<_> = accesses.iter().filter(|access| access["status"] == "403").collect();
         assert_eq!(refused.len(), blocked, "{kind:?}");
         assert!(refused.iter().all(|access| access["ip"] == "203.0.113.7"));
-        assert!(
-            refused
-                .iter()
-                .all(|access| access["integrationRequestId"] == "-")
-        );
+        assert!(refused.iter().all(|access| access["integrationRequestId"] == "-"));
         assert_eq!(reports.len(), 100 - blocked);
     }
-    let many: BTreeSet<IpAddr> = (0..10_001_u32)
-        .map(|bits| IpAddr::from(bits.to_be_bytes()))
-        .collect();
+    let many: BTreeSet<IpAddr> =
+        (0..10_001_u32).map(|bits| IpAddr::from(bits.to_be_bytes())).collect();
     let mut platform = platform(vec![function("f", constant(9.0))]);
-    let error = platform
-        .command(Command::SetBlocked { addresses: many }, START)
-        .unwrap_err();
-    assert_eq!(
-        error,
-        ControlError::AddressLimit {
-            count: 10_001,
-            limit: 10_000
-        }
-    );
+    let error = platform.command(Command::SetBlocked { addresses: many }, START).unwrap_err();
+    assert_eq!(error, ControlError::AddressLimit { count: 10_001, limit: 10_000 });
 }

@@ -10,13 +10,8 @@ fn committed(source: &KafkaSource, topic: &str, partitions: i32) -> Vec<rdkafka:
     let mut list = TopicPartitionList::new();
     list.add_partition_range(topic, 0, partitions - 1);
     let consumer = source.consumer.as_ref().unwrap();
-    let list = consumer
-        .committed_offsets(list, Duration::from_secs(5))
-        .unwrap();
-    list.elements()
-        .iter()
-        .map(|element| element.offset())
-        .collect()
+    let list = consumer.committed_offsets(list, Duration::from_secs(5)).unwrap();
+    list.elements().iter().map(|element| element.offset()).collect()
 }
 
 /// What two members have read, each acknowledging at once.
@@ -34,8 +29,7 @@ impl Pair {
         let names = source.lanes();
         for got in got {
             let next = got.position.offset as i64 + 1;
-            self.next
-                .insert(names[got.position.lane as usize].clone(), next);
+            self.next.insert(names[got.position.lane as usize].clone(), next);
             self.doubled += usize::from(!self.seen.insert(got.number()));
         }
     }
@@ -67,10 +61,7 @@ fn two_members_share_the_partitions_without_loss_or_doubling() {
     // real broker only while the partitions are being told to the members.
     pair.doubled = 0;
     let acknowledged = |pair: &Pair| -> Vec<_> {
-        pair.next
-            .values()
-            .map(|&next| rdkafka::Offset::Offset(next))
-            .collect()
+        pair.next.values().map(|&next| rdkafka::Offset::Offset(next)).collect()
     };
     while committed(&first, "shared", 4) != acknowledged(&pair) {
         pair.drain(&mut first);
@@ -97,9 +88,7 @@ fn a_commit_that_was_refused_is_sent_again() {
     mock.request_errors(RDKafkaApiKey::OffsetCommit, &[refusal]);
     source.acknowledge(&through(&got));
     let wanted = [rdkafka::Offset::Offset(100)];
-    read_until(&mut source, |source, _| {
-        committed(source, "refused", 1) == wanted
-    });
+    read_until(&mut source, |source, _| committed(source, "refused", 1) == wanted);
 }
 
 #[test]

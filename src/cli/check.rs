@@ -1,0 +1,37 @@
+//! `bursar check`: are the settings right?
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use crate::runtime::wiring;
+
+use super::{Failure, settings};
+
+/// Check the settings and say all that is wrong with them at once.
+#[derive(Debug, clap::Args)]
+pub struct CheckArgs {
+    /// Settings file; without it the defaults and the environment are checked
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Print the documented default file instead
+    #[arg(long)]
+    print_default: bool,
+}
+
+/// Checks.
+///
+/// # Errors
+/// The problems found.
+pub fn run(args: &CheckArgs) -> Result<(), Failure> {
+    let mut out = io::stdout();
+    if args.print_default {
+        let text = crate::config::file::default_file();
+        out.write_all(text.as_bytes()).map_err(anyhow::Error::from)?;
+        return Ok(());
+    }
+    let settings = settings(args.config.as_ref())?;
+    let (_, prices) = wiring::rate_card(&settings).map_err(anyhow::Error::from)?;
+    writeln!(out, "settings are good: fingerprint {}, prices {prices}", settings.sha256())
+        .map_err(anyhow::Error::from)?;
+    Ok(())
+}

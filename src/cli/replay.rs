@@ -1,0 +1,168 @@
+//! `bursar replay`: recorded records through the same engine, in event time, as fast as it goes.
+
+use std::io::{self, IsTerminal as _};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::act::dry_run::DryRun;
+use crate::config::settings::{InputKind, Settings};
+use crate::control::settings::Mode;
+use crate::decode;
+use crate::runtime::dead_letter::DeadLetters;
+use crate::runtime::feed::{Fed, Feed};
+use crate::runtime::pipeline::{Defaults, Parts, Pipeline};
+use crate::runtime::recorder::Recorder;
+use crate::runtime::wiring;
+use crate::source::Progress;
+use crate::source::file::{FileSettings, FileSource};
+
+use super::{Failure, output, settings};
+
+/// Send recorded records through the engine and print what bursar would have done and when.
+///
+/// Nothing is changed anywhere: replay always observes.
+#[derive(Debug, clap::Args)]
+pub struct ReplayArgs {
+    /// Settings file
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Decisions, one JSON object per line
+    #[arg(long, value_name = "OUT.jsonl")]
+    decisions: Option<PathBuf>,
+    /// Usage and money per minute and function, one JSON object per line
+    #[arg(long, value_name = "OUT.jsonl")]
+    ledger: Option<PathBuf>,
+    /// Everything in one JSON document
+    #[arg(long, value_name = "OUT.json")]
+    json: Option<PathBuf>,
+    /// Records, one message per line; plain, gzip or zstd; - is standard input; several files are
+    /// merged by time
+    #[arg(required = true, value_name = "INPUT")]
+    inputs: Vec<PathBuf>,
+}
+
+/// Replays.
+///
+/// # Errors
+/// Settings, an input that cannot be read, an output that cannot be written.
+pub fn run(args: &ReplayArgs) -> Result<(), Failure> {
+    let mut settings = settings(args.config.as_ref())?;
+    // Recorded records cannot be acted on, whatever the settings say of the live stream; and the
+    // input is what the command line names.
+    settings.control.mode = Mode::Observe;
+    settings.input.kind = InputKind::Files;
+    crate::observe::logging::init(settings.log).context("cannot set up the log")?;
+    replay(args, &settings)?;
+    Ok(())
+}
+
+fn replay(args: &ReplayArgs, settings: &Settings) -> anyhow::Result<()> {
+    let source = FileSource::open(&args.inputs, decode::first_time, FileSettings::default())?;
+    let mut pipeline = pipeline(args, settings)?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let feed = Feed::start(Box::new(source), settings.queue_messages, stop)?;
+    let mut bar = Bar::new();
+    loop {
+        match feed.next(Duration::from_secs(1)) {
+            Some(Fed::Chunk(chunk, lanes, progress)) => {
+                if let Some(lanes) = lanes {
+                    pipeline.set_lanes(lanes);
+                }
+                pipeline.chunk(&chunk)?;
+                bar.show(progress, &pipeline);
+                feed.done(chunk, Vec::new());
+            }
+            Some(Fed::Idle(_)) | None => {}
+            Some(Fed::End) => break,
+            Some(Fed::Failed(error)) => return Err(error.into()),
+        }
+    }
+    bar.clear();
+    let summary = pipeline.finish()?;
+    let dead = pipeline.dead().counts().map(|(reason, count)| format!("{reason} {count}"));
+    let dead: Vec<String> = dead.collect();
+    let recorder = pipeline.recorder();
+    if !dead.is_empty() {
+        recorder.say(&format!("rejected by reason: {}", dead.join(", ")));
+    }
+    if let Some(path) = &args.json {
+        let lines = recorder.kept();
+        output::write_json(path, &serde_json::json!({ "summary": summary, "lines": lines }))?;
+    }
+    anyhow::ensure!(!recorder.has_failed(), "not everything could be written, see the log");
+    Ok(())
+}
+
+fn pipeline(args: &ReplayArgs, settings: &Settings) -> anyhow::Result<Pipeline> {
+    let (rates, prices) = wiring::rate_card(settings)?;
+    let (intake, shards) = wiring::engine(settings, &rates)?;
+    let decisions = args.decisions.as_deref().or(settings.output.decisions.as_deref());
+    let ledger = args.ledger.as_deref().or(settings.output.ledger.as_deref());
+    // What goes to standard output must not be mixed with words for people.
+    let machine = [decisions, ledger, args.json.as_deref()];
+    let machine = machine.into_iter().flatten().any(|path| path == std::path::Path::new("-"));
+    let mut recorder = Recorder::new()
+        .with_decisions(output::create_if_named(decisions)?)
+        .with_ledger(output::create_if_named(ledger)?)
+        .with_narration((!machine).then(output::narration))
+        .keeping(args.json.is_some());
+    recorder.run(&wiring::run_line(settings, prices));
+    let dead = DeadLetters::open(
+        settings.output.dead_letters.as_deref(),
+        settings.output.dead_letter_bytes_max,
+        settings.output.dead_letters_per_reason_max,
+    )?;
+    Ok(Pipeline::new(Parts {
+        defaults: Defaults {
+            account: settings.input.account,
+            region: settings.input.region.clone(),
+            function: settings.input.function.clone(),
+        },
+        intake,
+        shards,
+        control: wiring::control(settings),
+        actuator: Box::new(DryRun),
+        recorder,
+        dead,
+        batch_records: settings.batch_records,
+        live: false,
+    }))
+}
+
+/// Progress on standard error, where that is a terminal.
+struct Bar(Option<ProgressBar>);
+
+impl Bar {
+    fn new() -> Self {
+        if !io::stderr().is_terminal() {
+            return Self(None);
+        }
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10));
+        let style = "{bar:30} {bytes}/{total_bytes} {msg} {eta}";
+        let style = ProgressStyle::with_template(style);
+        Self(Some(bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))))
+    }
+
+    fn show(&mut self, progress: Progress, pipeline: &Pipeline) {
+        let Some(bar) = &self.0 else {
+            return;
+        };
+        if let Some(total) = progress.bytes_total {
+            bar.set_length(total);
+        }
+        bar.set_position(progress.bytes_read);
+        let now = pipeline.now().map(|now| now.to_string()).unwrap_or_default();
+        bar.set_message(format!("{} records, {now}", pipeline.passed().records));
+    }
+
+    fn clear(&mut self) {
+        if let Some(bar) = self.0.take() {
+            bar.finish_and_clear();
+        }
+    }
+}

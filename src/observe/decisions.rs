@@ -1,0 +1,227 @@
+//! The lines of the decisions: what was found, what was wanted, what became of it. JSON, one object
+//! a line, times RFC 3339 UTC with milliseconds, money in integer nano-dollars.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::control::action::{Action, LossClass, OutcomeKind, Setting, Verb};
+use crate::control::ladder::Abstention;
+use crate::control::settings::Mode;
+use crate::cost::Projection;
+use crate::engine::alarm::{Alarm, AlarmState, Channel, Class, Excess, Severity};
+use crate::engine::attribution::Attribution;
+use crate::engine::detect::rate::ChannelReading;
+use crate::units::{AccountId, EventTime, NanoUsd};
+
+/// Version of the lines' form.
+pub const FORM: u32 = 1;
+
+/// What stands behind a run: the first line.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RunLine {
+    /// Version of the lines' form.
+    pub v: u32,
+    /// `run`.
+    pub kind: &'static str,
+    /// Version of bursar.
+    pub version: &'static str,
+    /// Fingerprint of the settings.
+    pub config_sha256: String,
+    /// Version of the price table.
+    pub prices: String,
+    /// Seed of the virtual platform; null where there is none.
+    pub seed: Option<u64>,
+    /// Observe or enforce.
+    pub mode: Mode,
+    /// Length of the fast channel's buckets.
+    pub bucket_ms: u32,
+    /// How late a record may be.
+    pub lateness_ms: u32,
+    /// What the thresholds stand for.
+    pub promise: Promise,
+}
+
+/// The promise, with what it rests on.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Promise {
+    /// False pages a day over the whole estate.
+    pub pages_per_day: f64,
+    /// Functions that share it.
+    pub estate_functions: u64,
+    /// log10 of the evidence at which one channel of one function alarms.
+    pub threshold_log10: f64,
+    /// It holds while the mean rate stays below this many times the baseline.
+    pub envelope: f64,
+}
+
+/// An alarm as a line.
+#[derive(Debug, Serialize)]
+pub struct AlarmLine<'a> {
+    kind: &'static str,
+    id: &'a str,
+    state: AlarmState,
+    severity: Severity,
+    scope: &'static str,
+    account: AccountId,
+    region: &'a str,
+    function: &'a str,
+    onset: EventTime,
+    evidence_at: EventTime,
+    arrived_at: EventTime,
+    decided_at: EventTime,
+    position: String,
+    channels: &'a BTreeMap<Channel, ChannelReading>,
+    class: Class,
+    excess: Excess,
+    excess_nano_usd_per_hour: NanoUsd,
+    projected: &'a Projection,
+    loss_bound_nano_usd: NanoUsd,
+    attribution: &'a Attribution,
+}
+
+impl<'a> AlarmLine<'a> {
+    /// `lane` is the display name of the input that the deciding record stood in; `wall` the wall
+    /// clock at which it arrived and at which it was decided, where the input is live.
+    pub fn new(alarm: &'a Alarm, lane: &str, wall: Option<(EventTime, EventTime)>) -> Self {
+        let (arrived_at, decided_at) = wall.unwrap_or((alarm.evidence_at, alarm.decided_at));
+        Self {
+            kind: "alarm",
+            id: &alarm.id,
+            state: alarm.state,
+            severity: alarm.severity,
+            scope: "function",
+            account: alarm.function.account,
+            region: &alarm.function.region,
+            function: &alarm.function.name,
+            onset: alarm.onset,
+            evidence_at: alarm.evidence_at,
+            arrived_at,
+            decided_at,
+            position: format!("{lane}:{}", alarm.position.offset),
+            channels: &alarm.channels,
+            class: alarm.class,
+            excess: alarm.excess,
+            excess_nano_usd_per_hour: alarm.excess_per_hour,
+            projected: &alarm.projected,
+            loss_bound_nano_usd: alarm.loss_bound,
+            attribution: &alarm.attribution,
+        }
+    }
+}
+
+/// An action as a line.
+#[derive(Debug, Serialize)]
+pub struct ActionLine<'a> {
+    kind: &'static str,
+    id: &'a str,
+    alarm_id: &'a str,
+    restriction_id: &'a str,
+    verb: Verb,
+    actuator: &'static str,
+    target: String,
+    from: &'a Setting,
+    to: &'a Setting,
+    loss_class: LossClass,
+    expires_at: EventTime,
+    decided_at: EventTime,
+    effective_at: Option<EventTime>,
+    mode: Mode,
+    outcome: OutcomeKind,
+    reason: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    detail: &'a str,
+    legit_refused_share: f64,
+}
+
+impl<'a> ActionLine<'a> {
+    /// An action's line.
+    pub fn new(action: &'a Action) -> Self {
+        let Action { intent, outcome, mode } = action;
+        Self {
+            kind: "action",
+            id: &intent.id,
+            alarm_id: &intent.alarm_id,
+            restriction_id: &intent.restriction_id,
+            verb: intent.verb,
+            actuator: intent.actuator.as_str(),
+            target: intent.function.to_string(),
+            from: &outcome.from,
+            to: &intent.to,
+            loss_class: intent.loss_class,
+            expires_at: intent.expires_at,
+            decided_at: intent.decided_at,
+            effective_at: outcome.effective_at,
+            mode: *mode,
+            outcome: outcome.kind,
+            reason: &intent.reason,
+            detail: &outcome.detail,
+            legit_refused_share: intent.legit_refused_share,
+        }
+    }
+}
+
+/// Why an alarm led to no action.
+#[derive(Debug, Serialize)]
+pub struct AbstentionLine<'a> {
+    kind: &'static str,
+    alarm_id: &'a str,
+    target: String,
+    decided_at: EventTime,
+    reason: &'a str,
+}
+
+impl<'a> AbstentionLine<'a> {
+    /// An abstention's line.
+    pub fn new(abstention: &'a Abstention, decided_at: EventTime) -> Self {
+        Self {
+            kind: "abstention",
+            alarm_id: &abstention.alarm_id,
+            target: abstention.function.to_string(),
+            decided_at,
+            reason: &abstention.reason,
+        }
+    }
+}
+
+/// What became of the records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct RecordCounts {
+    /// They count.
+    pub counted: u64,
+    /// Of these, too late for the detector.
+    pub late: u64,
+    /// Had come before.
+    pub duplicate: u64,
+    /// Could not be read, or lie in the future.
+    pub rejected: u64,
+    /// Access-log lines whose function is not known.
+    pub unrouted: u64,
+}
+
+/// The last line.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SummaryLine {
+    /// `summary`.
+    pub kind: &'static str,
+    /// What became of the records.
+    pub records: RecordCounts,
+    /// Functions that were tracked at the end.
+    pub functions: usize,
+    /// Days that functions were followed, summed over functions.
+    pub function_days: f64,
+    /// Of these, the days in which a function had no baseline yet.
+    pub warmup_function_days: f64,
+    /// Event time of the earliest record.
+    pub first_event: Option<EventTime>,
+    /// How far event time came.
+    pub last_event: Option<EventTime>,
+    /// What it all cost.
+    pub spend_nano_usd: NanoUsd,
+    /// Alarms opened as pages.
+    pub pages: u64,
+    /// Alarms opened as notices.
+    pub notices: u64,
+    /// Actions, planned ones included.
+    pub actions: u64,
+}

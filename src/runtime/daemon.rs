@@ -1,0 +1,316 @@
+//! The daemon: source, pipeline and HTTP server, from start to graceful stop.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use prometheus::Registry;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+
+use crate::act::Actuator;
+use crate::act::dry_run::DryRun;
+use crate::act::virtual_platform::VirtualActuator;
+use crate::config::settings::{InputKind, Settings};
+use crate::control::action::{ActuatorKind, OutcomeKind, Verb};
+use crate::control::settings::Mode;
+use crate::decode::{self, Ignored, Reason};
+use crate::engine::alarm::{Channel, Severity};
+use crate::observe::api::ApiState;
+use crate::observe::http;
+use crate::observe::metrics::{Labels, Metrics};
+use crate::observe::view::View;
+use crate::simulation::embedded::{self, EmbeddedWorld};
+use crate::source::file::{FileSettings, FileSource};
+use crate::source::platform::PlatformSource;
+use crate::source::{Clock, Source};
+
+use super::clock;
+use super::dead_letter::DeadLetters;
+use super::feed::{Fed, Feed};
+use super::gauges::Gauges;
+use super::pipeline::{Defaults, Parts, Pipeline};
+use super::recorder::{Recorder, Sink};
+use super::wiring;
+
+/// How long the pipeline waits for messages before it looks at the clock.
+const WAIT: Duration = Duration::from_millis(100);
+/// A graceful stop takes at most this long; container runtimes allow ten seconds by default.
+const GRACE: Duration = Duration::from_secs(8);
+/// Exit code after a second signal, as a shell would report SIGINT.
+const INTERRUPTED: i32 = 130;
+
+/// Where lines go.
+#[derive(Default)]
+pub struct Sinks {
+    /// Decisions as JSON lines.
+    pub decisions: Option<Sink>,
+    /// The ledger as JSON lines.
+    pub ledger: Option<Sink>,
+    /// Plain words.
+    pub narration: Option<Sink>,
+}
+
+impl std::fmt::Debug for Sinks {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sinks").finish_non_exhaustive()
+    }
+}
+
+/// Runs until the input ends or a signal comes; then restores what is restricted.
+///
+/// # Errors
+/// What keeps it from starting, or a source or engine that has died.
+pub fn run(settings: &Settings, sinks: Sinks) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(serve(settings, sinks))
+}
+
+async fn serve(settings: &Settings, sinks: Sinks) -> anyhow::Result<()> {
+    let api = Arc::new(api_state(settings)?);
+    let listener = match settings.server.enabled {
+        true => Some(http::bind(settings.server.listen).await?),
+        false => None,
+    };
+    let (source, actuator) = input(settings)?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut pipeline = pipeline(settings, sinks, actuator, Arc::clone(&api))?;
+    if let Some(listener) = &listener {
+        let address = listener.local_addr()?;
+        pipeline.recorder().say(&welcome(settings, Some(address)));
+    } else {
+        pipeline.recorder().say(&welcome(settings, None));
+    }
+    let feed = Feed::start(source, settings.queue_messages, Arc::clone(&stop))?;
+    let (done, mut finished) = oneshot::channel();
+    let worker = {
+        let (stop, api) = (Arc::clone(&stop), Arc::clone(&api));
+        std::thread::Builder::new().name("pipeline".into()).spawn(move || {
+            let result = drive(pipeline, feed, &stop, &api);
+            // The receiver is gone only when the process is on its way out.
+            drop(done.send(result));
+        })?
+    };
+    let (quiet, shutdown) = oneshot::channel::<()>();
+    let server = listener.map(|listener| {
+        let shutdown = async {
+            drop(shutdown.await);
+        };
+        tokio::spawn(http::serve(listener, api, shutdown))
+    });
+    let result = tokio::select! {
+        result = &mut finished => result.context("the pipeline has died, see the log")?,
+        () = signalled() => {
+            tracing::info!("stopping: restrictions are given back, what was read is finished");
+            stop.store(true, Ordering::Relaxed);
+            tokio::select! {
+                result = finished => result.context("the pipeline has died, see the log")?,
+                () = tokio::time::sleep(GRACE) => Err(anyhow::anyhow!(
+                    "the pipeline did not stop within {GRACE:?}; what was read last is not finished"
+                )),
+                () = signalled() => std::process::exit(INTERRUPTED),
+            }
+        }
+    };
+    drop(quiet);
+    if let Some(server) = server {
+        server.await??;
+    }
+    if worker.is_finished() && worker.join().is_err() {
+        anyhow::bail!("the pipeline has died, see the log");
+    }
+    result
+}
+
+/// The pipeline's loop, on a thread of its own.
+fn drive(
+    mut pipeline: Pipeline,
+    feed: Feed,
+    stop: &AtomicBool,
+    api: &ApiState,
+) -> anyhow::Result<()> {
+    let mut gauges = Gauges::default();
+    let mut outcome = Ok(());
+    api.view.set_ready("input", false, "nothing has been read yet");
+    loop {
+        let fed = feed.next(WAIT);
+        let stopping = stop.load(Ordering::Relaxed);
+        match fed {
+            Some(Fed::Chunk(chunk, lanes, progress)) => {
+                if let Some(lanes) = lanes {
+                    pipeline.set_lanes(lanes);
+                }
+                let began = clock::elapsed();
+                let through = pipeline.chunk(&chunk)?;
+                api.metrics.batch.observe((clock::elapsed() - began).as_secs_f64());
+                feed.done(chunk, through);
+                api.view.set_ready("input", true, "reading");
+                tracing::trace!(?progress, "read");
+            }
+            Some(Fed::Idle(None)) => api.view.set_ready("input", true, "nothing to read"),
+            Some(Fed::Idle(Some(why))) => api.view.set_ready("input", false, why),
+            None if stopping => break,
+            None => {}
+            Some(Fed::End) => break,
+            Some(Fed::Failed(error)) => {
+                outcome = Err(anyhow::Error::from(error));
+                break;
+            }
+        }
+        pipeline.idle(clock::elapsed())?;
+        gauges.publish(&pipeline, &feed, &api.metrics);
+    }
+    drop(feed);
+    pipeline.restore_all(clock::as_event_time(clock::wall()));
+    pipeline.finish()?;
+    outcome
+}
+
+fn input(settings: &Settings) -> anyhow::Result<(Box<dyn Source>, Box<dyn Actuator>)> {
+    let clock = Clock { wall: clock::wall, elapsed: clock::elapsed };
+    let dry_run = || Box::new(DryRun) as Box<dyn Actuator>;
+    match settings.input.kind {
+        InputKind::Embedded => {
+            let start = clock::as_event_time(clock::wall());
+            let world = EmbeddedWorld::new(settings.input.embedded_seed, start)?;
+            let world = Arc::new(Mutex::new(world));
+            let actuator: Box<dyn Actuator> = match settings.control.mode {
+                Mode::Enforce => Box::new(VirtualActuator::new(Arc::clone(&world))),
+                Mode::Observe => dry_run(),
+            };
+            Ok((Box::new(PlatformSource::new(world, clock)), actuator))
+        }
+        InputKind::Files => {
+            let files = FileSettings::default();
+            let source = FileSource::open(&settings.input.files, decode::first_time, files)?;
+            Ok((Box::new(source), dry_run()))
+        }
+        #[cfg(feature = "kafka")]
+        InputKind::Kafka => Ok((kafka(settings, clock)?, dry_run())),
+        #[cfg(not(feature = "kafka"))]
+        InputKind::Kafka => anyhow::bail!(
+            "input.kind is kafka, but this bursar was built without it; build with --features kafka"
+        ),
+    }
+}
+
+#[cfg(feature = "kafka")]
+fn kafka(settings: &Settings, clock: Clock) -> anyhow::Result<Box<dyn Source>> {
+    use crate::config::settings::KafkaStart;
+    use crate::source::kafka::{KafkaSettings, KafkaSource, Start};
+
+    let given = &settings.input.kafka;
+    let kafka = KafkaSettings {
+        bootstrap_servers: given.brokers.join(","),
+        topics: given.topics.clone(),
+        group: given.group.clone(),
+        start: match given.start {
+            KafkaStart::Earliest => Start::Earliest,
+            KafkaStart::Latest => Start::Latest,
+        },
+        properties: given.properties.clone(),
+        ..KafkaSettings::default()
+    };
+    Ok(Box::new(KafkaSource::open(kafka, decode::first_time, clock)?))
+}
+
+fn api_state(settings: &Settings) -> anyhow::Result<ApiState> {
+    let labels = |names: &[&'static str]| names.to_vec();
+    let mut rejected: Vec<&str> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
+    rejected.extend(super::pipeline::REASONS);
+    let registry = Registry::new();
+    let metrics = Metrics::try_new(
+        &registry,
+        &Labels {
+            rejected: &rejected,
+            ignored: &Ignored::ALL.map(Ignored::as_str),
+            channels: &Channel::ALL.map(Channel::as_str),
+            severities: &labels(&[Severity::Notice.as_str(), Severity::Page.as_str()]),
+            verbs: &Verb::ALL.map(Verb::as_str),
+            outcomes: &OutcomeKind::ALL.map(OutcomeKind::as_str),
+            actuators: &ActuatorKind::ALL.map(ActuatorKind::as_str),
+        },
+        settings.metrics.top_functions,
+    )?;
+    Ok(ApiState { metrics: Arc::new(metrics), view: Arc::new(View::default()) })
+}
+
+fn pipeline(
+    settings: &Settings,
+    sinks: Sinks,
+    actuator: Box<dyn Actuator>,
+    api: Arc<ApiState>,
+) -> anyhow::Result<Pipeline> {
+    let (rates, prices) = wiring::rate_card(settings)?;
+    let (intake, shards) = wiring::engine(settings, &rates)?;
+    let mut recorder = Recorder::new()
+        .with_decisions(sinks.decisions)
+        .with_ledger(sinks.ledger)
+        .with_narration(sinks.narration)
+        .with_api(Some(api));
+    recorder.run(&wiring::run_line(settings, prices));
+    let dead = DeadLetters::open(
+        settings.output.dead_letters.as_deref(),
+        settings.output.dead_letter_bytes_max,
+        settings.output.dead_letters_per_reason_max,
+    )?;
+    // Log envelopes do not name their region.
+    let region = match settings.input.kind {
+        InputKind::Embedded => embedded::REGION.to_owned(),
+        InputKind::Kafka | InputKind::Files => settings.input.region.clone(),
+    };
+    Ok(Pipeline::new(Parts {
+        defaults: Defaults {
+            account: settings.input.account,
+            region,
+            function: settings.input.function.clone(),
+        },
+        intake,
+        shards,
+        control: wiring::control(settings),
+        actuator,
+        recorder,
+        dead,
+        batch_records: settings.batch_records,
+        live: settings.input.kind != InputKind::Files,
+    }))
+}
+
+fn welcome(settings: &Settings, address: Option<std::net::SocketAddr>) -> String {
+    let version = env!("CARGO_PKG_VERSION");
+    let what = match settings.input.kind {
+        InputKind::Embedded => {
+            "a virtual platform inside this process (two hours of its past are read first)"
+        }
+        InputKind::Kafka => "Kafka",
+        InputKind::Files => "files",
+    };
+    let mode = match settings.control.mode {
+        Mode::Observe => "observe: it says what it would do and changes nothing",
+        Mode::Enforce => "enforce: it acts, on the virtual platform only",
+    };
+    let address = address.map_or("no HTTP server".to_owned(), |address| {
+        format!("http://{address}/metrics and /api/v1/{{functions,alarms,restrictions,actions}}")
+    });
+    format!("bursar {version} watches {what}\nmode {mode}\n{address}\n")
+}
+
+/// Waits for SIGINT or SIGTERM.
+async fn signalled() {
+    let wait = |kind| async move {
+        match signal(kind) {
+            Ok(mut signals) => {
+                signals.recv().await;
+            }
+            Err(error) => {
+                tracing::error!(%error, "signals cannot be waited for");
+                std::future::pending::<()>().await;
+            }
+        }
+    };
+    tokio::select! {
+        () = wait(SignalKind::interrupt()) => {}
+        () = wait(SignalKind::terminate()) => {}
+    }
+}

@@ -1,0 +1,86 @@
+//! The pipeline's counts as metrics. They are sums since the start; what is added is the difference
+//! to the last time.
+
+use std::collections::BTreeMap;
+
+use crate::decode::Ignored;
+use crate::engine::shard::Counters;
+use crate::observe::metrics::{BudgetLevel, Metrics, RecordOutcome};
+use crate::units::NanoUsd;
+
+use super::clock;
+use super::feed::Feed;
+use super::pipeline::{Passed, Pipeline, spend};
+
+/// What was published last.
+#[derive(Debug, Default)]
+pub struct Gauges {
+    passed: Passed,
+    counters: Counters,
+    unrouted: u64,
+    spend: NanoUsd,
+    dead: BTreeMap<&'static str, u64>,
+}
+
+impl Gauges {
+    /// Brings the metrics up to date.
+    pub fn publish(&mut self, pipeline: &Pipeline, feed: &Feed, metrics: &Metrics) {
+        let passed = pipeline.passed();
+        metrics.messages.inc_by(passed.messages - self.passed.messages);
+        metrics.message_bytes.inc_by(passed.bytes - self.passed.bytes);
+        for (place, kind) in Ignored::ALL.iter().enumerate() {
+            let new = passed.ignored[place] - self.passed.ignored[place];
+            metrics.records_ignored.add(&[kind.as_str()], new);
+        }
+        self.passed = passed;
+
+        let totals = pipeline.totals();
+        let counters = totals.counters;
+        let on_time = |counters: &Counters| counters.counted - counters.late;
+        metrics.add_records(RecordOutcome::Counted, on_time(&counters) - on_time(&self.counters));
+        metrics.add_records(RecordOutcome::Late, counters.late - self.counters.late);
+        let duplicate = counters.duplicate - self.counters.duplicate;
+        metrics.add_records(RecordOutcome::Duplicate, duplicate);
+        metrics.functions_evicted.inc_by(counters.evicted - self.counters.evicted);
+        metrics.functions_shed.inc_by(counters.shed - self.counters.shed);
+        self.counters = counters;
+        let functions = i64::try_from(totals.functions).unwrap_or(i64::MAX);
+        metrics.functions_tracked.set(functions);
+
+        let unrouted = pipeline.unrouted();
+        metrics.add_records(RecordOutcome::Unrouted, unrouted - self.unrouted);
+        self.unrouted = unrouted;
+
+        let spent = spend(totals);
+        // A total that is not yet known reads as zero; money never flows back.
+        if spent > self.spend {
+            metrics.add_spend(spent.minus(self.spend));
+            self.spend = spent;
+        }
+        self.publish_dead(pipeline, metrics);
+        self.publish_time(pipeline, feed, metrics);
+        metrics.publish_budgets(pipeline.budgets().map(|(budget, used)| BudgetLevel {
+            scope: budget.scope.clone(),
+            used,
+            remaining: budget.monthly.minus(used),
+        }));
+    }
+
+    fn publish_dead(&mut self, pipeline: &Pipeline, metrics: &Metrics) {
+        for (reason, count) in pipeline.dead().counts() {
+            let last = self.dead.entry(reason).or_default();
+            metrics.records_rejected.add(&[reason], count - *last);
+            metrics.dead_letters.add(&[reason], count - *last);
+            *last = count;
+        }
+    }
+
+    fn publish_time(&mut self, pipeline: &Pipeline, feed: &Feed, metrics: &Metrics) {
+        metrics.queue.set(i64::try_from(feed.queued()).unwrap_or(i64::MAX));
+        if let Some(now) = pipeline.now() {
+            metrics.watermark.set(now.ms() as f64 / 1e3);
+            let lag = clock::as_event_time(clock::wall()).since_ms(now);
+            metrics.event_lag.set(lag as f64 / 1e3);
+        }
+    }
+}

@@ -1,0 +1,445 @@
+//! The way of the data inside the process: messages are decoded, taken in, sent to the shards;
+//! what the shards say goes to control, what control wants goes to the actuator, and everything is
+//! recorded. Event time drives it; a live input lends its wall clock.
+
+use std::time::Duration;
+
+use crate::act::Actuator;
+use crate::control::ladder::Control;
+use crate::control::settings::Mode;
+use crate::cost::Month;
+use crate::decode::{Context, Decoder, Ignored, Limits, Problem, Sink};
+use crate::engine::alarm::{MinuteRow, Output};
+use crate::engine::intake::{Entry, Intake};
+use crate::observe::decisions::{RecordCounts, SummaryLine};
+use crate::record::{Position, Record};
+use crate::source::{Chunk, ProblemReason};
+use crate::units::{AccountId, EventTime, NanoUsd};
+
+use super::clock;
+use super::dead_letter::DeadLetters;
+use super::recorder::Recorder;
+use super::shards::{ShardDied, Shards, Totals};
+
+/// A gap in event time is walked second by second up to here; beyond it, everything has long been
+/// quiet and one step does.
+const STEPS_MAX: i64 = 7_200;
+/// While a live input is further behind than this, control waits: what it sees is the past.
+const FRESH_MS: i64 = 60_000;
+/// A silent input moves event time by the wall clock, this much later.
+const SILENCE_GRACE: Duration = Duration::from_secs(1);
+/// Reason under which records from the future are counted.
+const FUTURE: &str = "future";
+/// Reasons for which this module and the sources reject, beside the decoder's.
+pub const REASONS: [&str; 3] =
+    [FUTURE, ProblemReason::Oversize.as_str(), ProblemReason::Damage.as_str()];
+
+/// What is assumed where messages do not say.
+#[derive(Debug, Clone)]
+pub struct Defaults {
+    /// The account.
+    pub account: AccountId,
+    /// The region.
+    pub region: String,
+    /// The function; empty when there is none.
+    pub function: String,
+}
+
+/// Counts of what passed.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Passed {
+    /// Messages.
+    pub messages: u64,
+    /// Bytes of them.
+    pub bytes: u64,
+    /// Records.
+    pub records: u64,
+    /// Parts that could not be read.
+    pub rejected: u64,
+    /// Parts that are not about money, by kind.
+    pub ignored: [u64; Ignored::ALL.len()],
+}
+
+/// The parts, put together.
+#[derive(Debug)]
+pub struct Pipeline {
+    decoder: Decoder,
+    defaults: Defaults,
+    intake: Intake,
+    shards: Shards,
+    control: Control,
+    actuator: Box<dyn Actuator>,
+    recorder: Recorder,
+    dead: DeadLetters,
+    batch_records: usize,
+    live: bool,
+    lanes: Vec<String>,
+    second: Option<i64>,
+    anchor: Option<(EventTime, Duration)>,
+    arrived: Option<EventTime>,
+    month: Month,
+    budget_spent: Vec<NanoUsd>,
+    passed: Passed,
+}
+
+/// The parts that a pipeline is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// What is assumed where messages do not say.
+    pub defaults: Defaults,
+    /// The engine's door.
+    pub intake: Intake,
+    /// The engine.
+    pub shards: Shards,
+    /// Control.
+    pub control: Control,
+    /// Control's hand.
+    pub actuator: Box<dyn Actuator>,
+    /// Where everything is told.
+    pub recorder: Recorder,
+    /// Where what cannot be read goes.
+    pub dead: DeadLetters,
+    /// Records per batch.
+    pub batch_records: usize,
+    /// The input is live: the wall clock means something.
+    pub live: bool,
+}
+
+impl std::fmt::Debug for dyn Actuator {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Actuator")
+    }
+}
+
+impl Pipeline {
+    /// A pipeline that has seen nothing.
+    pub fn new(parts: Parts) -> Self {
+        let budgets = parts.control.budgets().len();
+        Self {
+            decoder: Decoder::new(Limits::default()),
+            defaults: parts.defaults,
+            intake: parts.intake,
+            shards: parts.shards,
+            control: parts.control,
+            actuator: parts.actuator,
+            recorder: parts.recorder,
+            dead: parts.dead,
+            batch_records: parts.batch_records.max(1),
+            live: parts.live,
+            lanes: Vec::new(),
+            second: None,
+            anchor: None,
+            arrived: None,
+            month: Month::of(EventTime::MIN),
+            budget_spent: vec![NanoUsd::ZERO; budgets],
+            passed: Passed::default(),
+        }
+    }
+
+    /// The names of the lanes, for positions.
+    pub fn set_lanes(&mut self, lanes: Vec<String>) {
+        self.lanes = lanes;
+    }
+
+    /// Takes in a chunk of messages and returns the last position of each lane in it.
+    ///
+    /// # Errors
+    /// A shard has died.
+    pub fn chunk(&mut self, chunk: &Chunk) -> Result<Vec<Position>, ShardDied> {
+        let mut through: Vec<Position> = Vec::new();
+        for problem in chunk.problems() {
+            self.passed.rejected += 1;
+            let reason = problem.reason.as_str();
+            let Position { lane, offset } = problem.position;
+            let lane = lane_name(&self.lanes, lane);
+            self.dead.offer(reason, lane, offset, problem.detail, problem.sample);
+            reach(&mut through, problem.position);
+        }
+        for message in chunk.messages() {
+            self.arrived = message.arrived.map(clock::as_event_time);
+            self.message(message.payload, message.position)?;
+            reach(&mut through, message.position);
+        }
+        if self.live {
+            self.dispatch()?;
+            self.settle()?;
+        }
+        Ok(through)
+    }
+
+    fn message(&mut self, payload: &[u8], position: Position) -> Result<(), ShardDied> {
+        self.passed.messages += 1;
+        self.passed.bytes += payload.len() as u64;
+        let context = Context {
+            account: self.defaults.account,
+            region: &self.defaults.region,
+            function: Some(self.defaults.function.as_str()).filter(|name| !name.is_empty()),
+        };
+        let mut door = Door {
+            intake: &mut self.intake,
+            dead: &mut self.dead,
+            passed: &mut self.passed,
+            lane: lane_name(&self.lanes, position.lane),
+            position,
+            wall: self.arrived,
+        };
+        self.decoder.decode(payload, &context, &mut door);
+        if let Some(now) = self.intake.message() {
+            self.advance(now)?;
+        }
+        self.intake.release();
+        if self.intake.batched() >= self.batch_records || self.intake.is_full() {
+            self.dispatch()?;
+        }
+        Ok(())
+    }
+
+    /// The input is silent; `elapsed` is the monotonic clock. Event time goes on at its pace.
+    ///
+    /// # Errors
+    /// A shard has died.
+    pub fn idle(&mut self, elapsed: Duration) -> Result<(), ShardDied> {
+        let Some(now) = self.intake.now() else {
+            return Ok(());
+        };
+        let (since, at) = *self.anchor.get_or_insert((now, elapsed));
+        let silent = elapsed.saturating_sub(at).saturating_sub(SILENCE_GRACE);
+        let target = since.plus_ms(i64::try_from(silent.as_millis()).unwrap_or(i64::MAX));
+        if now > target {
+            self.anchor = Some((now, elapsed));
+        } else if let Some(now) = self.intake.idle(target) {
+            self.advance(now)?;
+            self.intake.release();
+            self.dispatch()?;
+            self.settle()?;
+        }
+        Ok(())
+    }
+
+    /// The input has ended: takes in what still waits, closes everything and sums up.
+    ///
+    /// # Errors
+    /// A shard has died.
+    pub fn finish(&mut self) -> Result<SummaryLine, ShardDied> {
+        while let Some(now) = self.intake.next_waiting() {
+            self.advance(now)?;
+            self.intake.release();
+        }
+        self.dispatch()?;
+        self.settle()?;
+        self.shards.finish(self.intake.sequence())?;
+        self.settle()?;
+        let summary = self.summary();
+        self.recorder.summary(&summary);
+        Ok(summary)
+    }
+
+    /// Gives every restriction back.
+    pub fn restore_all(&mut self, now: EventTime) {
+        self.control.restore_all(now);
+        self.act(now);
+    }
+
+    /// What passed so far.
+    pub fn passed(&self) -> Passed {
+        self.passed
+    }
+
+    /// What the engine has counted.
+    pub fn totals(&self) -> &Totals {
+        self.shards.totals()
+    }
+
+    /// Where everything is told.
+    pub fn recorder(&mut self) -> &mut Recorder {
+        &mut self.recorder
+    }
+
+    /// Dead letters, for their counts.
+    pub fn dead(&self) -> &DeadLetters {
+        &self.dead
+    }
+
+    /// How far event time has come.
+    pub fn now(&self) -> Option<EventTime> {
+        self.intake.now()
+    }
+
+    /// Records that were not passed on at the door.
+    pub fn unrouted(&self) -> u64 {
+        self.intake.counters().unrouted
+    }
+
+    /// Month-to-date spend of each budget.
+    pub fn budgets(&self) -> impl Iterator<Item = (&crate::cost::Budget, NanoUsd)> {
+        self.control.budgets().iter().zip(self.budget_spent.iter().copied())
+    }
+
+    fn advance(&mut self, now: EventTime) -> Result<(), ShardDied> {
+        let to = now.second();
+        let from = match self.second {
+            None => to - 1,
+            Some(second) => second.max(to - STEPS_MAX),
+        };
+        for second in from + 1..=to {
+            self.tick(EventTime::from_second(second))?;
+            self.second = Some(second);
+        }
+        Ok(())
+    }
+
+    fn tick(&mut self, now: EventTime) -> Result<(), ShardDied> {
+        self.dispatch()?;
+        self.settle()?;
+        let directives = self.control.directives();
+        self.shards.tick(now, self.intake.sequence(), directives)?;
+        self.settle()?;
+        let month = Month::of(now);
+        if month != self.month {
+            self.month = month;
+            self.budget_spent.fill(NanoUsd::ZERO);
+        }
+        for (index, spent) in self.budget_spent.iter().enumerate() {
+            self.control.spent(index, *spent);
+        }
+        if !self.is_catching_up(now) {
+            self.control.tick(now);
+            self.act(now);
+        }
+        self.recorder.tick(now, &self.control);
+        Ok(())
+    }
+
+    /// Whether what is seen is the past, about which nothing can be done any more.
+    fn is_catching_up(&self, now: EventTime) -> bool {
+        self.live
+            && self.control.mode() == Mode::Enforce
+            && clock::as_event_time(clock::wall()).since_ms(now) > FRESH_MS
+    }
+
+    fn act(&mut self, now: EventTime) {
+        let at = if self.live { clock::as_event_time(clock::wall()) } else { now };
+        for intent in self.control.intents() {
+            let outcome = self.actuator.apply(&intent, at);
+            let action = self.control.outcome(intent, outcome);
+            self.recorder.action(&action);
+        }
+        for abstention in self.control.abstentions() {
+            self.recorder.abstention(&abstention, now);
+        }
+    }
+
+    /// Sends the batches to the shards, after taking what they have to say of the last.
+    fn dispatch(&mut self) -> Result<(), ShardDied> {
+        if self.intake.batched() == 0 {
+            return Ok(());
+        }
+        self.settle()?;
+        self.shards.send(self.intake.batches())
+    }
+
+    /// Takes what the shards have to say.
+    fn settle(&mut self) -> Result<(), ShardDied> {
+        for (_, _, output) in self.shards.collect()? {
+            match output {
+                Output::Alarm(alarm) => {
+                    self.control.alarm(&alarm);
+                    let lane = lane_name(&self.lanes, alarm.position.lane);
+                    let decided = clock::as_event_time(clock::wall());
+                    let wall = self.arrived.filter(|_| self.live).map(|at| (at, decided));
+                    self.recorder.alarm(&alarm, lane, wall);
+                }
+                Output::Pulse(pulse) => self.control.pulse(pulse),
+                Output::Minute(row) => self.minute(&row),
+            }
+        }
+        Ok(())
+    }
+
+    fn minute(&mut self, row: &MinuteRow) {
+        let at = EventTime::saturating_from_ms(row.minute.saturating_mul(60_000));
+        if Month::of(at) == self.month {
+            let budgets = self.control.budgets().iter().zip(&mut self.budget_spent);
+            for (budget, spent) in budgets {
+                if budget.covers(&row.function.as_ref()) {
+                    *spent += row.nano_usd;
+                }
+            }
+        }
+        self.recorder.minute(row);
+    }
+
+    fn summary(&self) -> SummaryLine {
+        let totals = self.shards.totals();
+        let door = self.intake.counters();
+        let days = |seconds: u64| seconds as f64 / 86_400.0;
+        SummaryLine {
+            kind: "summary",
+            records: RecordCounts {
+                counted: totals.counters.counted,
+                late: totals.counters.late,
+                duplicate: totals.counters.duplicate,
+                rejected: self.passed.rejected + door.future,
+                unrouted: door.unrouted,
+            },
+            functions: totals.functions,
+            function_days: days(totals.observed.function_seconds),
+            warmup_function_days: days(totals.observed.warmup_seconds),
+            first_event: self.intake.first(),
+            last_event: self.intake.now(),
+            spend_nano_usd: spend(totals),
+            pages: self.recorder.pages,
+            notices: self.recorder.notices,
+            actions: self.recorder.actions,
+        }
+    }
+}
+
+/// What all usage costs, priced once for each account and price row.
+pub fn spend(totals: &Totals) -> NanoUsd {
+    totals.usage.iter().map(|(_, _, rates, usage)| rates.cost(usage)).sum()
+}
+
+fn lane_name(lanes: &[String], lane: u32) -> &str {
+    usize::try_from(lane).ok().and_then(|lane| lanes.get(lane)).map_or("?", String::as_str)
+}
+
+/// Notes how far a lane has come.
+fn reach(through: &mut Vec<Position>, position: Position) {
+    match through.iter_mut().find(|known| known.lane == position.lane) {
+        Some(known) => known.offset = known.offset.max(position.offset),
+        None => through.push(position),
+    }
+}
+
+/// Receives what a message holds.
+struct Door<'a> {
+    intake: &'a mut Intake,
+    dead: &'a mut DeadLetters,
+    passed: &'a mut Passed,
+    lane: &'a str,
+    position: Position,
+    wall: Option<EventTime>,
+}
+
+impl Sink for Door<'_> {
+    fn record(&mut self, record: &Record<'_>) {
+        self.passed.records += 1;
+        if self.intake.record(record, self.position, self.wall) == Entry::Future {
+            let detail = format!("event time {} is ahead of the wall clock", record.at());
+            self.dead.offer(FUTURE, self.lane, self.position.offset, &detail, &[]);
+        }
+    }
+
+    fn problem(&mut self, problem: Problem<'_>) {
+        self.passed.rejected += 1;
+        let reason = problem.reason.as_str();
+        self.dead.offer(reason, self.lane, self.position.offset, &problem.detail, problem.bytes);
+    }
+
+    fn ignored(&mut self, kind: Ignored) {
+        if let Some(place) = Ignored::ALL.iter().position(|&known| known == kind) {
+            self.passed.ignored[place] += 1;
+        }
+    }
+}

@@ -1,0 +1,315 @@
+//! Where decisions go: the decisions file, the ledger, the narration, the view and the metrics.
+//! A file that cannot be written is said once and counted; it never stops the stream.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::control::action::{Action, ActuatorKind};
+use crate::control::ladder::{Abstention, Control};
+use crate::engine::alarm::{Alarm, AlarmState, MinuteRow, Severity};
+use crate::observe::api::ApiState;
+use crate::observe::decisions::{AbstentionLine, ActionLine, AlarmLine, RunLine, SummaryLine};
+use crate::observe::ledger::Ledger;
+use crate::observe::metrics::DropCause;
+use crate::observe::narration::Narration;
+use crate::observe::view::FunctionView;
+use crate::record::FunctionKey;
+use crate::units::{EventTime, NanoUsd};
+
+/// Anything that lines are written to.
+pub type Sink = Box<dyn Write + Send>;
+
+/// A function leaves the view when it has not been called for this long.
+const SHOWN_FOR_MS: i64 = 10 * 60_000;
+/// Functions followed for the view; ten times what it shows of them at most in one request.
+const FOLLOWED_MAX: usize = 20_000;
+/// The view is refreshed once in this many seconds of event time.
+const PUBLISH_SECONDS: i64 = 2;
+
+/// Collects and passes on.
+#[derive(Default)]
+pub struct Recorder {
+    decisions: Option<Sink>,
+    ledger: Option<Ledger<Sink>>,
+    narration: Option<Narration<Sink>>,
+    api: Option<Arc<ApiState>>,
+    /// All lines, for the one JSON document at the end.
+    kept: Option<Vec<serde_json::Value>>,
+    functions: BTreeMap<FunctionKey, FunctionView>,
+    open: BTreeMap<String, Severity>,
+    shown_restrictions: Vec<String>,
+    /// Alarms opened as pages.
+    pub pages: u64,
+    /// Alarms opened as notices.
+    pub notices: u64,
+    /// Actions.
+    pub actions: u64,
+    failed: bool,
+}
+
+impl std::fmt::Debug for Recorder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Recorder").field("pages", &self.pages).finish_non_exhaustive()
+    }
+}
+
+impl Recorder {
+    /// A recorder that tells nobody.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Writes decisions to `sink`.
+    #[must_use]
+    pub fn with_decisions(mut self, sink: Option<Sink>) -> Self {
+        self.decisions = sink;
+        self
+    }
+
+    /// Writes the ledger to `sink`.
+    #[must_use]
+    pub fn with_ledger(mut self, sink: Option<Sink>) -> Self {
+        self.ledger = sink.map(Ledger::new);
+        self
+    }
+
+    /// Tells it in plain words.
+    #[must_use]
+    pub fn with_narration(mut self, sink: Option<Sink>) -> Self {
+        self.narration = sink.map(Narration::new);
+        self
+    }
+
+    /// Keeps the view and the metrics up to date.
+    #[must_use]
+    pub fn with_api(mut self, api: Option<Arc<ApiState>>) -> Self {
+        self.api = api;
+        self
+    }
+
+    /// Keeps every line, so that [`Self::kept`] can give them back.
+    #[must_use]
+    pub fn keeping(mut self, keep: bool) -> Self {
+        self.kept = keep.then(Vec::new);
+        self
+    }
+
+    /// The lines so far.
+    pub fn kept(&mut self) -> Vec<serde_json::Value> {
+        self.kept.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// What is running.
+    pub fn run(&mut self, run: &RunLine) {
+        self.line(run);
+        if let Some(api) = &self.api {
+            api.view.set_run(serde_json::json!(run));
+            let mode = serde_json::json!(run.mode);
+            api.metrics.set_config(&run.config_sha256, mode.as_str().unwrap_or_default());
+        }
+    }
+
+    /// A sentence for people.
+    pub fn say(&mut self, text: &str) {
+        let told = self.narration.as_mut().map_or(Ok(()), |narration| narration.say(text));
+        self.check(told);
+    }
+
+    /// An alarm has opened, changed or closed. `wall` is when its record arrived and when it was
+    /// decided, where the input is live.
+    pub fn alarm(&mut self, alarm: &Alarm, lane: &str, wall: Option<(EventTime, EventTime)>) {
+        let line = AlarmLine::new(alarm, lane, wall);
+        self.line(&line);
+        let told = self.narration.as_mut().map_or(Ok(()), |narration| narration.alarm(alarm));
+        self.check(told);
+        match alarm.state {
+            AlarmState::Opened => {
+                self.open.insert(alarm.id.clone(), alarm.severity);
+                match alarm.severity {
+                    Severity::Page => self.pages += 1,
+                    Severity::Notice => self.notices += 1,
+                }
+            }
+            AlarmState::Updated => {}
+            AlarmState::Closed => {
+                self.open.remove(&alarm.id);
+            }
+        }
+        if let Some(api) = &self.api {
+            if alarm.state == AlarmState::Opened {
+                let channel = alarm.channels.keys().next().map_or("", |channel| channel.as_str());
+                api.metrics.alarms_opened.add(&[channel, alarm.severity.as_str()], 1);
+            }
+            if let Some((arrived, decided)) = wall.filter(|_| alarm.state == AlarmState::Opened) {
+                let seconds = decided.since_ms(arrived).max(0) as f64 / 1e3;
+                api.metrics.decision_latency.observe(seconds);
+            }
+            match alarm.state {
+                AlarmState::Closed => api.view.remove_alarm(&alarm.id),
+                _ => api.view.put_alarm(&alarm.id, serde_json::json!(line)),
+            }
+            for severity in [Severity::Notice, Severity::Page] {
+                let count = self.open.values().filter(|&&open| open == severity).count();
+                api.metrics.alarms_open.set(&[severity.as_str()], count as i64);
+            }
+            self.at_risk(alarm);
+        }
+    }
+
+    fn at_risk(&mut self, alarm: &Alarm) {
+        if let Some(view) = self.functions.get_mut(&alarm.function) {
+            let closed = alarm.state == AlarmState::Closed;
+            let risk = if closed { NanoUsd::ZERO } else { alarm.excess_per_hour };
+            view.money_at_risk_nano_usd_per_hour = risk;
+            view.burn_nano_usd_per_hour = view.baseline_nano_usd_per_hour.plus(risk);
+            let reading = alarm.channels.values().next();
+            view.evidence_log10 = reading.map_or(0.0, |reading| reading.evidence_log10);
+            view.last_event = alarm.decided_at;
+        }
+    }
+
+    /// Something was done, or would have been.
+    pub fn action(&mut self, action: &Action) {
+        self.actions += 1;
+        let line = ActionLine::new(action);
+        self.line(&line);
+        let told = self.narration.as_mut().map_or(Ok(()), |narration| narration.action(action));
+        self.check(told);
+        if let Some(api) = &self.api {
+            let labels = [action.intent.verb.as_str(), action.outcome.kind.as_str()];
+            api.metrics.actions.add(&labels, 1);
+            api.view.push_action(serde_json::json!(line));
+        }
+    }
+
+    /// Something was not done.
+    pub fn abstention(&mut self, abstention: &Abstention, now: EventTime) {
+        self.line(&AbstentionLine::new(abstention, now));
+        let told = self.narration.as_mut().map_or(Ok(()), |n| n.abstention(abstention, now));
+        self.check(told);
+    }
+
+    /// A function's minute is over.
+    pub fn minute(&mut self, row: &MinuteRow) {
+        if let Some(ledger) = &mut self.ledger {
+            ledger.row(row);
+        }
+        if self.api.is_some() {
+            self.follow(row);
+        }
+    }
+
+    fn follow(&mut self, row: &MinuteRow) {
+        let known = self.functions.contains_key(&row.function);
+        if !known && self.functions.len() >= FOLLOWED_MAX {
+            return;
+        }
+        let requests = row.usage.requests as f64;
+        let hourly = |amount: NanoUsd| NanoUsd(amount.0.saturating_mul(60));
+        let per_call = if requests > 0.0 { row.nano_usd.usd() / requests } else { 0.0 };
+        let baseline = NanoUsd::from_usd(row.expected * 3_600.0 * per_call);
+        let old = self.functions.get(&row.function);
+        let view = FunctionView {
+            function: row.function.clone(),
+            last_event: EventTime::saturating_from_ms((row.minute + 1).saturating_mul(60_000)),
+            requests_per_minute: requests,
+            burn_nano_usd_per_hour: hourly(row.nano_usd),
+            baseline_nano_usd_per_hour: baseline,
+            money_at_risk_nano_usd_per_hour: old
+                .map_or(NanoUsd::ZERO, |old| old.money_at_risk_nano_usd_per_hour),
+            evidence_log10: row.evidence_log10,
+            billed_ms_mean: row.billed_ms,
+            memory_mb: row.memory_mb,
+            restriction: old.and_then(|old| old.restriction.clone()),
+        };
+        self.functions.insert(row.function.clone(), view);
+    }
+
+    /// Event time has come to `now`.
+    pub fn tick(&mut self, now: EventTime, control: &Control) {
+        let written = self.ledger.as_mut().map_or(Ok(()), |ledger| ledger.write_complete(now));
+        self.check(written);
+        if self.api.is_some() && now.second().rem_euclid(PUBLISH_SECONDS) == 0 {
+            self.publish(now, control);
+        }
+    }
+
+    fn publish(&mut self, now: EventTime, control: &Control) {
+        let Some(api) = self.api.clone() else {
+            return;
+        };
+        self.functions.retain(|_, view| {
+            now.since_ms(view.last_event) < SHOWN_FOR_MS || view.restriction.is_some()
+        });
+        let mut shown = Vec::new();
+        for view in self.functions.values_mut() {
+            view.restriction = None;
+        }
+        for restriction in control.restrictions() {
+            api.view.put_restriction(&restriction.id, serde_json::json!(restriction));
+            shown.push(restriction.id.clone());
+            if let Some(view) = self.functions.get_mut(&restriction.function) {
+                view.restriction = Some(restriction.id.clone());
+            }
+        }
+        for gone in self.shown_restrictions.iter().filter(|id| !shown.contains(id)) {
+            api.view.remove_restriction(gone);
+        }
+        self.shown_restrictions = shown;
+        for actuator in ActuatorKind::ALL {
+            let held = control.restrictions().filter(|held| held.actuator == actuator);
+            let count = held.filter(|held| held.is_in_force()).count();
+            api.metrics.restrictions.set(&[actuator.as_str()], count as i64);
+        }
+        let burn = self.functions.values().map(|view| view.burn_nano_usd_per_hour).sum();
+        api.metrics.set_burn(burn);
+        api.view.publish_functions(self.functions.values().cloned());
+        api.metrics.publish_functions(self.functions.values());
+    }
+
+    /// The end.
+    pub fn summary(&mut self, summary: &SummaryLine) {
+        self.line(summary);
+        let told = self.narration.as_mut().map_or(Ok(()), |narration| narration.summary(summary));
+        self.check(told);
+        let written = self.ledger.as_mut().map_or(Ok(()), Ledger::finish);
+        self.check(written);
+        let flushed = self.decisions.as_mut().map_or(Ok(()), |decisions| decisions.flush());
+        self.check(flushed);
+    }
+
+    /// Whether something could not be written.
+    pub fn has_failed(&self) -> bool {
+        self.failed
+    }
+
+    fn line(&mut self, line: &impl Serialize) {
+        if let Some(kept) = &mut self.kept {
+            kept.push(serde_json::json!(line));
+        }
+        if let Some(decisions) = &mut self.decisions {
+            let written = serde_json::to_writer(&mut *decisions, line)
+                .map_err(io::Error::from)
+                .and_then(|()| decisions.write_all(b"\n"))
+                // A decision is worth a write of its own: whoever follows the file sees it at once.
+                .and_then(|()| decisions.flush());
+            self.check(written);
+        }
+    }
+
+    fn check(&mut self, written: io::Result<()>) {
+        let Err(error) = written else {
+            return;
+        };
+        if let Some(api) = &self.api {
+            api.metrics.add_drops(DropCause::DecisionWrite, 1);
+        }
+        if !self.failed {
+            self.failed = true;
+            tracing::error!(%error, "decisions cannot be written; the stream goes on");
+        }
+    }
+}
