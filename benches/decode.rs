@@ -4,10 +4,7 @@
 //! fields of the input, with nothing checked; `decode` is the whole way: recognising the format,
 //! UTF-8 and nesting, parsing, ranges, times, addresses and names. The aim is that `decode` keeps
 //! at least 80 % of the speed of `parse`.
-#![expect(
-    dead_code,
-    reason = "the fields are there to be parsed; nothing reads them"
-)]
+#![expect(dead_code, reason = "the fields are there to be parsed; nothing reads them")]
 
 use std::borrow::Cow;
 use std::hint::black_box;
@@ -53,11 +50,7 @@ impl Sink for Counts {
 }
 
 fn decode_all(decoder: &mut Decoder, messages: &[Vec<u8>], records: usize) {
-    let context = Context {
-        account: Default::default(),
-        region: "eu-west-1",
-        function: None,
-    };
+    let context = Context { account: Default::default(), region: "eu-west-1", function: None };
     let mut counts = Counts::default();
     for message in messages {
         decoder.decode(message, &context, &mut counts);
@@ -109,11 +102,7 @@ fn native_lines() -> Vec<Vec<u8>> {
     (0..MESSAGES)
         .map(|index| {
             let id = request_id(&mut rng);
-            let init = if rng.random_ratio(1, 20) {
-                ",'init_ms':174.055"
-            } else {
-                ""
-            };
+            let init = if rng.random_ratio(1, 20) { ",'init_ms':174.055" } else { "" };
             let caller = if rng.random_ratio(2, 3) {
                 ",'source_ip':'203.0.113.7','user_agent':'Mozilla/5.0 (X11; Linux x86_64)'"
             } else {
@@ -171,11 +160,7 @@ fn envelopes(count: usize) -> Vec<Vec<u8>> {
 
 fn log_event(rng: &mut ChaCha8Rng, line: usize) -> String {
     let ms = rng.random_range(1.0..3000.0_f64);
-    let init = if rng.random_ratio(1, 20) {
-        r"Init Duration: 166.62 ms\t"
-    } else {
-        ""
-    };
+    let init = if rng.random_ratio(1, 20) { r"Init Duration: 166.62 ms\t" } else { "" };
     format!(
         "{{'id':'3195310660696698337880902507980421114328961542429{line:07}','timestamp':{},\
          'message':'REPORT RequestId: {}\\tDuration: {ms:.2} ms\\tBilled Duration: {} ms\\t\
@@ -220,11 +205,7 @@ fn access_lines() -> Vec<Vec<u8>> {
             let status = ["200", "200", "200", "404", "429"][index % 5];
             let function_ran = status != "429";
             let invocation = request_id(&mut rng);
-            let joined = if function_ran {
-                invocation.as_str()
-            } else {
-                "-"
-            };
+            let joined = if function_ran { invocation.as_str() } else { "-" };
             quoted(&format!(
                 "{{'requestId':'{}','ip':'203.0.113.{}','caller':'-','user':'-',\
                  'requestTime':'01/Jan/2026:00:00:{:02} +0000','requestTimeEpoch':'{}',\
@@ -284,9 +265,7 @@ fn decode(criterion: &mut Criterion) {
     pair(criterion, "envelope_gzip", &gzip, 10 * LINES, |message| {
         buffer.clear();
         let mut reader = GzDecoder::new(message);
-        reader
-            .read_to_end(&mut buffer)
-            .expect("the benchmark's own input");
+        reader.read_to_end(&mut buffer).expect("the benchmark's own input");
         black_box(parsed::<Envelope<'_>>(&buffer));
     });
 }

@@ -43,7 +43,7 @@ fn demonstrate(settings: &mut Settings) {
     settings.engine.lateness_seconds = 4;
     settings.control = ControlSettings {
         mode: Mode::Enforce,
-        settle_seconds: 4,
+        settle_seconds: 5,
         quiet_seconds: 3,
         canary_seconds: 2,
         ..settings.control.clone()

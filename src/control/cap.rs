@@ -20,7 +20,7 @@ const DISPERSION_MAX: f64 = 5.0;
 pub struct Demand {
     /// Legitimate calls per second.
     pub expected: f64,
-    /// All calls per second that ask now, served and refused.
+    /// All calls per second that reach the function now, served and throttled.
     pub offered: f64,
     /// Mean duration in seconds.
     pub seconds: f64,

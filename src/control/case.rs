@@ -102,7 +102,7 @@ impl Case {
         let pulse = self.pulse.as_ref()?;
         Some(Demand {
             expected: pulse.expected,
-            offered: pulse.served + pulse.refused,
+            offered: pulse.served + pulse.throttled,
             seconds: pulse.billed_ms / 1e3,
             dispersion: pulse.dispersion,
             usd_per_call: pulse.usd_per_call,

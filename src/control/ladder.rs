@@ -207,7 +207,8 @@ impl Control {
     fn climb(&mut self, function: &FunctionKey, case: &mut Case, alarm: &Alarm, now: EventTime) {
         case.quiet_since = None;
         if let Some(reason) = self.shut_gate(function, case, alarm) {
-            if !case.told_why_not {
+            // The first seconds' amounts are rough, and the gate may yet open.
+            if !case.told_why_not && case.names_are_late(now) {
                 case.told_why_not = true;
                 let (alarm_id, function) = (alarm.id.clone(), function.clone());
                 self.abstentions.push(Abstention { alarm_id, function, reason });

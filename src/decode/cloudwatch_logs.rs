@@ -117,11 +117,8 @@ impl Header<'_> {
             Some(name) => name,
             None => in_stream,
         };
-        let mut place = Place {
-            log_group,
-            version: (!version.is_empty()).then_some(version),
-            ..*outer
-        };
+        let mut place =
+            Place { log_group, version: (!version.is_empty()).then_some(version), ..*outer };
         if let Some(owner) = self.owner.text("owner")? {
             place.account = owner.parse()?;
         }
@@ -133,10 +130,7 @@ impl Header<'_> {
         if !name.is_empty() {
             place = place.with_function(name)?;
         }
-        Ok(Some(LogGroup {
-            place,
-            of_function: !function.is_empty(),
-        }))
+        Ok(Some(LogGroup { place, of_function: !function.is_empty() }))
     }
 }
 
@@ -225,13 +219,11 @@ impl<'de> Visitor<'de> for Envelope<'_, '_> {
             }
             *slot = map.next_value()?;
         }
-        Ok(
-            batch.unwrap_or_else(|| match self.header.unwrap_or(&own).place(self.place) {
-                Ok(Some(_)) => Err(Refused::missing("logEvents")),
-                Ok(None) => Ok(Batch::Control),
-                Err(refused) => Err(refused),
-            }),
-        )
+        Ok(batch.unwrap_or_else(|| match self.header.unwrap_or(&own).place(self.place) {
+            Ok(Some(_)) => Err(Refused::missing("logEvents")),
+            Ok(None) => Ok(Batch::Control),
+            Err(refused) => Err(refused),
+        }))
     }
 }
 
@@ -328,10 +320,7 @@ struct Event<'s, 'l> {
 
 impl Event<'_, '_> {
     fn not_an_object<E>(self) -> Result<(), E> {
-        self.lines.refuse(Refused::new(
-            Reason::MalformedField,
-            "a log event that is no object",
-        ));
+        self.lines.refuse(Refused::new(Reason::MalformedField, "a log event that is no object"));
         Ok(())
     }
 }
@@ -439,11 +428,7 @@ impl Form {
             return Form::Report;
         }
         if !line.starts_with('{') {
-            return if report_line::is_platform(line) {
-                Form::Platform
-            } else {
-                Form::Application
-            };
+            return if report_line::is_platform(line) { Form::Platform } else { Form::Application };
         }
         Keys::of(line.as_bytes())
             .find_map(|(key, value)| {

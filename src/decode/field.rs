@@ -310,11 +310,7 @@ mod tests {
             ("{\"a\":{}}", Reason::MalformedField),
             ("\"12\"", Reason::MalformedField),
         ] {
-            assert_eq!(
-                field(text).integer("x").unwrap_err().reason,
-                reason,
-                "{text}"
-            );
+            assert_eq!(field(text).integer("x").unwrap_err().reason, reason, "{text}");
         }
         for (text, reason) in [
             ("-1", Reason::OutOfRange),
@@ -323,20 +319,10 @@ mod tests {
             ("null", Reason::MissingField),
             ("\"12\"", Reason::MalformedField),
         ] {
-            assert_eq!(
-                field(text).billed("x").unwrap_err().reason,
-                reason,
-                "{text}"
-            );
+            assert_eq!(field(text).billed("x").unwrap_err().reason, reason, "{text}");
         }
-        assert_eq!(
-            parse::<Field<'_>>("1e999").unwrap_err().reason,
-            Reason::OutOfRange
-        );
-        assert_eq!(
-            parse::<Field<'_>>("NaN").unwrap_err().reason,
-            Reason::InvalidJson
-        );
+        assert_eq!(parse::<Field<'_>>("1e999").unwrap_err().reason, Reason::OutOfRange);
+        assert_eq!(parse::<Field<'_>>("NaN").unwrap_err().reason, Reason::InvalidJson);
         assert_eq!(init_ms(f64::NAN).unwrap_err().reason, Reason::OutOfRange);
     }
 

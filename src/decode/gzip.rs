@@ -39,10 +39,7 @@ pub(super) struct Inflater {
 
 impl Inflater {
     pub(super) fn new() -> Self {
-        Self {
-            stream: Decompress::new(false),
-            plain: Vec::new(),
-        }
+        Self { stream: Decompress::new(false), plain: Vec::new() }
     }
 
     /// Inflates one message of one member, up to `bytes_max`, and checks it against its trailer.
@@ -79,9 +76,7 @@ impl Inflater {
             Some(length) => usize::try_from(u32::from_le_bytes(*length)).unwrap_or(bytes_max),
             None => 0,
         };
-        let believed = told
-            .min(bytes_max)
-            .min(body.len().saturating_mul(RATIO_MAX));
+        let believed = told.min(bytes_max).min(body.len().saturating_mul(RATIO_MAX));
         self.plain.clear();
         if self.plain.capacity() > RETAINED_BYTES_MAX {
             self.plain.shrink_to(RETAINED_BYTES_MAX);
@@ -115,10 +110,7 @@ pub(super) fn head<'a>(message: &[u8], plain: &'a mut [u8]) -> &'a [u8] {
         return &[];
     };
     let mut stream = Decompress::new(false);
-    if stream
-        .decompress(body, plain, FlushDecompress::None)
-        .is_err()
-    {
+    if stream.decompress(body, plain, FlushDecompress::None).is_err() {
         return &[];
     }
     let written = usize::try_from(stream.total_out()).unwrap_or_default();
@@ -127,9 +119,7 @@ pub(super) fn head<'a>(message: &[u8], plain: &'a mut [u8]) -> &'a [u8] {
 
 /// What follows the header.
 fn body(message: &[u8]) -> Result<&[u8], Refused> {
-    let (header, mut rest) = message
-        .split_first_chunk::<HEADER_BYTES>()
-        .ok_or_else(truncated)?;
+    let (header, mut rest) = message.split_first_chunk::<HEADER_BYTES>().ok_or_else(truncated)?;
     let flags = header[3];
     if flags & FLAGS_RESERVED != 0 {
         return Err(Refused::new(Reason::InvalidGzip, "unknown header flags"));
@@ -152,10 +142,7 @@ fn body(message: &[u8]) -> Result<&[u8], Refused> {
 }
 
 fn truncated() -> Refused {
-    Refused::new(
-        Reason::TruncatedGzip,
-        "the compressed data stop before their end",
-    )
+    Refused::new(Reason::TruncatedGzip, "the compressed data stop before their end")
 }
 
 #[cfg(test)]

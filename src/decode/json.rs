@@ -89,11 +89,7 @@ fn string_end(bytes: &[u8], start: usize) -> Option<usize> {
     loop {
         let quote = from + memchr(b'"', bytes.get(from..)?)?;
         let inside = bytes.get(from..quote)?;
-        let backslashes = inside
-            .iter()
-            .rev()
-            .take_while(|byte| **byte == b'\\')
-            .count();
+        let backslashes = inside.iter().rev().take_while(|byte| **byte == b'\\').count();
         if backslashes % 2 == 0 {
             return Some(quote);
         }
@@ -114,10 +110,7 @@ pub(super) struct Keys<'a> {
 impl<'a> Keys<'a> {
     /// The keys of the object that starts at the first byte.
     pub(super) fn of(object: &'a [u8]) -> Self {
-        Self {
-            rest: object,
-            inside: false,
-        }
+        Self { rest: object, inside: false }
     }
 
     fn step(&mut self) -> Option<(&'a [u8], &'a [u8])> {
@@ -182,9 +175,7 @@ mod tests {
     use super::*;
 
     fn keys(text: &str) -> Vec<&str> {
-        Keys::of(text.as_bytes())
-            .map(|(key, _)| std::str::from_utf8(key).unwrap())
-            .collect()
+        Keys::of(text.as_bytes()).map(|(key, _)| std::str::from_utf8(key).unwrap()).collect()
     }
 
     #[test]
@@ -197,10 +188,7 @@ mod tests {
                 r#"{ "a" : 1 , "b" : [1,{"x":2}] , "c":{"y":"}"}, "d":null }"#,
                 vec!["a", "b", "c", "d"],
             ),
-            (
-                r#"{"a":"\"kind\":","b\"":"\\","c":""}"#,
-                vec!["a", "b\\\"", "c"],
-            ),
+            (r#"{"a":"\"kind\":","b\"":"\\","c":""}"#, vec!["a", "b\\\"", "c"]),
             (r#"{"a":"x","b"#, vec!["a"]),
             (r#"{"a":"x","b":{"c""#, vec!["a", "b"]),
             (r#"{"a":1 2}"#, vec!["a"]),

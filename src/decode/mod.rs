@@ -58,10 +58,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            message_bytes_max: 8 << 20,
-            inflated_bytes_max: 64 << 20,
-        }
+        Self { message_bytes_max: 8 << 20, inflated_bytes_max: 64 << 20 }
     }
 }
 
@@ -74,20 +71,14 @@ pub struct Decoder {
 
 impl fmt::Debug for Decoder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Decoder")
-            .field("limits", &self.limits)
-            .finish_non_exhaustive()
+        f.debug_struct("Decoder").field("limits", &self.limits).finish_non_exhaustive()
     }
 }
 
 impl Decoder {
     /// A decoder with empty buffers.
     pub fn new(limits: Limits) -> Self {
-        Self {
-            limits,
-            inflater: gzip::Inflater::new(),
-            scratch: Scratch::default(),
-        }
+        Self { limits, inflater: gzip::Inflater::new(), scratch: Scratch::default() }
     }
 
     /// Reads one message. Whatever it holds, `sink` hears of it at least once.
@@ -178,10 +169,7 @@ impl<'a> Place<'a> {
     /// The names are checked here, once for all records that come from this place.
     fn with_function(self, name: &'a str) -> Result<Self, Refused> {
         let function = FunctionRef::try_new(self.account, self.region, name)?;
-        Ok(Self {
-            function: Some(function),
-            ..self
-        })
+        Ok(Self { function: Some(function), ..self })
     }
 
     fn function(&self) -> Result<FunctionRef<'a>, Refused> {

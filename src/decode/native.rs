@@ -157,20 +157,14 @@ fn bare(text: &str, place: &Place<'_>, sink: &mut dyn Sink) -> Result<(), Refuse
     fill(text, &mut fields)?;
     let delivery = fields.id.text("id")?.map(|id| xxh3_64(id.as_bytes()));
     let place = Place { delivery, ..*place };
-    let kind = fields
-        .kind
-        .text("kind")?
-        .ok_or_else(|| Refused::missing("kind"))?;
+    let kind = fields.kind.text("kind")?.ok_or_else(|| Refused::missing("kind"))?;
     fields.read(kind, &place, sink)
 }
 
 fn event(text: &str, place: &Place<'_>, sink: &mut dyn Sink) -> Result<(), Refused> {
     json::check_nesting(text)?;
     let event: Event<'_> = json::parse(text)?;
-    let kind = event
-        .kind
-        .text("type")?
-        .ok_or_else(|| Refused::missing("type"))?;
+    let kind = event.kind.text("type")?.ok_or_else(|| Refused::missing("type"))?;
     let Some(kind) = kind.strip_prefix("dev.bursar.") else {
         let detail = format!("type {kind:?}, accepted: dev.bursar.invocation, .trigger, .refusal");
         return Err(Refused::new(Reason::UnknownFormat, detail));
@@ -230,12 +224,7 @@ impl Data<'_> {
             delivery: place.delivery,
             source: None,
         };
-        let parts = [
-            &self.source_ip,
-            &self.principal,
-            &self.origin,
-            &self.user_agent,
-        ];
+        let parts = [&self.source_ip, &self.principal, &self.origin, &self.user_agent];
         if parts.iter().any(|part| **part != Field::Absent) {
             self.source(invocation.source.insert(Source::default()))?;
         }
@@ -356,9 +345,6 @@ fn named<T: DeserializeOwned>(field: &Field<'_>, name: &str) -> Result<Option<T>
     };
     match T::deserialize(StrDeserializer::<ValueError>::new(text)) {
         Ok(value) => Ok(Some(value)),
-        Err(error) => Err(Refused::new(
-            Reason::MalformedField,
-            format!("{name}: {error}"),
-        )),
+        Err(error) => Err(Refused::new(Reason::MalformedField, format!("{name}: {error}"))),
     }
 }

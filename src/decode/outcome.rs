@@ -142,10 +142,7 @@ pub(super) struct Refused {
 impl Refused {
     #[cold]
     pub(super) fn new(reason: Reason, detail: impl Display) -> Self {
-        Self {
-            reason,
-            detail: detail.to_string(),
-        }
+        Self { reason, detail: detail.to_string() }
     }
 
     #[cold]
@@ -163,11 +160,7 @@ impl Refused {
     pub(super) fn tell(mut self, bytes: &[u8], sink: &mut dyn Sink) {
         let kept = self.detail.floor_char_boundary(DETAIL_BYTES_MAX);
         self.detail.truncate(kept);
-        sink.problem(Problem {
-            reason: self.reason,
-            detail: self.detail,
-            bytes,
-        });
+        sink.problem(Problem { reason: self.reason, detail: self.detail, bytes });
     }
 }
 

@@ -245,16 +245,10 @@ fn quantity(name: &str, value: &str, unit: &str) -> Result<Quantity, Refused> {
         let detail = format!("{name} {value:.80}, accepted: a number of {unit}");
         Refused::new(Reason::MalformedField, detail)
     };
-    let number = value
-        .strip_suffix(unit)
-        .ok_or_else(malformed)?
-        .trim_ascii_end();
+    let number = value.strip_suffix(unit).ok_or_else(malformed)?.trim_ascii_end();
     match number.parse() {
         Ok(whole) => Ok(Quantity::Whole(whole)),
-        Err(_) => number
-            .parse()
-            .map(Quantity::Fraction)
-            .map_err(|_| malformed()),
+        Err(_) => number.parse().map(Quantity::Fraction).map_err(|_| malformed()),
     }
 }
 

@@ -83,16 +83,9 @@ fn array(text: &str, place: &Place<'_>, scratch: &mut Scratch, sink: &mut dyn Si
     if let Err(refused) = json::check_nesting(text) {
         return refused.tell(text.as_bytes(), sink);
     }
-    let entries = Entries {
-        place: *place,
-        scratch,
-        sink: &mut *sink,
-        any: false,
-    };
+    let entries = Entries { place: *place, scratch, sink: &mut *sink, any: false };
     let mut parser = sonic_rs::Deserializer::from_str(text);
-    let told = (&mut parser)
-        .deserialize_seq(entries)
-        .and_then(|any| parser.end().map(|()| any));
+    let told = (&mut parser).deserialize_seq(entries).and_then(|any| parser.end().map(|()| any));
     match told {
         Ok(true) => {}
         Ok(false) => sink.ignored(Ignored::EmptyBatch),
@@ -117,10 +110,7 @@ impl<'de> Visitor<'de> for Entries<'_, '_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(mut self, mut seq: A) -> Result<bool, A::Error> {
-        let Scratch {
-            line: name,
-            route: version,
-        } = self.scratch;
+        let Scratch { line: name, route: version } = self.scratch;
         name.clear();
         version.clear();
         while let Some(entry) = seq.next_element::<Entry<'de>>()? {

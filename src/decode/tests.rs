@@ -15,11 +15,7 @@ use crate::record::{Record, Source, Target, Trigger};
 const NOW: &str = "2026-01-01T00:00:00.000Z";
 
 fn context(function: Option<&str>) -> Context<'_> {
-    Context {
-        account: "111122223333".parse().unwrap(),
-        region: "eu-west-1",
-        function,
-    }
+    Context { account: "111122223333".parse().unwrap(), region: "eu-west-1", function }
 }
 
 /// Everything that a message became, one line each.
@@ -37,8 +33,7 @@ impl Sink for Outcomes {
     fn problem(&mut self, problem: Problem<'_>) {
         assert!(problem.detail.len() <= 256, "{problem:?}");
         let name = problem.reason.as_str();
-        self.lines
-            .push(format!("problem {name}: {}", problem.detail));
+        self.lines.push(format!("problem {name}: {}", problem.detail));
         self.reasons.push(problem.reason);
     }
 
@@ -60,12 +55,7 @@ fn shown(record: &Record<'_>) -> String {
                 it.status
             );
             write!(line, " version={:?} {:?}", it.version, it.architecture).unwrap();
-            write!(
-                line,
-                " request={:?} delivery={:?}",
-                it.request_id, it.delivery
-            )
-            .unwrap();
+            write!(line, " request={:?} delivery={:?}", it.request_id, it.delivery).unwrap();
             if let Some(source) = &it.source {
                 line += &shown_source(source);
             }
@@ -73,11 +63,7 @@ fn shown(record: &Record<'_>) -> String {
         }
         Record::Trigger(trigger) => format!("trigger {}", shown_trigger(trigger)),
         Record::Refusal(refusal) => {
-            format!(
-                "refusal {:?} {}",
-                refusal.reason,
-                shown_trigger(&refusal.trigger)
-            )
+            format!("refusal {:?} {}", refusal.reason, shown_trigger(&refusal.trigger))
         }
     }
 }
@@ -129,10 +115,7 @@ fn outcomes(message: &[u8]) -> Vec<String> {
 fn refused(message: &[u8]) -> Reason {
     let outcomes = outcomes_in(message, &context(Some("standin")));
     assert_eq!(outcomes.lines.len(), 1, "{:?}", outcomes.lines);
-    *outcomes
-        .reasons
-        .first()
-        .unwrap_or_else(|| panic!("not refused: {:?}", outcomes.lines))
+    *outcomes.reasons.first().unwrap_or_else(|| panic!("not refused: {:?}", outcomes.lines))
 }
 
 fn zipped(plain: &[u8]) -> Vec<u8> {
@@ -149,26 +132,11 @@ const NATIVE: &str = include_str!("../../tests/fixtures/records/native.jsonl");
 
 /// Messages, and what must come of them.
 const FIXTURES: [(&str, &str); 5] = [
-    (
-        REPORT_LINES,
-        include_str!("../../tests/fixtures/records/report_line.expected"),
-    ),
-    (
-        CLOUDWATCH_LOGS,
-        include_str!("../../tests/fixtures/records/cloudwatch_logs.expected"),
-    ),
-    (
-        TELEMETRY,
-        include_str!("../../tests/fixtures/records/telemetry.expected"),
-    ),
-    (
-        ACCESS_LOG,
-        include_str!("../../tests/fixtures/records/access_log.expected"),
-    ),
-    (
-        NATIVE,
-        include_str!("../../tests/fixtures/records/native.expected"),
-    ),
+    (REPORT_LINES, include_str!("../../tests/fixtures/records/report_line.expected")),
+    (CLOUDWATCH_LOGS, include_str!("../../tests/fixtures/records/cloudwatch_logs.expected")),
+    (TELEMETRY, include_str!("../../tests/fixtures/records/telemetry.expected")),
+    (ACCESS_LOG, include_str!("../../tests/fixtures/records/access_log.expected")),
+    (NATIVE, include_str!("../../tests/fixtures/records/native.expected")),
 ];
 
 #[test]
@@ -190,10 +158,7 @@ fn a_compressed_envelope_is_the_same_as_a_plain_one() {
     let gzip = include_bytes!("../../tests/fixtures/records/cloudwatch_logs.json.gz");
     assert_eq!(outcomes(gzip), outcomes(plain.as_bytes()));
     assert_eq!(first_time(gzip), first_time(plain.as_bytes()));
-    assert_eq!(
-        first_time(gzip).unwrap().to_string(),
-        "2015-05-28T15:27:35.000Z"
-    );
+    assert_eq!(first_time(gzip).unwrap().to_string(), "2015-05-28T15:27:35.000Z");
 }
 
 #[test]
@@ -201,15 +166,9 @@ fn the_first_time_of_a_message_is_seen_without_reading_it() {
     for (message, expected) in [
         (REPORT_LINES, "2019-10-10T00:00:00.000Z"),
         (TELEMETRY, "2024-05-20T16:29:45.022Z"),
-        (
-            TELEMETRY.lines().last().unwrap(),
-            "2022-10-12T00:00:15.064Z",
-        ),
+        (TELEMETRY.lines().last().unwrap(), "2022-10-12T00:00:15.064Z"),
         (ACCESS_LOG, "2020-10-10T13:55:36.000Z"),
-        (
-            ACCESS_LOG.lines().nth(2).unwrap(),
-            "2020-10-10T13:55:36.123Z",
-        ),
+        (ACCESS_LOG.lines().nth(2).unwrap(), "2020-10-10T13:55:36.123Z"),
         (NATIVE, NOW),
         (NATIVE.lines().nth(1).unwrap(), "2026-01-01T00:00:00.123Z"),
         (NATIVE.lines().last().unwrap(), NOW),
@@ -217,17 +176,9 @@ fn the_first_time_of_a_message_is_seen_without_reading_it() {
         let time = first_time(message.as_bytes()).unwrap();
         assert_eq!(time.to_string(), expected, "{message}");
     }
-    for unsure in [
-        "",
-        "{",
-        "{}",
-        "[",
-        "[1]",
-        "REPORT RequestId: x",
-        "1970 x",
-        "{\"time\":1}",
-        "\u{1f}",
-    ] {
+    for unsure in
+        ["", "{", "{}", "[", "[1]", "REPORT RequestId: x", "1970 x", "{\"time\":1}", "\u{1f}"]
+    {
         assert_eq!(first_time(unsure.as_bytes()), None, "{unsure}");
     }
     assert_eq!(first_time(&[0x1f, 0x8b, 8]), None);
@@ -248,28 +199,16 @@ fn every_optional_part_of_a_report_line_is_read_or_passed_over() {
         ("\n", plain),
         ("\t\n", plain),
         ("\tInit Duration: 1.5 ms", "init=Some(1.5) Success"),
-        (
-            "\tInit Duration: 2 ms\tRestore Duration: 9 ms",
-            "init=Some(2.0) Success",
-        ),
+        ("\tInit Duration: 2 ms\tRestore Duration: 9 ms", "init=Some(2.0) Success"),
         (
             "\tRestore Duration: 9 ms\tBilled Restore Duration: 3 ms",
             "billed=2 memory=128 init=Some(9.0)",
         ),
-        (
-            "\t\nXRAY TraceId: 1-5\tSegmentId: 3d\tSampled: true\t\n",
-            plain,
-        ),
+        ("\t\nXRAY TraceId: 1-5\tSegmentId: 3d\tSampled: true\t\n", plain),
         ("\tStatus: success", plain),
         ("\tStatus: timeout", "init=None Timeout"),
-        (
-            "\tStatus: error\tError Type: Runtime.ExitError",
-            "init=None Error",
-        ),
-        (
-            "\tError Type: X: Y\tStatus: error\tInit Duration: 0.5 ms",
-            "init=Some(0.5) Error",
-        ),
+        ("\tStatus: error\tError Type: Runtime.ExitError", "init=None Error"),
+        ("\tError Type: X: Y\tStatus: error\tInit Duration: 0.5 ms", "init=Some(0.5) Error"),
         ("\tStatus: something new", "init=None Error"),
         ("\tStatus: timeout\tStatus: success", "init=None Timeout"),
         ("\tBilled Duration: 900 ms\tMemory Size: 1 MB", plain),
@@ -355,27 +294,16 @@ fn bytes_that_are_no_message_are_refused_with_their_reason() {
         (b"[{\"type\":\"platform.start\"}", Reason::InvalidJson),
         (b"{\"logEvents\":[]}", Reason::MissingField),
         (b"{\"messageType\":\"DATA_MESSAGE\"}", Reason::MissingField),
-        (
-            b"{\"messageType\":\"OTHER\",\"logEvents\":[]}",
-            Reason::UnknownFormat,
-        ),
+        (b"{\"messageType\":\"OTHER\",\"logEvents\":[]}", Reason::UnknownFormat),
         (
             b"{\"messageType\":\"DATA_MESSAGE\",\"owner\":\"x\",\"logEvents\":[]}",
             Reason::OutOfRange,
         ),
-        (
-            b"{\"messageType\":\"DATA_MESSAGE\",\"logEvents\":7}",
-            Reason::MalformedField,
-        ),
+        (b"{\"messageType\":\"DATA_MESSAGE\",\"logEvents\":7}", Reason::MalformedField),
     ] {
         let shown = String::from_utf8_lossy(&message[..message.len().min(80)]).into_owned();
         let outcomes = outcomes_in(message, &context(None));
-        assert_eq!(
-            outcomes.reasons.last(),
-            Some(&reason),
-            "{shown} gave {:?}",
-            outcomes.lines
-        );
+        assert_eq!(outcomes.reasons.last(), Some(&reason), "{shown} gave {:?}", outcomes.lines);
         first_time(message);
     }
 }
@@ -394,11 +322,7 @@ fn nesting_does_not_exhaust_the_stack() {
         format!("{{\"type\":\"platform.report\",\"record\":{objects}"),
     ] {
         let (start, _) = message.split_at(40);
-        assert_eq!(
-            refused(message.as_bytes()),
-            Reason::NestedTooDeep,
-            "{start}"
-        );
+        assert_eq!(refused(message.as_bytes()), Reason::NestedTooDeep, "{start}");
         first_time(message.as_bytes());
     }
 }
@@ -407,11 +331,7 @@ fn nesting_does_not_exhaust_the_stack() {
 fn a_stream_of_one_function_needs_its_name_and_says_so() {
     for message in [report(""), TELEMETRY.lines().next().unwrap().to_owned()] {
         let named = outcomes_in(message.as_bytes(), &context(Some("standin")));
-        assert!(
-            named.lines[0].contains("111122223333:eu-west-1:standin"),
-            "{:?}",
-            named.lines
-        );
+        assert!(named.lines[0].contains("111122223333:eu-west-1:standin"), "{:?}", named.lines);
         let unnamed = outcomes_in(message.as_bytes(), &context(None));
         assert_eq!(unnamed.reasons, [Reason::FunctionUnknown]);
         let misnamed = outcomes_in(message.as_bytes(), &context(Some("two words")));

@@ -29,27 +29,8 @@ pub(super) fn rfc3339(field: &str, text: &str) -> Result<EventTime, Refused> {
 /// milliseconds. The general parser takes several times as long.
 fn utc_ms(text: &[u8]) -> Option<i64> {
     let (date_time, fraction) = text.split_at_checked(19)?;
-    let &[
-        y0,
-        y1,
-        y2,
-        y3,
-        b'-',
-        m0,
-        m1,
-        b'-',
-        d0,
-        d1,
-        b'T',
-        h0,
-        h1,
-        b':',
-        n0,
-        n1,
-        b':',
-        s0,
-        s1,
-    ] = date_time
+    let &[y0, y1, y2, y3, b'-', m0, m1, b'-', d0, d1, b'T', h0, h1, b':', n0, n1, b':', s0, s1] =
+        date_time
     else {
         return None;
     };
@@ -77,11 +58,7 @@ fn utc_ms(text: &[u8]) -> Option<i64> {
 pub(super) fn common_log(field: &str, text: &str) -> Result<EventTime, Refused> {
     match common_log_ms(text.as_bytes()) {
         Some(ms) => epoch_ms(ms),
-        None => Err(Refused::malformed(
-            field,
-            text,
-            "a time like 10/Oct/2020:13:55:36 +0000",
-        )),
+        None => Err(Refused::malformed(field, text, "a time like 10/Oct/2020:13:55:36 +0000")),
     }
 }
 
@@ -213,11 +190,9 @@ mod tests {
 
     #[test]
     fn unusual_but_valid_rfc_3339_is_read_too() {
-        for text in [
-            "2026-01-01T01:00:00.5+01:00",
-            "2026-01-01T00:00:00.500999Z",
-            "2026-01-01 00:00:00.5Z",
-        ] {
+        for text in
+            ["2026-01-01T01:00:00.5+01:00", "2026-01-01T00:00:00.500999Z", "2026-01-01 00:00:00.5Z"]
+        {
             let time = rfc3339("time", text).unwrap();
             assert_eq!(time.to_string(), "2026-01-01T00:00:00.500Z", "{text}");
         }

@@ -140,10 +140,12 @@ pub struct Pulse {
     pub function: FunctionKey,
     /// Whether its alarm is open.
     pub alarmed: bool,
-    /// Served calls per second, mean of the last five seconds.
+    /// Served calls per second, mean of the last three seconds.
     pub served: f64,
-    /// Refused requests per second, mean of the last five seconds.
-    pub refused: f64,
+    /// Requests per second that were turned away before the function, over the same time.
+    pub forbidden: f64,
+    /// Requests per second that were turned away at the function, over the same time.
+    pub throttled: f64,
     /// Calls per second that the baseline expects.
     pub expected: f64,
     /// Calls per second that the baseline allows, envelope included.

@@ -12,7 +12,7 @@ use crate::cost::{Exposure, Projection, ProjectionInput, Usage, loss_bound, proj
 use crate::units::{EventTime, NanoUsd};
 
 /// Seconds over which the present rate is measured.
-const RATE_SECONDS: i64 = 5;
+const RATE_SECONDS: i64 = 3;
 /// Requests of known source before anything is said of who they come from.
 const ATTRIBUTED_MIN: u64 = 20;
 /// Concurrency of a region where nothing says otherwise: Lambda's default account limit.
@@ -80,11 +80,14 @@ pub fn pulse(function: &FunctionState, now: EventTime, around: &Surroundings<'_>
     let alarm = function.alarm.as_deref();
     let mean = alarm.map_or(function.mean_mb_ms, |open| mean_mb_ms(open, function));
     let memory = f64::from(function.memory_mb.max(1));
+    let refused = alarm.map(|open| open.refused_rates(second, RATE_SECONDS));
+    let (forbidden, throttled) = refused.unwrap_or_default();
     Pulse {
         function: function.name.clone(),
         alarmed: alarm.is_some(),
         served: function.served.rate(second, RATE_SECONDS),
-        refused: alarm.map_or(0.0, |open| open.refused.rate(second, RATE_SECONDS)),
+        forbidden,
+        throttled,
         expected: function.baseline.expected(),
         tolerated: function.tolerance,
         dispersion: function.baseline.dispersion(1.0, 1.0),

@@ -7,7 +7,9 @@ use serde::Serialize;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::cost::Usage;
-use crate::record::{Architecture, FunctionRef, Position, SOURCE_BYTES_MAX, Source, Status};
+use crate::record::{
+    Architecture, FunctionRef, Position, RefusalReason, SOURCE_BYTES_MAX, Source, Status,
+};
 use crate::units::{AccountId, BilledMs, EventTime, MbMillis, MemoryMb};
 
 /// What an event is about.
@@ -18,7 +20,7 @@ pub enum EventKind {
     /// A request that was let through.
     Trigger,
     /// A request that was turned away.
-    Refusal,
+    Refusal(RefusalReason),
 }
 
 /// Along which line sources are told apart.
@@ -113,7 +115,7 @@ impl Event {
         Usage {
             requests: u64::from(self.kind == EventKind::Invocation),
             mb_ms: self.mb_ms,
-            refused: u64::from(self.kind == EventKind::Refusal),
+            refused: u64::from(matches!(self.kind, EventKind::Refusal(_))),
             response_bytes: self.response_bytes,
         }
     }

@@ -76,8 +76,10 @@ pub struct FunctionState {
     model: RateModel,
     /// Calls per second that are tolerated, envelope and money floor included.
     pub tolerance: f64,
-    /// The first second of the present excursion of the evidence.
-    pub onset: i64,
+    /// The first second of the present excursion of the evidence, over the closed seconds.
+    onset: i64,
+    /// The same with the open seconds, as of the last look.
+    onset_now: i64,
     /// What is normal.
     pub baseline: Baseline,
     minute_calls: u64,
@@ -139,6 +141,7 @@ impl FunctionState {
             model: RateModel::new(1.0, 1.0),
             tolerance: 0.0,
             onset: first,
+            onset_now: first,
             baseline: Baseline::default(),
             minute_calls: 0,
             minute_squares: 0,
@@ -175,9 +178,9 @@ impl FunctionState {
                 self.note_sources(batch, event);
                 Touch::Quiet
             }
-            EventKind::Refusal => {
+            EventKind::Refusal(reason) => {
                 if let Some(alarm) = &mut self.alarm {
-                    alarm.turned_away(event);
+                    alarm.turned_away(event, reason);
                 }
                 Touch::Quiet
             }
@@ -236,7 +239,7 @@ impl FunctionState {
     /// Closes every second before the boundary.
     pub fn close(&mut self, around: &Surroundings<'_>) {
         while self.closed < around.boundary {
-            let refused = self.alarm.as_ref().map_or(i64::MIN, |alarm| alarm.refused.newest());
+            let refused = self.alarm.as_ref().map_or(i64::MIN, |alarm| alarm.newest_refusal());
             if self.closed > self.served.newest().max(refused) {
                 self.close_silence(around);
             } else {
@@ -250,7 +253,7 @@ impl FunctionState {
         let served = self.served.get(second);
         // While an alarm is open, what was turned away still counts as demand: a restriction that
         // works must not look like an attack that has ended. It never opens an alarm.
-        let refused = self.alarm.as_ref().map_or(0, |alarm| alarm.refused.get(second));
+        let refused = self.alarm.as_ref().map_or(0, |alarm| alarm.refused_in(second));
         self.evidence.second(&self.model, served + refused, around.threshold);
         self.minute_calls += served;
         self.minute_squares += served * served;
@@ -312,9 +315,14 @@ impl FunctionState {
     fn evaluate(&mut self, around: &Surroundings<'_>) -> f64 {
         self.close(around);
         let mut evidence = self.evidence;
+        let mut onset = self.onset;
         for second in self.closed..=self.served.newest() {
             evidence.second(&self.model, self.served.get(second), around.threshold);
+            if evidence.is_at_rest() {
+                onset = second + 1;
+            }
         }
+        self.onset_now = onset;
         let value = evidence.value();
         let target = if value < SUSPICION { SUSPICION } else { around.threshold };
         self.next_check = self.calls + evidence.calls_to(&self.model, target, OPEN_SECONDS);
@@ -421,9 +429,13 @@ impl FunctionState {
         MemoryMb::try_new(u64::from(self.memory_mb)).ok()
     }
 
-    /// The start of the present excursion.
-    pub fn onset_time(&self) -> EventTime {
-        EventTime::from_second(self.onset)
+    /// When the excess began that `channel` has found in the second of `event`.
+    pub fn onset_of(&self, channel: Channel, event: &Event) -> EventTime {
+        let second = event.at.second();
+        EventTime::from_second(match channel {
+            Channel::RateFast => self.onset_now.min(second),
+            Channel::Duration => second,
+        })
     }
 
     /// Seconds from when it was first seen to `now`, and how many of them it had no baseline.

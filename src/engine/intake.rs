@@ -2,7 +2,7 @@
 //! timeliness, and are sorted into the batches of the shards. Event time moves here and nowhere
 //! else, so every shard sees the same ticks at the same places.
 
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use super::batch::{Batch, Event, EventBody, EventKind, Timeliness};
 use super::frontier::{AHEAD_SECONDS, Frontier};
@@ -99,7 +99,7 @@ impl Intake {
             Record::Invocation(invocation) => self.invocation(invocation, position),
             Record::Trigger(trigger) => self.trigger(trigger, EventKind::Trigger, position),
             Record::Refusal(refusal) => {
-                self.trigger(&refusal.trigger, EventKind::Refusal, position)
+                self.trigger(&refusal.trigger, EventKind::Refusal(refusal.reason), position)
             }
         };
         if entry != Entry::Unrouted {
@@ -253,6 +253,12 @@ impl Intake {
 impl Door {
     fn enter(&mut self, function: FunctionRef<'_>, body: EventBody, source: &Source<'_>) -> Entry {
         let key = key_of(function);
+        // A log event's id is unique within its log group only, that is, within its function.
+        let delivery = match body.delivery {
+            0 => 0,
+            id => xxh3_64_with_seed(&id.to_le_bytes(), key).max(1),
+        };
+        let body = EventBody { delivery, ..body };
         let now = self.frontier.now();
         let reach = now.map(|now| now.plus_ms(AHEAD_SECONDS * 1_000));
         if reach.is_none_or(|reach| body.at > reach) {

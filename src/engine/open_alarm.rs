@@ -4,7 +4,7 @@ use super::alarm::Channel;
 use super::batch::{Event, Timeliness};
 use super::window::{RING, SecondRing};
 use crate::cost::Usage;
-use crate::record::Position;
+use crate::record::{Position, RefusalReason};
 use crate::units::{EventTime, MbMillis};
 
 /// Seconds after the opening at which an alarm speaks again: early while names and amounts settle,
@@ -29,8 +29,10 @@ pub struct OpenAlarm {
     pub expected: f64,
     /// Usage since the onset.
     pub since: Usage,
-    /// Requests turned away, by second.
-    pub refused: SecondRing,
+    /// Requests turned away before the function, by second.
+    forbidden: SecondRing,
+    /// Requests turned away for want of concurrency or by a rate limit, by second.
+    throttled: SecondRing,
     updates: usize,
     next_update: i64,
 }
@@ -53,7 +55,8 @@ impl OpenAlarm {
             position: event.position,
             expected,
             since,
-            refused: SecondRing::new(event.at.second() - RING),
+            forbidden: SecondRing::new(event.at.second() - RING),
+            throttled: SecondRing::new(event.at.second() - RING),
             updates: 0,
             next_update: event.at.second() + UPDATES[0],
         }
@@ -67,11 +70,30 @@ impl OpenAlarm {
     }
 
     /// Notes a request that was turned away.
-    pub fn turned_away(&mut self, event: &Event) {
+    pub fn turned_away(&mut self, event: &Event, reason: RefusalReason) {
         self.since.refused += 1;
         if event.timeliness == Timeliness::OnTime {
-            self.refused.add(event.at.second());
+            match reason {
+                RefusalReason::Forbidden => self.forbidden.add(event.at.second()),
+                RefusalReason::Throttled => self.throttled.add(event.at.second()),
+            }
         }
+    }
+
+    /// The newest second in which something was turned away.
+    pub fn newest_refusal(&self) -> i64 {
+        self.forbidden.newest().max(self.throttled.newest())
+    }
+
+    /// Requests turned away in one second.
+    pub fn refused_in(&self, second: i64) -> u64 {
+        self.forbidden.get(second) + self.throttled.get(second)
+    }
+
+    /// Requests per second that were turned away over the `seconds` before `now`: before the
+    /// function, and at it.
+    pub fn refused_rates(&self, now: i64, seconds: i64) -> (f64, f64) {
+        (self.forbidden.rate(now, seconds), self.throttled.rate(now, seconds))
     }
 
     /// Whether it is time to say how things stand; once per due time.

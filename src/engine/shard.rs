@@ -236,7 +236,7 @@ impl Engine {
         let usage = event.usage();
         *self.totals.entry((function.name.account, function.rate)).or_default() += usage;
         if let Touch::Alarming(channel) = function.take(batch, event, &around) {
-            let onset = EventTime::from_second(function.onset.min(event.at.second()));
+            let onset = function.onset_of(channel, event);
             let since = assess::usage_since(function, onset.second());
             let id = alarm_id(&function.name, channel, onset);
             let expected = function.baseline.expected();

@@ -40,10 +40,10 @@ const DIURNAL: f64 = 0.2;
 const DAY_MS: i64 = 86_400_000;
 
 /// The attack on `checkout`, in milliseconds after the present begins.
-const ATTACK_START_MS: i64 = 6_000;
+const ATTACK_START_MS: i64 = 4_000;
 /// From here on every request has a new address.
-const ATTACK_DIFFUSE_MS: i64 = 16_000;
-const ATTACK_END_MS: i64 = 34_000;
+const ATTACK_DIFFUSE_MS: i64 = 14_000;
+const ATTACK_END_MS: i64 = 27_000;
 /// 400 requests per second.
 const ATTACK_PER_10_MS: i64 = 4;
 const ATTACK_SOURCES: u64 = 40;

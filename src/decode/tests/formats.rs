@@ -46,40 +46,18 @@ fn a_log_event_that_is_no_event_spoils_only_itself() {
         ("[[1],{}]", "malformed_field"),
         ("{}", "missing_field"),
         (r#"{"id":"1","timestamp":1767225600000}"#, "missing_field"),
-        (
-            r#"{"id":"1","timestamp":1767225600000,"message":{"a":[]}}"#,
-            "malformed_field",
-        ),
-        (
-            &event(REPORT).replace("1767225600000", "null"),
-            "missing_field",
-        ),
-        (
-            &event(REPORT).replace("1767225600000", "[1]"),
-            "malformed_field",
-        ),
-        (
-            &event(REPORT).replace("1767225600000", "0"),
-            "time_out_of_range",
-        ),
-        (
-            &event(REPORT).replace("1767225600000", "4102444800000"),
-            "time_out_of_range",
-        ),
-        (
-            &event(REPORT).replace("1767225600000", "-1e300"),
-            "out_of_range",
-        ),
+        (r#"{"id":"1","timestamp":1767225600000,"message":{"a":[]}}"#, "malformed_field"),
+        (&event(REPORT).replace("1767225600000", "null"), "missing_field"),
+        (&event(REPORT).replace("1767225600000", "[1]"), "malformed_field"),
+        (&event(REPORT).replace("1767225600000", "0"), "time_out_of_range"),
+        (&event(REPORT).replace("1767225600000", "4102444800000"), "time_out_of_range"),
+        (&event(REPORT).replace("1767225600000", "-1e300"), "out_of_range"),
         (&event(REPORT).replace("\"7\"", "7"), "malformed_field"),
         (&event(REPORT).replace("2 ms", "-2 ms"), "out_of_range"),
     ] {
         let events = [&event(REPORT), bad, &event(OTHER)].join(",");
         let message = envelope("/aws/lambda/fn", "s", &events);
-        assert_eq!(
-            kinds(&message),
-            ["invocation", reason, "invocation"],
-            "{bad}"
-        );
+        assert_eq!(kinds(&message), ["invocation", reason, "invocation"], "{bad}");
     }
 }
 
@@ -94,24 +72,14 @@ fn the_order_of_keys_in_an_envelope_does_not_matter() {
     assert_eq!(outcomes(usual.as_bytes()), outcomes(reversed.as_bytes()));
     let control = r#"{"logEvents":[{}],"messageType":"CONTROL_MESSAGE"}"#;
     assert_eq!(kinds(control), ["control_message"]);
-    assert_eq!(
-        kinds(r#"{"messageType":"CONTROL_MESSAGE"}"#),
-        ["control_message"]
-    );
+    assert_eq!(kinds(r#"{"messageType":"CONTROL_MESSAGE"}"#), ["control_message"]);
     assert_eq!(kinds(&envelope("g", "s", "")), ["empty_batch"]);
 }
 
 #[test]
 fn events_before_a_break_in_the_envelope_are_kept_and_the_break_is_told() {
-    let whole = envelope(
-        "/aws/lambda/fn",
-        "s",
-        &[event(REPORT), event(OTHER)].join(","),
-    );
-    assert_eq!(
-        kinds(&format!("{whole}}}")),
-        ["invocation", "invocation", "invalid_json"]
-    );
+    let whole = envelope("/aws/lambda/fn", "s", &[event(REPORT), event(OTHER)].join(","));
+    assert_eq!(kinds(&format!("{whole}}}")), ["invocation", "invocation", "invalid_json"]);
     let (cut, _) = whole.split_at(whole.len() - 20);
     assert_eq!(kinds(cut), ["invocation", "invalid_json"]);
     let twice = whole.replace("\"logEvents\"", r#""owner":"2","logEvents""#);
@@ -144,10 +112,7 @@ fn the_function_is_named_by_the_log_group_or_the_log_stream() {
 fn what_a_function_logs_is_not_mistaken_for_what_the_platform_says() {
     let access = r#"{\"requestId\":\"1\",\"status\":200,\"routeKey\":\"GET /\"}"#;
     let app = r#"{\"level\":\"INFO\",\"requestId\":\"1\",\"record\":{},\"kind\":\"invocation\"}"#;
-    let deep = format!(
-        r#"{{\"type\":\"platform.report\",\"x\":{}"#,
-        "[".repeat(100_000)
-    );
+    let deep = format!(r#"{{\"type\":\"platform.report\",\"x\":{}"#, "[".repeat(100_000));
     for (line, in_function, elsewhere) in [
         (access, "application_log", "trigger"),
         (app, "application_log", "application_log"),
@@ -156,32 +121,12 @@ fn what_a_function_logs_is_not_mistaken_for_what_the_platform_says() {
             "application_log",
             "application_log",
         ),
-        (
-            r#"{\"x\":{\"type\":\"platform.report\"}}"#,
-            "application_log",
-            "application_log",
-        ),
-        (
-            r#"{\"type\":\"platform.start\",\"record\":{}}"#,
-            "platform_event",
-            "platform_event",
-        ),
-        (
-            r#"{\"type\":\"platform.report\",\"record\":{}}"#,
-            "missing_field",
-            "missing_field",
-        ),
+        (r#"{\"x\":{\"type\":\"platform.report\"}}"#, "application_log", "application_log"),
+        (r#"{\"type\":\"platform.start\",\"record\":{}}"#, "platform_event", "platform_event"),
+        (r#"{\"type\":\"platform.report\",\"record\":{}}"#, "missing_field", "missing_field"),
         ("REPORT: all is well", "application_log", "application_log"),
-        (
-            r"INFO\tREPORT RequestId: 1",
-            "application_log",
-            "application_log",
-        ),
-        (
-            r"EXTENSION\tName: x\tState: Ready",
-            "platform_event",
-            "platform_event",
-        ),
+        (r"INFO\tREPORT RequestId: 1", "application_log", "application_log"),
+        (r"EXTENSION\tName: x\tState: Ready", "platform_event", "platform_event"),
         (&deep, "nested_too_deep", "nested_too_deep"),
         ("{", "application_log", "application_log"),
         ("", "application_log", "application_log"),
@@ -198,23 +143,14 @@ fn what_a_function_logs_is_not_mistaken_for_what_the_platform_says() {
 fn an_array_of_telemetry_goes_on_after_a_bad_entry() {
     let good = TELEMETRY.lines().next().unwrap();
     for (bad, reason) in [
-        (
-            r#"{"time":"2026-01-01T00:00:00Z"}"#.to_owned(),
-            "missing_field",
-        ),
+        (r#"{"time":"2026-01-01T00:00:00Z"}"#.to_owned(), "missing_field"),
         (r#"{"type":7}"#.to_owned(), "malformed_field"),
         (r#"{"type":"something.else"}"#.to_owned(), "unknown_format"),
         (r#"{"type":"platform.report"}"#.to_owned(), "missing_field"),
-        (
-            r#"{"type":"platform.report","record":"text"}"#.to_owned(),
-            "malformed_field",
-        ),
+        (r#"{"type":"platform.report","record":"text"}"#.to_owned(), "malformed_field"),
         (good.replace("\"metrics\"", "\"m\""), "missing_field"),
         (good.replace("\"time\"", "\"t\""), "missing_field"),
-        (
-            good.replace("2024-05-20T", "1970-01-01T"),
-            "time_out_of_range",
-        ),
+        (good.replace("2024-05-20T", "1970-01-01T"), "time_out_of_range"),
         (good.replace(":12,", ":-12,"), "out_of_range"),
         (good.replace(":12,", ":1e999,"), "out_of_range"),
         (good.replace(":128,", ":0,"), "out_of_range"),
@@ -222,17 +158,10 @@ fn an_array_of_telemetry_goes_on_after_a_bad_entry() {
         (good.replace("174.055", "-0.1"), "out_of_range"),
     ] {
         let message = format!("[{good}, {bad} ,{good}]");
-        assert_eq!(
-            kinds(&message),
-            ["invocation", reason, "invocation"],
-            "{bad}"
-        );
+        assert_eq!(kinds(&message), ["invocation", reason, "invocation"], "{bad}");
     }
     assert_eq!(kinds("[]"), ["empty_batch"]);
-    assert_eq!(
-        kinds(&format!("[{good},5]")),
-        ["invocation", "malformed_field"]
-    );
+    assert_eq!(kinds(&format!("[{good},5]")), ["invocation", "malformed_field"]);
     let status = |to: &str| outcomes(good.replace("\"success\"", to).as_bytes())[0].clone();
     for (text, expected) in [
         ("\"success\"", "Success"),
@@ -241,10 +170,7 @@ fn an_array_of_telemetry_goes_on_after_a_bad_entry() {
         ("\"timeout\"", "Timeout"),
         ("null", "Success"),
     ] {
-        assert!(
-            status(text).contains(&format!(" {expected} version")),
-            "{text}"
-        );
+        assert!(status(text).contains(&format!(" {expected} version")), "{text}");
     }
 }
 
@@ -267,11 +193,7 @@ fn access_log_fields_may_be_strings_numbers_or_a_dash() {
         ("\"127.0.0.1\"", "\"test-invoke-source-ip\"", "ip=None"),
         ("\"222222222222\"", "\"x\"", "out_of_range"),
         ("\"ip\"", "\"userAgent\"", "malformed_field"),
-        (
-            "\"apiKeyId\":\"k9xmpl\"",
-            "\"x\":{\"requestTime\":[]}",
-            "principal=None",
-        ),
+        ("\"apiKeyId\":\"k9xmpl\"", "\"x\":{\"requestTime\":[]}", "principal=None"),
         ("\"apiId\"", "\"x\"", "api=\"\""),
     ] {
         assert!(line.contains(from), "{from}");
@@ -326,33 +248,19 @@ fn a_native_record_outside_its_documented_ranges_is_refused() {
         assert!(line.contains(from), "{from}");
         assert_eq!(refused(line.replace(from, to).as_bytes()), reason, "{to}");
     }
-    let long = line.replace(
-        "arn:aws:lambda:us-east-1:444455556666:function:checkout:7",
-        &"f".repeat(257),
-    );
+    let long =
+        line.replace("arn:aws:lambda:us-east-1:444455556666:function:checkout:7", &"f".repeat(257));
     assert_eq!(refused(long.as_bytes()), Reason::OutOfRange);
     let refusal = NATIVE.lines().nth(3).unwrap();
     for (from, to, reason) in [
         ("\"throttled\"", "\"tired\"", Reason::MalformedField),
         ("\"throttled\"", "null", Reason::MissingField),
         ("\"api_gateway\"", "\"telepathy\"", Reason::MalformedField),
-        (
-            "\"trigger\"",
-            "\"region\":\"No\",\"trigger\"",
-            Reason::OutOfRange,
-        ),
-        (
-            "\"trigger\"",
-            "\"response_bytes\":-1,\"trigger\"",
-            Reason::OutOfRange,
-        ),
+        ("\"trigger\"", "\"region\":\"No\",\"trigger\"", Reason::OutOfRange),
+        ("\"trigger\"", "\"response_bytes\":-1,\"trigger\"", Reason::OutOfRange),
     ] {
         assert!(refusal.contains(from), "{from}");
-        assert_eq!(
-            refused(refusal.replace(from, to).as_bytes()),
-            reason,
-            "{to}"
-        );
+        assert_eq!(refused(refusal.replace(from, to).as_bytes()), reason, "{to}");
     }
 }
 
@@ -365,21 +273,10 @@ fn a_cloud_event_is_identified_by_its_source_and_id_together() {
     };
     assert_eq!(delivery(event), delivery(&event.replace("\"3\"", "\"4\"")));
     assert_ne!(delivery(event), delivery(&event.replace("e-1", "e-2")));
-    assert_ne!(
-        delivery(event),
-        delivery(&event.replace("/collector/1", "/collector/2"))
-    );
+    assert_ne!(delivery(event), delivery(&event.replace("/collector/1", "/collector/2")));
     for (from, to, reason) in [
-        (
-            "dev.bursar.invocation",
-            "dev.bursar.other",
-            Reason::UnknownFormat,
-        ),
-        (
-            "dev.bursar.invocation",
-            "com.example.order",
-            Reason::UnknownFormat,
-        ),
+        ("dev.bursar.invocation", "dev.bursar.other", Reason::UnknownFormat),
+        ("dev.bursar.invocation", "com.example.order", Reason::UnknownFormat),
         ("\"type\"", "\"t\"", Reason::MissingField),
         ("\"data\"", "\"d\"", Reason::MissingField),
         ("\"time\"", "\"t\"", Reason::MissingField),
@@ -387,9 +284,6 @@ fn a_cloud_event_is_identified_by_its_source_and_id_together() {
     ] {
         assert_eq!(refused(event.replace(from, to).as_bytes()), reason, "{to}");
     }
-    let inner = event.replace(
-        "\"version\"",
-        "\"time\":\"2026-02-01T00:00:00Z\",\"version\"",
-    );
+    let inner = event.replace("\"version\"", "\"time\":\"2026-02-01T00:00:00Z\",\"version\"");
     assert!(outcomes(inner.as_bytes())[0].contains("2026-02-01T00:00:00.000Z"));
 }

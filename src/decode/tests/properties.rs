@@ -71,15 +71,8 @@ fn any_json() -> impl Strategy<Value = Value> {
         any::<i64>().prop_map(Value::from),
         any::<f64>().prop_map(Value::from),
         ".{0,8}".prop_map(Value::from),
-        select(vec![
-            "DATA_MESSAGE",
-            "platform.report",
-            "invocation",
-            "-",
-            NOW,
-            "1"
-        ])
-        .prop_map(Value::from),
+        select(vec!["DATA_MESSAGE", "platform.report", "invocation", "-", NOW, "1"])
+            .prop_map(Value::from),
     ];
     leaf.prop_recursive(4, 32, 6, |inner| {
         let object = vec((known_key(), inner.clone()), 0..6);
@@ -94,12 +87,7 @@ fn known_key() -> impl Strategy<Value = String> {
     let names = "messageType owner logGroup logStream logEvents id timestamp message time type \
                  record metrics billedDurationMs memorySizeMB requestId status kind specversion \
                  data function billed_ms memory_mb requestTime routeKey httpMethod ip x";
-    select(
-        names
-            .split_whitespace()
-            .map(str::to_owned)
-            .collect::<Vec<_>>(),
-    )
+    select(names.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
 }
 
 fn answered(message: &[u8]) {
@@ -242,11 +230,7 @@ fn naive(record: &Map<String, Value>) -> String {
     let ip: Option<core::net::IpAddr> = text("source_ip").map(|ip| ip.parse().unwrap());
     let agent = text("user_agent");
     if ip.is_some() || agent.is_some() {
-        write!(
-            line,
-            " ip={ip:?} principal=None origin=None agent={agent:?}"
-        )
-        .unwrap();
+        write!(line, " ip={ip:?} principal=None origin=None agent={agent:?}").unwrap();
     }
     line
 }

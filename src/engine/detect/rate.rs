@@ -91,8 +91,8 @@ impl Default for RateEvidence {
     }
 }
 
-/// The factor that dates the onset: a doubling.
-const ONSET_FACTOR: usize = 1;
+/// The factor that dates the onset. A smaller one would take the noise before it for its start.
+const ONSET_FACTOR: usize = 2;
 
 impl RateEvidence {
     /// Takes in one second in which the function was called `count` times.
