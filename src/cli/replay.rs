@@ -65,7 +65,7 @@ fn replay(args: &ReplayArgs, settings: &Settings) -> anyhow::Result<()> {
     let source = FileSource::open(&args.inputs, decode::first_time, FileSettings::default())?;
     let mut pipeline = pipeline(args, settings)?;
     let stop = Arc::new(AtomicBool::new(false));
-    let feed = Feed::start(Box::new(source), settings.queue_messages, stop)?;
+    let feed = Feed::start(Box::new(source), settings.queue_chunks, stop)?;
     let mut bar = Bar::new();
     loop {
         match feed.next(Duration::from_secs(1)) {

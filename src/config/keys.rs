@@ -8,6 +8,7 @@ use super::names::{
 use super::settings::{InputKind, KafkaStart, LogFormat, LogLevel, Settings};
 use crate::control::settings::Mode;
 use crate::cost::Gateway;
+use crate::engine::function::LATENESS_SECONDS_MAX;
 
 /// One thing that can be set on a `T`.
 pub(super) struct Key<T: 'static> {
@@ -142,23 +143,18 @@ pub(super) static KEYS: &[Key<Settings>] = &[
         "The most records that a worker takes at once.",
     ),
     key(
-        "engine.queue_messages",
-        |s| &mut s.queue_messages,
-        Kind::Count(1, 1_000_000),
-        "The most messages that wait for a worker; beyond it the source waits.",
+        "engine.queue_chunks",
+        |s| &mut s.queue_chunks,
+        Kind::Count(1, 10_000),
+        "The most chunks of messages (up to 1 MiB each) that wait for the engine; beyond it the \
+         source waits.",
     ),
     key(
         "engine.lateness",
         |s| &mut s.engine.lateness_seconds,
-        Kind::Duration(0, 600),
+        Kind::Duration(1, LATENESS_SECONDS_MAX.unsigned_abs()),
         "How far behind the newest event time a record may be and still count in the detector's \
          one-second buckets. Later ones count in totals and spend only.",
-    ),
-    key(
-        "engine.jump",
-        |s| &mut s.engine.jump_seconds,
-        Kind::Duration(10, DAY),
-        "A jump of event time larger than this must be confirmed by several messages.",
     ),
     key(
         "engine.functions_max",

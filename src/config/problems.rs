@@ -173,7 +173,7 @@ mod tests {
 
     #[test]
     fn the_nearest_key_is_suggested_only_when_it_is_near() {
-        let keys = ["shards", "lateness", "jump", "functions_max"];
+        let keys = ["shards", "lateness", "functions_max"];
         for (name, expected) in [
             ("shard", Some("shards")),
             ("latenes", Some("lateness")),

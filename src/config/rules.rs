@@ -60,13 +60,7 @@ fn input(settings: &Settings, broken: &mut Vec<(String, String)>) {
 }
 
 fn times(settings: &Settings, broken: &mut Vec<(String, String)>) {
-    let (engine, control) = (&settings.engine, &settings.control);
-    if engine.lateness_seconds >= engine.jump_seconds {
-        broken.push((
-            "engine.lateness".to_owned(),
-            "must be less than engine.jump, or late records would look like jumps".to_owned(),
-        ));
-    }
+    let control = &settings.control;
     if control.settle_seconds >= control.expiry_seconds {
         broken.push((
             "control.settle".to_owned(),

@@ -23,8 +23,8 @@ pub struct Settings {
     pub shards: usize,
     /// The most records that the engine is fed in one batch.
     pub batch_records: usize,
-    /// The most messages that wait for a worker; beyond it the source waits.
-    pub queue_messages: usize,
+    /// The most chunks of messages that wait for the engine; beyond it the source waits.
+    pub queue_chunks: usize,
     /// The promise and the money below which nothing is worth a page.
     pub detection: DetectionSettings,
     /// What an invocation costs.
@@ -52,7 +52,7 @@ impl Default for Settings {
             engine: EngineSettings::default(),
             shards: 0,
             batch_records: 4_096,
-            queue_messages: 64,
+            queue_chunks: 16,
             detection: DetectionSettings::default(),
             cost: CostConfig::default(),
             budgets: Vec::new(),

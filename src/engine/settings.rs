@@ -11,18 +11,11 @@ pub struct EngineSettings {
     pub functions_max: usize,
     /// The most log-event identities remembered per virtual partition, to recognise duplicates.
     pub deliveries_max: usize,
-    /// A jump of event time larger than this, in seconds, must be confirmed by several messages.
-    pub jump_seconds: u32,
 }
 
 impl Default for EngineSettings {
     fn default() -> Self {
-        Self {
-            lateness_seconds: 10,
-            functions_max: 1_000_000,
-            deliveries_max: 4_096,
-            jump_seconds: 300,
-        }
+        Self { lateness_seconds: 10, functions_max: 1_000_000, deliveries_max: 4_096 }
     }
 }
 

@@ -112,8 +112,8 @@ catalogue! {
         "Rejected records that were kept in the dead-letter file.";
     DROPS = Counter "bursar_drops_total", "items", ["cause", "intended"],
         "What was left out, and whether that was intended (a configured limit) or not (a failure).";
-    QUEUE = Gauge "bursar_queue_messages", "messages", [],
-        "Messages that wait for a worker.";
+    QUEUE = Gauge "bursar_queue_chunks", "chunks", [],
+        "Chunks of messages that wait for the engine.";
     BATCH = Histogram "bursar_batch_seconds", "seconds", [],
         "Time to decode and count a batch.", BATCH_BUCKETS;
     DECISION_LATENCY = Histogram "bursar_decision_latency_seconds", "seconds", [],

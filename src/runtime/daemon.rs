@@ -82,7 +82,7 @@ async fn serve(settings: &Settings, sinks: Sinks) -> anyhow::Result<()> {
     } else {
         pipeline.recorder().say(&welcome(settings, None));
     }
-    let feed = Feed::start(source, settings.queue_messages, Arc::clone(&stop))?;
+    let feed = Feed::start(source, settings.queue_chunks, Arc::clone(&stop))?;
     let (done, mut finished) = oneshot::channel();
     let worker = {
         let (stop, api) = (Arc::clone(&stop), Arc::clone(&api));
