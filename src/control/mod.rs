@@ -18,3 +18,6 @@ pub mod ladder;
 mod case;
 
 pub mod cap;
+
+#[cfg(test)]
+mod tests;
