@@ -22,3 +22,6 @@ pub mod alarm;
 pub mod assess;
 pub mod attribution;
 pub mod open_alarm;
+
+#[cfg(test)]
+mod tests;

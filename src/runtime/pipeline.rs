@@ -194,12 +194,13 @@ impl Pipeline {
         Ok(())
     }
 
-    /// The input is silent; `elapsed` is the monotonic clock. Event time goes on at its pace.
+    /// A live input is silent; `elapsed` is the monotonic clock. Event time goes on at its pace.
+    /// Recorded input has no pace of its own: nothing happens.
     ///
     /// # Errors
     /// A shard has died.
     pub fn idle(&mut self, elapsed: Duration) -> Result<(), ShardDied> {
-        let Some(now) = self.intake.now() else {
+        let Some(now) = self.intake.now().filter(|_| self.live) else {
             return Ok(());
         };
         let (since, at) = *self.anchor.get_or_insert((now, elapsed));
