@@ -128,7 +128,7 @@ impl Header<'_> {
             _ => function,
         };
         if !name.is_empty() {
-            place = place.with_function(name)?;
+            place.set_function(name)?;
         }
         Ok(Some(LogGroup { place, of_function: !function.is_empty() }))
     }
@@ -214,7 +214,7 @@ impl<'de> Visitor<'de> for Envelope<'_, '_> {
                     continue;
                 }
             };
-            if *slot != Field::Absent {
+            if !slot.is_absent() {
                 return Err(A::Error::custom("duplicate field in the header"));
             }
             *slot = map.next_value()?;
@@ -343,7 +343,8 @@ impl<'de> Visitor<'de> for Event<'_, '_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         let Self { lines } = self;
-        let (mut id, mut timestamp, mut message) = Default::default();
+        let (mut id, mut timestamp) = (Field::Absent, Field::Absent);
+        let mut message = Field::Absent;
         let mut is_buffered = false;
         while let Some(key) = map.next_key()? {
             match key {
@@ -353,7 +354,7 @@ impl<'de> Visitor<'de> for Event<'_, '_> {
                     // The unescaped line is in the parser's buffer and gone afterwards. CloudWatch
                     // writes the message last, so it need not be copied.
                     message = map.next_value_seed(FieldWith(|line: &str| {
-                        is_buffered = id == Field::Absent || timestamp == Field::Absent;
+                        is_buffered = id.is_absent() || timestamp.is_absent();
                         if is_buffered {
                             lines.scratch.line.clear();
                             lines.scratch.line.push_str(line);

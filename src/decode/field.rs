@@ -31,6 +31,11 @@ pub(super) enum Field<'a> {
 }
 
 impl Field<'_> {
+    /// Not by comparing, which would look at what the field holds.
+    pub(super) fn is_absent(&self) -> bool {
+        matches!(self, Field::Absent)
+    }
+
     /// A string, cut to [`SOURCE_BYTES_MAX`].
     pub(super) fn text(&self, field: &str) -> Result<Option<&str>, Refused> {
         match self {
@@ -162,7 +167,7 @@ impl<'de, T: Fields<'de>> Visitor<'de> for Fill<'_, T> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some(slot) = map.next_key_seed(Slot(self.0))? {
             match slot {
-                Some(slot) if *slot == Field::Absent => *slot = map.next_value_seed(OneField)?,
+                Some(slot) if slot.is_absent() => *slot = map.next_value_seed(OneField)?,
                 Some(_) => return Err(A::Error::custom("a field is there twice")),
                 None => {
                     map.next_value_seed(OneField)?;

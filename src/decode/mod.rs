@@ -9,7 +9,7 @@
 //! agent, a path, a line of an application's log), and a key at the outermost level is the one
 //! thing that a string, however it is written, cannot become.
 //!
-//! A new format is a new file with a [`Format`] in it and one more line in [`FORMATS`].
+//! A new format is a new file with a `Format` in it and one more line in `FORMATS`.
 
 mod access_log;
 mod cloudwatch_logs;
@@ -91,10 +91,12 @@ impl Decoder {
             );
             return Refused::new(Reason::MessageTooLong, detail).tell(message, sink);
         }
-        let place = match Place::of(context) {
-            Ok(place) => place,
-            Err(refused) => return refused.tell(message, sink),
-        };
+        let mut place = Place::of(context);
+        if let Some(name) = context.function
+            && let Err(refused) = place.set_function(name)
+        {
+            return refused.tell(message, sink);
+        }
         if !gzip::tells(message) {
             return read(message, &place, &mut self.scratch, sink);
         }
@@ -150,8 +152,8 @@ struct Place<'a> {
 }
 
 impl<'a> Place<'a> {
-    fn of(context: &Context<'a>) -> Result<Self, Refused> {
-        let place = Self {
+    fn of(context: &Context<'a>) -> Self {
+        Self {
             account: context.account,
             region: context.region,
             function: None,
@@ -159,17 +161,13 @@ impl<'a> Place<'a> {
             log_group: "",
             at: None,
             delivery: None,
-        };
-        match context.function {
-            Some(name) => place.with_function(name),
-            None => Ok(place),
         }
     }
 
     /// The names are checked here, once for all records that come from this place.
-    fn with_function(self, name: &'a str) -> Result<Self, Refused> {
-        let function = FunctionRef::try_new(self.account, self.region, name)?;
-        Ok(Self { function: Some(function), ..self })
+    fn set_function(&mut self, name: &'a str) -> Result<(), Refused> {
+        self.function = Some(FunctionRef::try_new(self.account, self.region, name)?);
+        Ok(())
     }
 
     fn function(&self) -> Result<FunctionRef<'a>, Refused> {

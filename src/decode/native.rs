@@ -190,28 +190,32 @@ fn event(text: &str, place: &Place<'_>, sink: &mut dyn Sink) -> Result<(), Refus
 
 impl Data<'_> {
     fn read(&self, kind: &str, place: &Place<'_>, sink: &mut dyn Sink) -> Result<(), Refused> {
-        let record = match kind {
-            "invocation" => Record::Invocation(self.invocation(place)?),
-            "trigger" => Record::Trigger(self.trigger(place)?),
+        match kind {
+            "invocation" => self.invocation(place, sink)?,
+            "trigger" => sink.record(&Record::Trigger(self.trigger(place)?)),
             "refusal" => {
                 let reason = named(&self.reason, "reason")?;
-                Record::Refusal(Refusal {
+                sink.record(&Record::Refusal(Refusal {
                     trigger: self.trigger(place)?,
                     reason: reason.ok_or_else(|| Refused::missing("reason"))?,
-                })
+                }));
             }
             _ => {
                 let detail = format!("kind {kind:?}, accepted: invocation, trigger, refusal");
                 return Err(Refused::new(Reason::UnknownFormat, detail));
             }
-        };
-        sink.record(&record);
+        }
         Ok(())
     }
 
-    fn invocation<'a>(&'a self, place: &Place<'a>) -> Result<Invocation<'a>, Refused> {
+    /// Hands the record on instead of giving it back: it is large, and this is the hot path.
+    fn invocation(&self, place: &Place<'_>, sink: &mut dyn Sink) -> Result<(), Refused> {
         let (function, qualifier) = self.function(place)?;
-        let mut invocation = Invocation {
+        let mut source = None;
+        if !self.source_is_absent() {
+            self.source(source.insert(Source::default()))?;
+        }
+        sink.record(&Record::Invocation(Invocation {
             function,
             at: self.time(place)?,
             billed: self.billed_ms.billed("billed_ms")?,
@@ -222,13 +226,14 @@ impl Data<'_> {
             architecture: named(&self.architecture, "architecture")?,
             request_id: self.request_id.text("request_id")?,
             delivery: place.delivery,
-            source: None,
-        };
+            source,
+        }));
+        Ok(())
+    }
+
+    fn source_is_absent(&self) -> bool {
         let parts = [&self.source_ip, &self.principal, &self.origin, &self.user_agent];
-        if parts.iter().any(|part| **part != Field::Absent) {
-            self.source(invocation.source.insert(Source::default()))?;
-        }
-        Ok(invocation)
+        parts.iter().all(|part| part.is_absent())
     }
 
     fn trigger<'a>(&'a self, place: &Place<'a>) -> Result<Trigger<'a>, Refused> {
@@ -253,7 +258,7 @@ impl Data<'_> {
         let api = self.api.text("api")?;
         let stage = self.stage.text("stage")?;
         let route = self.route.text("route")?;
-        if self.function != Field::Absent || (api.is_none() && route.is_none()) {
+        if !self.function.is_absent() || (api.is_none() && route.is_none()) {
             return Ok(Target::Function(self.function(place)?.0));
         }
         let (account, region) = self.owner(place)?;

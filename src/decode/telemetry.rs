@@ -116,14 +116,15 @@ impl<'de> Visitor<'de> for Entries<'_, '_> {
         while let Some(entry) = seq.next_element::<Entry<'de>>()? {
             self.any = true;
             let started = entry.init_start();
-            let place = if name.is_empty() {
-                Ok(self.place)
+            let mut place = self.place;
+            let told = if name.is_empty() {
+                entry.read(&place, self.sink)
             } else {
-                let version = (!version.is_empty()).then_some(version.as_str());
-                let named = self.place.with_function(name);
-                named.map(|place| Place { version, ..place })
+                place.version = (!version.is_empty()).then_some(version);
+                let named = place.set_function(name);
+                named.and_then(|()| entry.read(&place, self.sink))
             };
-            if let Err(refused) = place.and_then(|place| entry.read(&place, self.sink)) {
+            if let Err(refused) = told {
                 let part = entry.record.as_ref().map_or("", LazyValue::as_raw_str);
                 refused.tell(part.as_bytes(), self.sink);
             }

@@ -25,6 +25,8 @@ const Z_95: f64 = 1.645;
 const ACCUSED_RATIO: f64 = 3.0;
 /// And at least this many requests beyond that, so that nobody is accused for a handful.
 const ACCUSED_REQUESTS: f64 = 3.0;
+/// And this share of the excess: who carries less does not matter, whoever it is.
+const ACCUSED_SHARE: f64 = 0.002;
 /// The most sources that are named in one alarm, costliest first.
 pub const NAMED_MAX: usize = 64;
 
@@ -196,7 +198,8 @@ impl Entry {
         };
         let least = (self.weight - self.error) as f64;
         let low = least - Z_95 * libm::sqrt(least);
-        if low < ACCUSED_RATIO * ordinary + ACCUSED_REQUESTS {
+        let least_share = ACCUSED_SHARE * excess;
+        if low < (ACCUSED_RATIO * ordinary + ACCUSED_REQUESTS).max(ordinary + least_share) {
             return None;
         }
         let most = self.weight as f64;

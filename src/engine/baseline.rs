@@ -21,6 +21,9 @@ const PHI_MIN: f64 = 0.05;
 const PHI_MAX: f64 = 1_000.0;
 /// Dispersion of load that is tolerated without having been seen.
 const PHI_UNSEEN: f64 = 0.1;
+/// And calls that such load may bring at once: queues and fan-outs come in clumps, so a few dozen
+/// calls of a quiet function say little, however dear they are.
+const CLUMP_UNSEEN: f64 = 0.5;
 /// Standard normal quantile of the upper confidence bound.
 const Z_90: f64 = 1.28;
 
@@ -71,6 +74,13 @@ impl Baseline {
         self.minutes = self.minutes.saturating_add(minutes);
     }
 
+    /// A baseline of a function that was silent for the first `minutes` minutes.
+    pub fn after_silence(minutes: u64) -> Self {
+        let mut baseline = Self::default();
+        baseline.silence(minutes);
+        baseline
+    }
+
     /// How many minutes it has been learning, silent ones included.
     pub fn minutes(&self) -> u32 {
         self.minutes
@@ -92,7 +102,8 @@ impl Baseline {
         let learned = self.learned_dispersion();
         let tolerated = (tolerance - allowed).max(0.0);
         let known = (tolerance - tolerated).max(0.0);
-        let mixed = learned * known * known + PHI_UNSEEN * tolerated * tolerated;
+        let unseen = PHI_UNSEEN * tolerated * tolerated + CLUMP_UNSEEN * tolerated;
+        let mixed = learned * known * known + unseen;
         (mixed / (tolerance * tolerance).max(f64::MIN_POSITIVE)).clamp(PHI_MIN, PHI_MAX)
     }
 

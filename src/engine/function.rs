@@ -46,6 +46,9 @@ pub struct Surroundings<'a> {
     /// First instant of the calendar month that event time is in. Records of the seconds around
     /// midnight count where event time stood when they came.
     pub month: EventTime,
+    /// Minutes since the engine began to watch: a function that is first seen now was silent for
+    /// as long, and that is a baseline too.
+    pub watched_minutes: u64,
     /// Prices.
     pub rates: &'a RateCard,
 }
@@ -142,7 +145,7 @@ impl FunctionState {
             tolerance: 0.0,
             onset: first,
             onset_now: first,
-            baseline: Baseline::default(),
+            baseline: Baseline::after_silence(around.watched_minutes),
             minute_calls: 0,
             minute_squares: 0,
             minutes: [Minute::default(); 2],

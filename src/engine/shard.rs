@@ -72,6 +72,7 @@ macro_rules! surroundings {
             threshold: $engine.threshold,
             boundary: $engine.now.second() - i64::from($engine.settings.lateness_seconds),
             month: $engine.month,
+            watched_minutes: $engine.watched_minutes,
             rates: &$engine.rates,
         }
     };
@@ -114,6 +115,8 @@ pub struct Engine {
     counters: Counters,
     now: EventTime,
     month: EventTime,
+    began: Option<EventTime>,
+    watched_minutes: u64,
     outputs: Vec<(u64, u64, Output)>,
 }
 
@@ -146,6 +149,8 @@ impl Engine {
             counters: Counters::default(),
             now: EventTime::MIN,
             month: EventTime::MIN,
+            began: None,
+            watched_minutes: 0,
             outputs: Vec::new(),
         }
     }
@@ -162,6 +167,8 @@ impl Engine {
     pub fn tick(&mut self, now: EventTime, sequence: u64, directives: &[Directive]) {
         self.now = now;
         self.month = Month::of(now).start();
+        let began = *self.began.get_or_insert(now);
+        self.watched_minutes = now.since_ms(began).max(0).unsigned_abs() / 60_000;
         directives.iter().for_each(|directive| self.direct(directive));
         self.watch(Moment { now, sequence });
         self.sweep(now, sequence);

@@ -164,6 +164,12 @@ impl World {
         self.engines.iter().flat_map(Engine::usage).map(|row| row.3).sum()
     }
 
+    fn refusals(&mut self, name: &str, second: i64, count: usize) {
+        for _ in 0..count {
+            self.feed(&refusal(name, at_ms(second * 1_000 + 500)));
+        }
+    }
+
     /// `per_second` calls of `name` a second from `from` to `to`, beside a beat of another function.
     fn traffic(&mut self, name: &str, from: i64, to: i64, per_second: i64) {
         for second in from..to {
@@ -207,13 +213,13 @@ fn what_is_turned_away_keeps_an_alarm_open_and_never_opens_one() {
     world.traffic("api", 0, 1_800, 10);
     for second in 1_800..1_900 {
         world.traffic("api", second, second + 1, 10);
-        (0..190).for_each(|_| drop(world.feed(&refusal("api", at_ms(second * 1_000 + 500)))));
+        world.refusals("api", second, 190);
     }
     assert!(world.alarms().is_empty(), "refusals opened an alarm");
     world.traffic("api", 1_900, 1_910, 200);
     for second in 1_910..2_000 {
         world.traffic("api", second, second + 1, 10);
-        (0..190).for_each(|_| drop(world.feed(&refusal("api", at_ms(second * 1_000 + 500)))));
+        world.refusals("api", second, 190);
     }
     assert!(world.alarms().iter().all(|alarm| alarm.state != AlarmState::Closed));
     world.traffic("api", 2_000, 2_100, 10);

@@ -278,6 +278,7 @@ impl Platform {
             init_ms: flight.init_ms,
             timed_out: flight.timed_out,
         };
+        self.sequence += 1;
         function.log.push(self.now, self.sequence, &report);
         let (count, number) = (function.log.count(), function.log_number);
         if count >= BATCH_EVENTS_MAX {
