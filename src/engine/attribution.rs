@@ -107,7 +107,8 @@ struct Entry {
     hash: u64,
     weight: u64,
     error: u64,
-    name: Box<str>,
+    /// As the batch had it: most entries of a flood make room again and are never shown.
+    name: Vec<u8>,
 }
 
 impl Pane {
@@ -116,8 +117,7 @@ impl Pane {
         for dimension in Dimension::ALL {
             let slot = event.sources[dimension as usize];
             if slot.is_known() {
-                let name = || batch.source_name(dimension, slot);
-                self.tables[dimension as usize].add(slot.hash, name);
+                self.tables[dimension as usize].add(slot.hash, batch.source_name(slot));
             }
         }
     }
@@ -155,7 +155,7 @@ fn shares_of(sources: &[SourceShare], dimension: Dimension) -> impl Iterator<Ite
 }
 
 impl Table {
-    fn add(&mut self, hash: u64, name: impl FnOnce() -> Box<str>) {
+    fn add(&mut self, hash: u64, name: &[u8]) {
         self.total += 1;
         let register = usize::from(hash.to_le_bytes()[0]);
         let rank = (hash >> 8).trailing_zeros().min(55) + 1;
@@ -163,9 +163,14 @@ impl Table {
         if let Some(entry) = self.entries.iter_mut().find(|entry| entry.hash == hash) {
             entry.weight += 1;
         } else if self.entries.len() < PANE_ENTRIES {
-            self.entries.push(Entry { hash, weight: 1, error: 0, name: name() });
+            self.entries.push(Entry { hash, weight: 1, error: 0, name: name.to_vec() });
         } else if let Some(least) = self.entries.iter_mut().min_by_key(|entry| entry.weight) {
-            *least = Entry { hash, weight: least.weight + 1, error: least.weight, name: name() };
+            // In place, for the memory of its name: this is what most records of a flood do.
+            least.hash = hash;
+            least.error = least.weight;
+            least.weight += 1;
+            least.name.clear();
+            least.name.extend_from_slice(name);
         }
     }
 
@@ -207,7 +212,7 @@ impl Entry {
         let within = |requests: f64| (requests / excess).clamp(0.0, 1.0);
         Some(SourceShare {
             dimension,
-            source: self.name.clone(),
+            source: dimension.shown(&self.name),
             share: within(least - ordinary),
             low: within(low - ordinary),
             high: within(high),

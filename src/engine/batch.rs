@@ -41,6 +41,19 @@ impl Dimension {
     /// All of them, in index order.
     pub const ALL: [Dimension; Self::COUNT] =
         [Dimension::Address, Dimension::Principal, Dimension::Origin];
+
+    /// The name of a source along this dimension in words; `name` is as a batch keeps it.
+    pub fn shown(self, name: &[u8]) -> Box<str> {
+        match self {
+            Dimension::Address => match <[u8; 16]>::try_from(name) {
+                Ok(octets) => IpAddr::from(octets).to_canonical().to_string().into(),
+                Err(_) => "".into(),
+            },
+            Dimension::Principal | Dimension::Origin => {
+                String::from_utf8_lossy(name).into_owned().into()
+            }
+        }
+    }
 }
 
 /// A source of an event: its hash, and where its name stands in the arena. `len` 0 means unknown.
@@ -250,18 +263,9 @@ impl Batch {
         }
     }
 
-    /// The name of a source of an event of this batch, as it is shown.
-    pub fn source_name(&self, dimension: Dimension, slot: SourceSlot) -> Box<str> {
-        let bytes = self.bytes_at(slot.at as usize, usize::from(slot.len));
-        match dimension {
-            Dimension::Address => match <[u8; 16]>::try_from(bytes) {
-                Ok(octets) => IpAddr::from(octets).to_canonical().to_string().into(),
-                Err(_) => "".into(),
-            },
-            Dimension::Principal | Dimension::Origin => {
-                String::from_utf8_lossy(bytes).into_owned().into()
-            }
-        }
+    /// The name of a source of an event of this batch, as [`Dimension::shown`] takes it.
+    pub fn source_name(&self, slot: SourceSlot) -> &[u8] {
+        self.bytes_at(slot.at as usize, usize::from(slot.len))
     }
 
     fn address(&mut self, address: IpAddr) -> SourceSlot {
@@ -339,7 +343,7 @@ mod tests {
         assert_eq!(event.mb_ms, MbMillis(12_800));
         let names: Vec<_> = Dimension::ALL
             .iter()
-            .map(|&dimension| batch.source_name(dimension, event.sources[dimension as usize]))
+            .map(|&dimension| dimension.shown(batch.source_name(event.sources[dimension as usize])))
             .collect();
         assert_eq!(&*names[0], "203.0.113.9");
         assert_eq!(&*names[1], "ä".repeat(128));
