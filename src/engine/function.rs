@@ -63,55 +63,63 @@ pub struct Minute {
 }
 
 /// All that is kept of one function; at most 1 KiB with its name.
+///
+/// In the order in which a record needs it: there are far more functions than any cache holds, and
+/// what a quiet invocation touches should be few lines in one piece. What only alarms need is last.
 #[derive(Debug)]
+#[repr(C)]
 pub struct FunctionState {
     /// Keyed hash of the name.
     pub key: u64,
     /// Calls that the detector has seen.
     pub calls: u64,
-    /// At this many calls the evidence is computed exactly; before, it cannot reach its target.
+    /// At this many calls the evidence is looked at; before, it cannot reach its target.
     next_check: u64,
+    /// Nor before this many, where it is more, by a closer bound; then a look need not compute it.
+    next_value: u64,
     closed: i64,
-    /// Calls by second.
-    pub served: SecondRing,
-    /// Evidence over the closed seconds.
-    evidence: RateEvidence,
-    model: RateModel,
-    /// Calls per second that are tolerated, envelope and money floor included.
-    pub tolerance: f64,
-    /// The first second of the present excursion of the evidence, over the closed seconds.
-    onset: i64,
-    /// The same with the open seconds, as of the last look.
-    onset_now: i64,
-    /// What is normal.
-    pub baseline: Baseline,
-    minute_calls: u64,
-    minute_squares: u64,
-    minutes: [Minute; 2],
-    /// Usage of the present calendar month.
-    pub month_usage: Usage,
     month: EventTime,
     /// Mean MB·ms per call.
     pub mean_mb_ms: f64,
-    /// Billed durations.
-    pub duration: DurationChannel,
-    reference: Reference,
+    /// Configured memory as last seen; 0 before the first invocation.
+    pub memory_mb: u32,
+    /// Where its usage is added up with that of its account.
+    pub total: u32,
+    /// The open alarm.
+    pub alarm: Option<Box<OpenAlarm>>,
+    /// Callers since evidence began to gather.
+    pub pane: Option<Box<Pane>>,
     /// Price row.
     pub rate: RateIndex,
     /// Requests come to it through an API gateway.
     pub gateway_seen: bool,
-    /// The second in which it was first seen.
-    pub first_seen: i64,
-    /// Configured memory as last seen; 0 before the first invocation.
-    pub memory_mb: u32,
     /// A restriction is in force, so demand may be hidden and nothing is learned.
     pub restricted: bool,
+    /// Calls by second.
+    pub served: SecondRing,
+    /// Usage of the present calendar month.
+    pub month_usage: Usage,
+    minutes: [Minute; 2],
+    /// Billed durations.
+    pub duration: DurationChannel,
+    /// Evidence over the closed seconds.
+    evidence: RateEvidence,
+    model: RateModel,
+    /// The first second of the present excursion of the evidence, over the closed seconds.
+    onset: i64,
+    minute_calls: u64,
+    minute_squares: u64,
+    /// The same as `onset` with the open seconds, as of the last look.
+    onset_now: i64,
+    /// Calls per second that are tolerated, envelope and money floor included.
+    pub tolerance: f64,
+    /// What is normal.
+    pub baseline: Baseline,
+    reference: Reference,
+    /// The second in which it was first seen.
+    pub first_seen: i64,
     /// The concurrency cap in force.
     pub cap: Option<u32>,
-    /// Callers since evidence began to gather.
-    pub pane: Option<Box<Pane>>,
-    /// The open alarm.
-    pub alarm: Option<Box<OpenAlarm>>,
     /// Its name.
     pub name: FunctionKey,
 }
@@ -126,11 +134,12 @@ pub enum Touch {
 }
 
 impl FunctionState {
-    /// A function that is first seen with `event`.
+    /// A function that is first seen with `event`; `total` is where its usage is added up.
     pub fn new(
         name: FunctionKey,
         event: &Event,
         rate: RateIndex,
+        total: u32,
         around: &Surroundings<'_>,
     ) -> Self {
         let first = event.at.second();
@@ -138,6 +147,8 @@ impl FunctionState {
             key: event.key,
             calls: 0,
             next_check: 0,
+            next_value: 0,
+            total,
             closed: around.boundary.min(first),
             served: SecondRing::new(first),
             evidence: RateEvidence::default(),
@@ -167,6 +178,14 @@ impl FunctionState {
         state.minutes[0].number = event.at.minute();
         state.retune(around);
         state
+    }
+
+    /// Reads a little of everything that a quiet invocation needs, so that it is in the cache soon.
+    pub fn touch(&self) -> u64 {
+        let ring = self.served.touch();
+        let usage = self.month_usage.requests ^ self.minutes[1].usage.requests;
+        let model = self.duration.value() + self.model.touch();
+        ring ^ usage ^ model.to_bits() ^ self.minute_calls
     }
 
     /// Takes in one record.
@@ -214,8 +233,11 @@ impl FunctionState {
         if self.alarm.is_some() {
             return Touch::Quiet;
         }
-        if self.calls >= self.next_check && self.evaluate(around) >= around.threshold {
-            return Touch::Alarming(Channel::RateFast);
+        if self.calls >= self.next_check {
+            self.close(around);
+            if self.calls >= self.next_value && self.evaluate(around) >= around.threshold {
+                return Touch::Alarming(Channel::RateFast);
+            }
         }
         if block && self.duration_matters(around) {
             return Touch::Alarming(Channel::Duration);
@@ -312,11 +334,11 @@ impl FunctionState {
         let phi = self.baseline.dispersion(allowed, self.tolerance);
         self.model = RateModel::new(self.tolerance, phi);
         self.next_check = self.calls.saturating_add(1);
+        self.next_value = 0;
     }
 
-    /// The evidence with the open seconds in it; sets when to look next.
+    /// The evidence with the open seconds in it; sets when to look next. All is closed that can be.
     fn evaluate(&mut self, around: &Surroundings<'_>) -> f64 {
-        self.close(around);
         let mut evidence = self.evidence;
         let mut onset = self.onset;
         for second in self.closed..=self.served.newest() {
@@ -329,6 +351,11 @@ impl FunctionState {
         let value = evidence.value();
         let target = if value < SUSPICION { SUSPICION } else { around.threshold };
         self.next_check = self.calls + evidence.calls_to(&self.model, target, OPEN_SECONDS);
+        self.next_value = 0;
+        let target = SUSPICION.min(around.threshold);
+        if value < target && self.model.is_steep(SUSPICION, OPEN_SECONDS) {
+            self.next_value = self.calls + 1 + evidence.calls_below(&self.model, target);
+        }
         if value >= SUSPICION && self.pane.is_none() {
             self.pane = Some(Box::default());
         }

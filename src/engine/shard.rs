@@ -5,6 +5,7 @@
 //! what it says depends neither on the sizes of the batches nor on the number of shards.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hint::black_box;
 
 use hashbrown::HashTable;
 
@@ -27,6 +28,13 @@ const SWEEP_SECONDS: usize = 60;
 const IDLE_SECONDS: i64 = 3_600;
 /// The most accounts whose usage is totalled apart; the rest share account 0.
 const ACCOUNTS_MAX: usize = 10_000;
+
+/// Room for functions grows by this part at a time. Doubling would leave up to half of what is by
+/// far the largest table unused.
+const GROWTH: usize = 16;
+/// So many records are looked up together: their cache misses then overlap. Enough to keep the
+/// memory busy, few enough that nothing has left the first cache before it is used.
+const GROUP: usize = 16;
 
 /// What control wants the engine to know about a function.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,9 +117,12 @@ pub struct Engine {
     functions_max: usize,
     table: HashTable<u32>,
     functions: Vec<FunctionState>,
-    partitions: BTreeMap<usize, Partition>,
+    /// By index; `None` where another shard owns it.
+    partitions: Vec<Option<Partition>>,
     watched: BTreeSet<(u64, u32)>,
-    totals: BTreeMap<(AccountId, RateIndex), Usage>,
+    /// Where the usage of an account at a price is added up in `totals`.
+    accounts: BTreeMap<(AccountId, RateIndex), u32>,
+    totals: Vec<Usage>,
     counters: Counters,
     now: EventTime,
     month: EventTime,
@@ -129,12 +140,11 @@ impl Engine {
         rates: RateCard,
         owns: impl Fn(usize) -> bool,
     ) -> Self {
-        let partition = |_: &usize| Partition {
+        let partition = || Partition {
             deliveries: Deliveries::new(settings.deliveries_max),
             slots: Vec::new(),
         };
-        let owned = (0..PARTITIONS).filter(|&index| owns(index));
-        let partitions: BTreeMap<_, _> = owned.map(|index| (index, partition(&index))).collect();
+        let partitions = (0..PARTITIONS).map(|index| owns(index).then(partition)).collect();
         Self {
             functions_max: settings.functions_max.div_ceil(PARTITIONS),
             threshold: detect::threshold(&detection),
@@ -145,7 +155,8 @@ impl Engine {
             functions: Vec::new(),
             partitions,
             watched: BTreeSet::new(),
-            totals: BTreeMap::new(),
+            accounts: BTreeMap::new(),
+            totals: Vec::new(),
             counters: Counters::default(),
             now: EventTime::MIN,
             month: EventTime::MIN,
@@ -157,8 +168,11 @@ impl Engine {
 
     /// Takes in a batch that was gathered while event time stood at the last tick.
     pub fn batch(&mut self, batch: &Batch) {
-        for event in batch.events() {
-            self.event(batch, event);
+        for group in batch.events().chunks(GROUP) {
+            let slots = self.touch(group);
+            for (event, &slot) in group.iter().zip(&slots) {
+                self.event(batch, event, slot);
+            }
         }
     }
 
@@ -191,7 +205,8 @@ impl Engine {
 
     /// Usage since the start by account and price row. Exact sums: they are priced when read.
     pub fn usage(&self) -> impl Iterator<Item = (AccountId, RateKey, FunctionRates, Usage)> {
-        self.totals.iter().map(|(&(account, rate), &usage)| {
+        self.accounts.iter().map(|(&(account, rate), &total)| {
+            let usage = self.totals[total as usize];
             (account, self.rates.key(rate).clone(), *self.rates.rates(rate), usage)
         })
     }
@@ -211,14 +226,26 @@ impl Engine {
     pub fn finish(&mut self, sequence: u64) {
         let end = self.now.plus_ms(120_000);
         self.now = end;
-        let indices: Vec<usize> = self.partitions.keys().copied().collect();
-        for index in indices {
+        for index in 0..PARTITIONS {
             self.sweep_partition(index, end, sequence);
         }
     }
 
-    fn event(&mut self, batch: &Batch, event: &Event) {
-        let Some(partition) = self.partitions.get_mut(&partition_of(event.key)) else {
+    /// Finds the functions of some records, and brings what their state holds into the cache. The
+    /// loads do not wait for one another, as they would with the work between them.
+    fn touch(&self, group: &[Event]) -> [u32; GROUP] {
+        let mut slots = [0; GROUP];
+        for (slot, event) in slots.iter_mut().zip(group) {
+            *slot = self.find(event.key).unwrap_or_default();
+        }
+        let found = slots.iter().filter_map(|&slot| self.functions.get(slot as usize));
+        black_box(found.fold(0, |sum, function| sum ^ function.touch()));
+        slots
+    }
+
+    /// Takes in one record; its function was at `slot` a moment ago, or is new.
+    fn event(&mut self, batch: &Batch, event: &Event, slot: u32) {
+        let Some(partition) = &mut self.partitions[partition_of(event.key)] else {
             debug_assert!(false, "an event of a partition that this shard does not own");
             return;
         };
@@ -228,7 +255,9 @@ impl Engine {
         }
         self.counters.counted += 1;
         self.counters.late += u64::from(event.timeliness == Timeliness::Late);
-        let slot = match self.find(event.key) {
+        // Another may have moved there if one was evicted meanwhile.
+        let still = self.functions.get(slot as usize).is_some_and(|known| known.key == event.key);
+        let slot = match Some(slot).filter(|_| still).or_else(|| self.find(event.key)) {
             Some(slot) => slot,
             None => match self.admit(batch, event) {
                 Some(slot) => slot,
@@ -240,8 +269,7 @@ impl Engine {
         }
         let around = surroundings!(self);
         let function = &mut self.functions[slot as usize];
-        let usage = event.usage();
-        *self.totals.entry((function.name.account, function.rate)).or_default() += usage;
+        self.totals[function.total as usize] += event.usage();
         if let Touch::Alarming(channel) = function.take(batch, event, &around) {
             let onset = function.onset_of(channel, event);
             let since = assess::usage_since(function, onset.second());
@@ -263,7 +291,20 @@ impl Engine {
         function.gateway_seen = true;
         let arm = self.rates.key(function.rate).is_arm();
         let architecture = if arm { Architecture::Arm64 } else { Architecture::X86_64 };
-        function.rate = self.rates.resolve(&function.name.as_ref(), architecture, true, at);
+        let rate = self.rates.resolve(&function.name.as_ref(), architecture, true, at);
+        let account = function.name.account;
+        let total = self.total_of(account, rate);
+        let function = &mut self.functions[slot as usize];
+        function.rate = rate;
+        function.total = total;
+    }
+
+    /// Where usage of this account at this price is added up.
+    fn total_of(&mut self, account: AccountId, rate: RateIndex) -> u32 {
+        *self.accounts.entry((account, rate)).or_insert_with(|| {
+            self.totals.push(Usage::ZERO);
+            u32::try_from(self.totals.len() - 1).unwrap_or(u32::MAX)
+        })
     }
 
     fn find(&self, key: u64) -> Option<u32> {
@@ -273,25 +314,32 @@ impl Engine {
     /// Makes room for a new function, or not.
     fn admit(&mut self, batch: &Batch, event: &Event) -> Option<u32> {
         let index = partition_of(event.key);
-        if self.partitions[&index].slots.len() >= self.functions_max && !self.evict(index) {
+        let full = self.partitions[index].as_ref()?.slots.len() >= self.functions_max;
+        if full && !self.evict(index) {
             return None;
         }
         let name = batch.function(event);
         let rate = self.rates.resolve(&name, event.architecture, event.gateway, event.at);
+        let total = self.total_of(name.account, rate);
         let around = surroundings!(self);
-        let state = FunctionState::new(name.to_key(), event, rate, &around);
+        let state = FunctionState::new(name.to_key(), event, rate, total, &around);
         let slot = u32::try_from(self.functions.len()).ok()?;
+        if self.functions.len() == self.functions.capacity() {
+            self.functions.reserve_exact(self.functions.len() / GROWTH + 64);
+        }
         self.functions.push(state);
         let functions = &self.functions;
         self.table.insert_unique(event.key, slot, |&slot| functions[slot as usize].key);
-        self.partitions.get_mut(&index)?.slots.push(slot);
+        self.partitions[index].as_mut()?.slots.push(slot);
         Some(slot)
     }
 
     /// Drops the function of a full partition that has been silent longest, if any has for long.
     fn evict(&mut self, partition: usize) -> bool {
         let functions = &self.functions;
-        let slots = &self.partitions[&partition].slots;
+        let Some(Partition { slots, .. }) = &self.partitions[partition] else {
+            return false;
+        };
         let idle = |slot: &&u32| {
             let function = &functions[**slot as usize];
             function.alarm.is_none()
@@ -333,7 +381,7 @@ impl Engine {
     }
 
     fn replace_slot(&mut self, key: u64, old: u32, new: Option<u32>) {
-        let Some(partition) = self.partitions.get_mut(&partition_of(key)) else {
+        let Some(partition) = &mut self.partitions[partition_of(key)] else {
             return;
         };
         if let Some(place) = partition.slots.iter().position(|&slot| slot == old) {
@@ -351,7 +399,8 @@ impl Engine {
         let rate = self.rates.resolve(&name, event.architecture, event.gateway, event.at);
         let full = self.totals.len() >= ACCOUNTS_MAX;
         let account = if full { AccountId::default() } else { name.account };
-        *self.totals.entry((account, rate)).or_default() += event.usage();
+        let total = self.total_of(account, rate);
+        self.totals[total as usize] += event.usage();
     }
 
     fn direct(&mut self, directive: &Directive) {
@@ -414,7 +463,7 @@ impl Engine {
 
     /// Closes what the partition's functions have open and takes out their finished minutes.
     fn sweep_partition(&mut self, index: usize, now: EventTime, sequence: u64) {
-        let Some(partition) = self.partitions.get(&index) else {
+        let Some(partition) = &self.partitions[index] else {
             return;
         };
         for slot in partition.slots.clone() {

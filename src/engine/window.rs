@@ -43,6 +43,11 @@ impl SecondRing {
         u64::from(self.counts[slot(second)])
     }
 
+    /// Reads from all of its cache lines.
+    pub fn touch(&self) -> u64 {
+        u64::from(self.counts[0] ^ self.counts[SLOTS / 2] ^ self.counts[SLOTS - 1])
+    }
+
     /// The newest second with a count.
     pub fn newest(&self) -> i64 {
         self.newest

@@ -12,7 +12,7 @@
 //! of only 0.2 a nominal run length of 1,000 buckets collapses to 47.
 //!
 //! Late records only add to counts, and the ratio rises in the count; so the open buckets may be
-//! tested before they close. Such an alarm can come earlier than the closed bucket's, never wrongly.
+//! tested before they close. Such an alarm can come earlier than the closed one's, never wrongly.
 
 use serde::Serialize;
 
@@ -49,31 +49,57 @@ impl RateModel {
         model
     }
 
-    fn ratio(&self, index: usize, count: u64) -> f64 {
-        self.c[index] * power(self.q[index], count)
+    /// Reads from all of its cache lines.
+    pub fn touch(&self) -> f64 {
+        self.c[0] + self.ln_q_max
+    }
+
+    /// Whether [`RateEvidence::calls_to`] is 1 for this threshold, whatever the evidence.
+    pub fn is_steep(&self, threshold: f64, open_seconds: u32) -> bool {
+        let calls = libm::log(threshold / f64::from(open_seconds)) / self.ln_q_max;
+        calls < 1.0 - 1e-9
+    }
+
+    /// The likelihood ratios of a second with `count` calls.
+    fn ratios(&self, count: u64) -> [f64; FACTORS.len()] {
+        match count {
+            0 => self.c,
+            1 => std::array::from_fn(|index| self.c[index] * self.q[index]),
+            _ => {
+                let powers = powers(&self.q, count);
+                std::array::from_fn(|index| self.c[index] * powers[index])
+            }
+        }
     }
 }
 
-/// `base` to an integer power; by multiplication while that is cheap.
-fn power(base: f64, exponent: u64) -> f64 {
-    match exponent {
-        0 => 1.0,
-        1 => base,
-        2 => base * base,
-        3..=64 => {
-            let mut result = 1.0;
-            let (mut square, mut rest) = (base, exponent);
-            while rest > 0 {
-                if rest & 1 == 1 {
-                    result *= square;
-                }
-                square *= square;
-                rest >>= 1;
-            }
-            result
-        }
-        _ => libm::exp(libm::log(base) * exponent as f64),
+/// [`power`] of each base; side by side, so that the processor can multiply several at once.
+fn powers<const N: usize>(bases: &[f64; N], exponent: u64) -> [f64; N] {
+    if exponent > MULTIPLIED_MAX {
+        return bases.map(|base| power(base, exponent));
     }
+    let mut results = [1.0; N];
+    let (mut squares, mut rest) = (*bases, exponent);
+    while rest > 0 {
+        if rest & 1 == 1 {
+            results.iter_mut().zip(&squares).for_each(|(result, square)| *result *= square);
+        }
+        squares.iter_mut().for_each(|square| *square *= *square);
+        rest >>= 1;
+    }
+    results
+}
+
+/// Up to this exponent, multiplying is cheaper than a logarithm and an exponential.
+const MULTIPLIED_MAX: u64 = 64;
+
+/// `base` to an integer power.
+fn power(base: f64, exponent: u64) -> f64 {
+    if exponent > MULTIPLIED_MAX {
+        return libm::exp(libm::log(base) * exponent as f64);
+    }
+    let [result] = powers(&[base], exponent);
+    result
 }
 
 /// What has been gathered against the baseline so far.
@@ -97,11 +123,11 @@ const ONSET_FACTOR: usize = 2;
 impl RateEvidence {
     /// Takes in one second in which the function was called `count` times.
     pub fn second(&mut self, model: &RateModel, count: u64, threshold: f64) {
-        for (index, m) in self.m.iter_mut().enumerate() {
-            *m = ((*m + 1.0) * model.ratio(index, count)).min(CLAMP * threshold);
+        let ratios = model.ratios(count);
+        for (m, ratio) in self.m.iter_mut().zip(ratios) {
+            *m = ((*m + 1.0) * ratio).min(CLAMP * threshold);
         }
-        let ratio = model.ratio(ONSET_FACTOR, count);
-        self.since = (self.since * ratio).clamp(1.0, CLAMP * threshold);
+        self.since = (self.since * ratios[ONSET_FACTOR]).clamp(1.0, CLAMP * threshold);
     }
 
     /// Takes in `seconds` seconds without a call, in closed form.
@@ -139,6 +165,31 @@ impl RateEvidence {
         let calls = libm::log(threshold / most) / model.ln_q_max;
         // At least one; a float too large for the integer saturates, and that many never come.
         crate::units::whole(calls).max(1)
+    }
+
+    /// So many further calls cannot lift the evidence to `threshold`, however many seconds they
+    /// take. Closer than [`RateEvidence::calls_to`] where q is large, and dearer.
+    ///
+    /// A call multiplies a component by at most q. The seconds that open add to it no more than the
+    /// geometric series c + c² + …, and their calls multiply that as well.
+    pub fn calls_below(&self, model: &RateModel, threshold: f64) -> u64 {
+        // Rounding is a few parts in 10^15 per step.
+        let below = threshold * (1.0 - 1e-9);
+        let mut reached: [f64; FACTORS.len()] = std::array::from_fn(|index| {
+            let c = model.c[index];
+            self.m[index] + c / (1.0 - c)
+        });
+        let (mut growth, mut calls, mut step) = (model.q, 0, 1);
+        loop {
+            reached.iter_mut().zip(&growth).for_each(|(reached, growth)| *reached *= growth);
+            // Positive form, so that infinity and NaN end the search as well.
+            if !reached.iter().all(|&reached| reached < below) || step > MULTIPLIED_MAX {
+                return calls;
+            }
+            growth.iter_mut().for_each(|growth| *growth *= *growth);
+            calls += step;
+            step *= 2;
+        }
     }
 }
 
@@ -201,10 +252,24 @@ mod tests {
         assert!(evidence.value() >= threshold);
     }
 
+    /// The most evidence while `calls` calls come, spread over `spread` seconds.
+    fn highest(mut evidence: RateEvidence, model: &RateModel, calls: u64, spread: usize) -> f64 {
+        let mut seconds = vec![0_u64; spread];
+        for call in 0..calls {
+            seconds[call as usize % spread] += 1;
+        }
+        let after = seconds.into_iter().map(|count| {
+            evidence.second(model, count, f64::MAX / 1e6);
+            evidence.value()
+        });
+        after.fold(0.0, f64::max)
+    }
+
     proptest! {
         #[test]
         fn silence_in_closed_form_equals_seconds_without_calls(
-            tolerance in 0.01_f64..100.0, phi in 0.01_f64..5.0, calls in 0_u64..50, gap in 0_u64..200
+            tolerance in 0.01_f64..100.0, phi in 0.01_f64..5.0,
+            calls in 0_u64..50, gap in 0_u64..200
         ) {
             let model = RateModel::new(tolerance, phi);
             let mut stepped = RateEvidence::default();
@@ -229,16 +294,43 @@ mod tests {
             for count in past {
                 evidence.second(&model, count, threshold);
             }
-            let calls = evidence.calls_to(&model, threshold, 32).min(1_000_000);
             prop_assume!(evidence.value() < threshold);
             // One call fewer, over any number of seconds up to the allowance, is no alarm.
-            let mut seconds = vec![0_u64; spread];
-            for call in 0..calls - 1 {
-                seconds[call as usize % spread] += 1;
+            let calls = evidence.calls_to(&model, threshold, 32).min(1_000_000) - 1;
+            let most = highest(evidence, &model, calls, spread);
+            prop_assert!(most < threshold, "{} of {}", most, threshold);
+        }
+
+        #[test]
+        fn no_alarm_comes_with_as_many_calls_as_the_closer_bound_allows_however_long_they_take(
+            tolerance in 0.001_f64..100.0, phi in 0.01_f64..2.0, threshold in 10.0_f64..1e6,
+            past in proptest::collection::vec(0_u64..40, 0..20), spread in 1_usize..400
+        ) {
+            let model = RateModel::new(tolerance, phi);
+            let mut evidence = RateEvidence::default();
+            for count in past {
+                evidence.second(&model, count, 1e8);
             }
-            for count in seconds {
-                evidence.second(&model, count, f64::MAX / 1e6);
-                prop_assert!(evidence.value() < threshold);
+            prop_assume!(evidence.value() < threshold);
+            let calls = evidence.calls_below(&model, threshold);
+            // Where there is no bound there is nothing to show.
+            if calls > 0 {
+                let most = highest(evidence, &model, calls, spread);
+                prop_assert!(most < threshold, "{} of {}", most, threshold);
+            }
+        }
+
+        #[test]
+        fn where_the_model_is_steep_the_first_bound_is_one_call_whatever_came_before(
+            tolerance in 0.01_f64..5.0, phi in 0.01_f64..0.2,
+            past in proptest::collection::vec(0_u64..20, 0..20)
+        ) {
+            let model = RateModel::new(tolerance, phi);
+            prop_assert!(model.is_steep(100.0, 64));
+            let mut evidence = RateEvidence::default();
+            for count in past {
+                evidence.second(&model, count, 1e8);
+                prop_assert_eq!(evidence.calls_to(&model, 100.0, 64), 1);
             }
         }
 
