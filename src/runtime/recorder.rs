@@ -114,8 +114,7 @@ impl Recorder {
 
     /// A sentence for people.
     pub fn say(&mut self, text: &str) {
-        let told = self.narration.as_mut().map_or(Ok(()), |narration| narration.say(text));
-        self.check(told);
+        self.tell(|narration| narration.say(text));
     }
 
     /// An alarm has opened, changed or closed. `wall` is when its record arrived and when it was
@@ -123,8 +122,7 @@ impl Recorder {
     pub fn alarm(&mut self, alarm: &Alarm, lane: &str, wall: Option<(EventTime, EventTime)>) {
         let line = AlarmLine::new(alarm, lane, wall);
         self.line(&line);
-        let told = self.narration.as_mut().map_or(Ok(()), |narration| narration.alarm(alarm));
-        self.check(told);
+        self.tell(|narration| narration.alarm(alarm));
         match alarm.state {
             AlarmState::Opened => {
                 self.open.insert(alarm.id.clone(), alarm.severity);
@@ -176,8 +174,7 @@ impl Recorder {
         self.actions += 1;
         let line = ActionLine::new(action);
         self.line(&line);
-        let told = self.narration.as_mut().map_or(Ok(()), |narration| narration.action(action));
-        self.check(told);
+        self.tell(|narration| narration.action(action));
         if let Some(api) = &self.api {
             let labels = [action.intent.verb.as_str(), action.outcome.kind.as_str()];
             api.metrics.actions.add(&labels, 1);
@@ -188,8 +185,7 @@ impl Recorder {
     /// Something was not done.
     pub fn abstention(&mut self, abstention: &Abstention, now: EventTime) {
         self.line(&AbstentionLine::new(abstention, now));
-        let told = self.narration.as_mut().map_or(Ok(()), |n| n.abstention(abstention, now));
-        self.check(told);
+        self.tell(|narration| narration.abstention(abstention, now));
     }
 
     /// A function's minute is over.
@@ -273,8 +269,7 @@ impl Recorder {
     /// The end.
     pub fn summary(&mut self, summary: &SummaryLine) {
         self.line(summary);
-        let told = self.narration.as_mut().map_or(Ok(()), |narration| narration.summary(summary));
-        self.check(told);
+        self.tell(|narration| narration.summary(summary));
         let written = self.ledger.as_mut().map_or(Ok(()), Ledger::finish);
         self.check(written);
         let flushed = self.decisions.as_mut().map_or(Ok(()), |decisions| decisions.flush());
@@ -297,6 +292,17 @@ impl Recorder {
                 // A decision is worth a write of its own: whoever follows the file sees it at once.
                 .and_then(|()| decisions.flush());
             self.check(written);
+        }
+    }
+
+    /// Tells it in plain words. A listener who has gone (`| head`) is not missed.
+    fn tell(&mut self, what: impl FnOnce(&mut Narration<Sink>) -> io::Result<()>) {
+        let Some(narration) = &mut self.narration else {
+            return;
+        };
+        match what(narration) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => self.narration = None,
+            told => self.check(told),
         }
     }
 
