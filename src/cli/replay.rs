@@ -99,8 +99,8 @@ fn replay(args: &ReplayArgs, settings: &Settings) -> anyhow::Result<()> {
 }
 
 fn pipeline(args: &ReplayArgs, settings: &Settings) -> anyhow::Result<Pipeline> {
-    let (rates, prices) = wiring::rate_card(settings)?;
-    let (intake, shards) = wiring::engine(settings, &rates)?;
+    let prices = wiring::prices(settings)?;
+    let (intake, shards) = wiring::engine(settings, &prices.card)?;
     let decisions = args.decisions.as_deref().or(settings.output.decisions.as_deref());
     let ledger = args.ledger.as_deref().or(settings.output.ledger.as_deref());
     // What goes to standard output must not be mixed with words for people.
@@ -111,7 +111,7 @@ fn pipeline(args: &ReplayArgs, settings: &Settings) -> anyhow::Result<Pipeline> 
         .with_ledger(output::create_if_named(ledger)?)
         .with_narration((!machine).then(output::narration))
         .keeping(args.json.is_some());
-    recorder.run(&wiring::run_line(settings, prices));
+    recorder.run(&wiring::run_line(settings, prices.version));
     let dead = DeadLetters::open(
         settings.output.dead_letters.as_deref(),
         settings.output.dead_letter_bytes_max,
@@ -125,6 +125,7 @@ fn pipeline(args: &ReplayArgs, settings: &Settings) -> anyhow::Result<Pipeline> 
         },
         intake,
         shards,
+        bills: prices.bills,
         control: wiring::control(settings),
         actuator: Box::new(DryRun),
         recorder,

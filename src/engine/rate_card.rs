@@ -21,9 +21,14 @@ pub struct RateKey {
 }
 
 impl RateKey {
-    /// Whether it is for Graviton.
-    pub fn is_arm(&self) -> bool {
-        self.arm
+    /// The region.
+    pub fn region(&self) -> &str {
+        &self.region
+    }
+
+    /// The processor architecture.
+    pub fn architecture(&self) -> Architecture {
+        if self.arm { Architecture::Arm64 } else { Architecture::X86_64 }
     }
 }
 

@@ -18,7 +18,7 @@ use super::partitions::{Deliveries, PARTITIONS, partition_of};
 use super::rate_card::{RateCard, RateIndex, RateKey};
 use super::settings::{DetectionSettings, EngineSettings};
 use crate::cost::{FunctionRates, Month, Usage};
-use crate::record::{Architecture, FunctionKey};
+use crate::record::FunctionKey;
 use crate::units::{AccountId, EventTime};
 
 /// Partitions are swept in turn, so that each is visited once a minute.
@@ -261,8 +261,7 @@ impl Engine {
     fn gateway_seen(&mut self, slot: u32, at: EventTime) {
         let function = &mut self.functions[slot as usize];
         function.gateway_seen = true;
-        let arm = self.rates.key(function.rate).is_arm();
-        let architecture = if arm { Architecture::Arm64 } else { Architecture::X86_64 };
+        let architecture = self.rates.key(function.rate).architecture();
         function.rate = self.rates.resolve(&function.name.as_ref(), architecture, true, at);
     }
 

@@ -242,14 +242,14 @@ fn pipeline(
     actuator: Box<dyn Actuator>,
     api: Arc<ApiState>,
 ) -> anyhow::Result<Pipeline> {
-    let (rates, prices) = wiring::rate_card(settings)?;
-    let (intake, shards) = wiring::engine(settings, &rates)?;
+    let prices = wiring::prices(settings)?;
+    let (intake, shards) = wiring::engine(settings, &prices.card)?;
     let mut recorder = Recorder::new()
         .with_decisions(sinks.decisions)
         .with_ledger(sinks.ledger)
         .with_narration(sinks.narration)
         .with_api(Some(api));
-    recorder.run(&wiring::run_line(settings, prices));
+    recorder.run(&wiring::run_line(settings, prices.version));
     let dead = DeadLetters::open(
         settings.output.dead_letters.as_deref(),
         settings.output.dead_letter_bytes_max,
@@ -268,6 +268,7 @@ fn pipeline(
         },
         intake,
         shards,
+        bills: prices.bills,
         control: wiring::control(settings),
         actuator,
         recorder,

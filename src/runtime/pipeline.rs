@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::act::Actuator;
 use crate::control::ladder::Control;
 use crate::control::settings::Mode;
-use crate::cost::Month;
+use crate::cost::{AccountBook, BudgetScope, Month, Usage};
 use crate::decode::{Context, Decoder, Ignored, Limits, Problem, Sink};
 use crate::engine::alarm::{MinuteRow, Output};
 use crate::engine::intake::{Entry, Intake};
@@ -19,7 +19,7 @@ use crate::units::{AccountId, EventTime, NanoUsd};
 use super::clock;
 use super::dead_letter::DeadLetters;
 use super::recorder::Recorder;
-use super::shards::{ShardDied, Shards, Totals};
+use super::shards::{ShardDied, Shards, Totals, UsageRow};
 
 /// A gap in event time is walked second by second up to here; beyond it, everything has long been
 /// quiet and one step does.
@@ -67,6 +67,8 @@ pub struct Pipeline {
     defaults: Defaults,
     intake: Intake,
     shards: Shards,
+    bills: AccountBook,
+    billed: Vec<UsageRow>,
     control: Control,
     actuator: Box<dyn Actuator>,
     recorder: Recorder,
@@ -91,6 +93,8 @@ pub struct Parts {
     pub intake: Intake,
     /// The engine.
     pub shards: Shards,
+    /// The accounts' bills.
+    pub bills: AccountBook,
     /// Control.
     pub control: Control,
     /// Control's hand.
@@ -120,6 +124,8 @@ impl Pipeline {
             defaults: parts.defaults,
             intake: parts.intake,
             shards: parts.shards,
+            bills: parts.bills,
+            billed: Vec::new(),
             control: parts.control,
             actuator: parts.actuator,
             recorder: parts.recorder,
@@ -300,6 +306,9 @@ impl Pipeline {
             self.month = month;
             self.budget_spent.fill(NanoUsd::ZERO);
         }
+        if now.second().rem_euclid(60) == 0 {
+            self.bill(now);
+        }
         for (index, spent) in self.budget_spent.iter().enumerate() {
             self.control.spent(index, *spent);
         }
@@ -357,12 +366,32 @@ impl Pipeline {
         Ok(())
     }
 
+    /// Charges what was used since the last full minute to the accounts' bills.
+    fn bill(&mut self, now: EventTime) {
+        let usage = self.shards.totals().usage.clone();
+        for (account, key, rates, used) in &usage {
+            let order = |row: &UsageRow| (row.0, &row.1).cmp(&(*account, key));
+            let last = self.billed.binary_search_by(order);
+            let new = used.since(&last.map_or(Usage::ZERO, |place| self.billed[place].3));
+            let place = (key.region(), key.architecture());
+            self.bills.charge(*account, place, rates, &new, now);
+        }
+        self.billed = usage;
+        for (budget, spent) in self.control.budgets().iter().zip(&mut self.budget_spent) {
+            if let BudgetScope::Account(account) = budget.scope {
+                *spent = self.bills.spent(account, now);
+            }
+        }
+    }
+
     fn minute(&mut self, row: &MinuteRow) {
         let at = EventTime::saturating_from_ms(row.minute.saturating_mul(60_000));
         if Month::of(at) == self.month {
             let budgets = self.control.budgets().iter().zip(&mut self.budget_spent);
             for (budget, spent) in budgets {
-                if budget.covers(&row.function.as_ref()) {
+                // Accounts have a bill of their own, with price steps over all their functions.
+                let own = matches!(budget.scope, BudgetScope::Function(_));
+                if own && budget.covers(&row.function.as_ref()) {
                     *spent += row.nano_usd;
                 }
             }
