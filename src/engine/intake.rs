@@ -119,6 +119,15 @@ impl Intake {
         self.door.frontier.now()
     }
 
+    /// The input is silent before enough messages have come to tell the time: what has come must
+    /// do.
+    pub fn begin(&mut self) -> Option<EventTime> {
+        if self.door.frontier.now().is_none() {
+            self.door.frontier.begin();
+        }
+        self.door.frontier.now()
+    }
+
     /// Moves event time by the driver's clock while the input is silent.
     pub fn idle(&mut self, to: EventTime) -> Option<EventTime> {
         self.door.frontier.now()?;

@@ -148,7 +148,10 @@ fn drive(
                 api.view.set_ready("input", true, "reading");
                 tracing::trace!(?progress, "read");
             }
-            Some(Fed::Idle(None)) => api.view.set_ready("input", true, "nothing to read"),
+            Some(Fed::Idle(None)) => {
+                pipeline.silent()?;
+                api.view.set_ready("input", true, "nothing to read");
+            }
             Some(Fed::Idle(Some(why))) => api.view.set_ready("input", false, why),
             None if stopping => break,
             None => {}

@@ -200,6 +200,22 @@ impl Pipeline {
         Ok(())
     }
 
+    /// Nothing more comes for now: the first few messages need not wait for others.
+    ///
+    /// # Errors
+    /// A shard has died.
+    pub fn silent(&mut self) -> Result<(), ShardDied> {
+        if self.second.is_none()
+            && let Some(now) = self.intake.begin()
+        {
+            self.advance(now)?;
+            self.intake.release();
+            self.dispatch()?;
+            self.settle()?;
+        }
+        Ok(())
+    }
+
     /// A live input is silent; `elapsed` is the monotonic clock. Event time goes on at its pace.
     /// Recorded input has no pace of its own: nothing happens.
     ///
