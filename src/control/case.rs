@@ -90,11 +90,12 @@ impl Case {
     /// Whether nothing is left to follow.
     pub(super) fn is_over(&self, now: EventTime) -> bool {
         let remembered = self.last_trip.is_some_and(|trip| now.since_ms(trip) < FORGIVEN_AFTER_MS);
-        self.alarm.is_none()
-            && self.source.is_none()
-            && self.cap.is_none()
-            && self.waiting == 0
-            && !remembered
+        self.is_at_rest() && !remembered
+    }
+
+    /// Whether there is neither an alarm nor a restriction.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.alarm.is_none() && self.source.is_none() && self.cap.is_none() && self.waiting == 0
     }
 
     /// What is asked of the function now.

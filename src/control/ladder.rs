@@ -144,6 +144,11 @@ impl Control {
         std::mem::take(&mut self.directives)
     }
 
+    /// Whether no function has an alarm or a restriction.
+    pub fn is_idle(&self) -> bool {
+        self.cases.values().all(Case::is_at_rest)
+    }
+
     /// All restrictions, planned ones included.
     pub fn restrictions(&self) -> impl Iterator<Item = &Restriction> {
         self.cases.values().flat_map(|case| case.source.iter().chain(case.cap.iter()))

@@ -184,6 +184,11 @@ impl Engine {
         self.table.len()
     }
 
+    /// How many functions have an alarm or a restriction.
+    pub fn watched(&self) -> usize {
+        self.watched.len()
+    }
+
     /// What became of the records so far.
     pub fn counters(&self) -> Counters {
         self.counters

@@ -21,9 +21,12 @@ use super::dead_letter::DeadLetters;
 use super::recorder::Recorder;
 use super::shards::{ShardDied, Shards, Totals, UsageRow};
 
-/// A gap in event time is walked second by second up to here; beyond it, everything has long been
-/// quiet and one step does.
-const STEPS_MAX: i64 = 7_200;
+/// A gap in event time is walked second by second while anything is watched, up to two days; the
+/// rest is one step.
+const STEPS_MAX: i64 = 172_800;
+/// And where nothing is watched up to here: by then every partition has been swept twice and has
+/// nothing more to say.
+const QUIET_STEPS: i64 = 130;
 /// While a live input is further behind than this, control waits: what it sees is the past.
 const FRESH_MS: i64 = 60_000;
 /// A silent input moves event time by the wall clock, this much later.
@@ -300,11 +303,12 @@ impl Pipeline {
 
     fn advance(&mut self, now: EventTime) -> Result<(), ShardDied> {
         let to = now.second();
-        let from = match self.second {
-            None => to - 1,
-            Some(second) => second.max(to - STEPS_MAX),
-        };
-        for second in from + 1..=to {
+        let from = self.second.unwrap_or(to - 1);
+        let mut second = from;
+        while second < to {
+            let quiet = self.shards.totals().watched == 0 && self.control.is_idle();
+            let steps = if quiet { QUIET_STEPS } else { STEPS_MAX };
+            second = if second - from >= steps { to } else { second + 1 };
             self.tick(EventTime::from_second(second))?;
             self.second = Some(second);
         }

@@ -30,6 +30,7 @@ struct Answer {
     outputs: Vec<(u64, u64, Output)>,
     counters: Counters,
     functions: usize,
+    watched: usize,
     usage: Vec<UsageRow>,
     observed: Observed,
 }
@@ -58,6 +59,8 @@ pub struct Totals {
     pub counters: Counters,
     /// Functions that are tracked.
     pub functions: usize,
+    /// Functions with an alarm or a restriction.
+    pub watched: usize,
     /// Time that functions were followed.
     pub observed: Observed,
     /// Usage by account and price; filled by a finish or by a tick on a full minute.
@@ -153,6 +156,7 @@ impl Shards {
             outputs.extend(answer.outputs);
             totals.counters += answer.counters;
             totals.functions += answer.functions;
+            totals.watched += answer.watched;
             totals.observed += answer.observed;
             for row in answer.usage {
                 add(&mut totals.usage, row);
@@ -236,6 +240,7 @@ fn serve(mut engine: Engine, jobs: &Receiver<Job>, answers: &Sender<Answer>) {
         answer.outputs.extend(engine.drain());
         answer.counters = engine.counters();
         answer.functions = engine.functions();
+        answer.watched = engine.watched();
         if answers.send(answer).is_err() {
             return;
         }
