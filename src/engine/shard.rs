@@ -12,7 +12,8 @@ use super::alarm::{AlarmState, Channel, MinuteRow, Output, alarm_id};
 use super::assess::{self, Moment};
 use super::batch::{Batch, Event, Timeliness};
 use super::detect;
-use super::function::{FunctionState, Surroundings, Touch};
+use super::frontier::AHEAD_SECONDS;
+use super::function::{FunctionState, LATENESS_SECONDS_MAX, Surroundings, Touch};
 use super::open_alarm::OpenAlarm;
 use super::partitions::{Deliveries, PARTITIONS, partition_of};
 use super::rate_card::{RateCard, RateIndex, RateKey};
@@ -21,8 +22,12 @@ use crate::cost::{FunctionRates, Month, Usage};
 use crate::record::FunctionKey;
 use crate::units::{AccountId, EventTime};
 
-/// Partitions are swept in turn, so that each is visited once a minute.
-const SWEEP_SECONDS: usize = 60;
+/// Partitions are swept in turn, each once a minute, from this second of the minute on: by then
+/// the minute before is closed, however late a record may be.
+const SWEEP_FROM: i64 = LATENESS_SECONDS_MAX;
+/// And before the first record of the next minute can come, which may be ahead of event time:
+/// swept later, a function would hold three minutes, and it has room for two.
+const SWEEP_SECONDS: i64 = 60 - AHEAD_SECONDS - SWEEP_FROM;
 /// A function without an alarm that has been silent this long may make room for another.
 const IDLE_SECONDS: i64 = 3_600;
 /// The most accounts whose usage is totalled apart; the rest share account 0.
@@ -241,6 +246,8 @@ impl Engine {
             },
         };
         if event.gateway && !self.functions[slot as usize].gateway_seen {
+            // What was used before is a row at the old price, so that rows add up to the spend.
+            self.emit_minutes(slot, i64::MAX, event.sequence);
             self.gateway_seen(slot, event.at);
         }
         let around = surroundings!(self);
@@ -409,9 +416,13 @@ impl Engine {
     }
 
     fn sweep(&mut self, now: EventTime, sequence: u64) {
-        let turn = usize::try_from(now.second().rem_euclid(60)).unwrap_or_default();
-        let due = (0..PARTITIONS).filter(|index| index % SWEEP_SECONDS == turn);
-        for index in due {
+        let turn = now.second().rem_euclid(60) - SWEEP_FROM;
+        if !(0..SWEEP_SECONDS).contains(&turn) {
+            return;
+        }
+        let turn = usize::try_from(turn).unwrap_or_default();
+        let step = usize::try_from(SWEEP_SECONDS).unwrap_or(1);
+        for index in (turn..PARTITIONS).step_by(step) {
             self.sweep_partition(index, now, sequence);
         }
     }
