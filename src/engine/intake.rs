@@ -62,6 +62,7 @@ struct Door {
     waiting_earliest: EventTime,
     batches: Vec<Batch>,
     future: u64,
+    refused: Vec<(Position, EventTime)>,
 }
 
 impl Intake {
@@ -77,6 +78,7 @@ impl Intake {
                 waiting_earliest: EventTime::MAX,
                 batches: (0..shards.max(1)).map(|_| Batch::default()).collect(),
                 future: 0,
+                refused: Vec::new(),
             },
             newest: None,
             first: None,
@@ -168,6 +170,12 @@ impl Intake {
             return None;
         }
         Some(self.door.frontier.advance(next))
+    }
+
+    /// Records that waited for event time and that it never came near: where they stood, and their
+    /// time. To be taken after every message.
+    pub fn take_refused(&mut self) -> impl Iterator<Item = (Position, EventTime)> {
+        self.door.refused.drain(..)
     }
 
     /// The filled batches, one a shard; the caller clears them.
@@ -303,6 +311,7 @@ impl Door {
 
     fn refuse_waiting(&mut self) {
         self.future += self.waiting.len() as u64;
+        self.refused.extend(self.waiting.events().iter().map(|event| (event.position, event.at)));
         self.waiting.clear();
         self.waiting_earliest = EventTime::MAX;
     }

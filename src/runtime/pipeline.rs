@@ -8,16 +8,17 @@ use crate::act::Actuator;
 use crate::control::ladder::Control;
 use crate::control::settings::Mode;
 use crate::cost::{AccountBook, BudgetScope, Month, Usage};
-use crate::decode::{Context, Decoder, Ignored, Limits, Problem, Sink};
+use crate::decode::{Context, Decoder, Ignored, Limits};
 use crate::engine::alarm::{MinuteRow, Output};
-use crate::engine::intake::{Entry, Intake};
+use crate::engine::intake::Intake;
 use crate::observe::decisions::{RecordCounts, SummaryLine};
-use crate::record::{Position, Record};
+use crate::record::Position;
 use crate::source::{Chunk, ProblemReason};
 use crate::units::{AccountId, EventTime, NanoUsd};
 
 use super::clock;
 use super::dead_letter::DeadLetters;
+use super::door::Door;
 use super::recorder::Recorder;
 use super::shards::{ShardDied, Shards, Totals, UsageRow};
 
@@ -32,7 +33,7 @@ const FRESH_MS: i64 = 60_000;
 /// A silent input moves event time by the wall clock, this much later.
 const SILENCE_GRACE: Duration = Duration::from_secs(1);
 /// Reason under which records from the future are counted.
-const FUTURE: &str = "future";
+pub(super) const FUTURE: &str = "future";
 /// Reasons for which this module and the sources reject, beside the decoder's.
 pub const REASONS: [&str; 3] =
     [FUTURE, ProblemReason::Oversize.as_str(), ProblemReason::Damage.as_str()];
@@ -193,6 +194,7 @@ impl Pipeline {
             wall: self.arrived,
         };
         self.decoder.decode(payload, &context, &mut door);
+        self.tell_refused();
         if let Some(now) = self.intake.message() {
             self.advance(now)?;
         }
@@ -251,6 +253,7 @@ impl Pipeline {
             self.advance(now)?;
             self.intake.release();
         }
+        self.tell_refused();
         self.dispatch()?;
         self.settle()?;
         self.shards.finish(self.intake.sequence())?;
@@ -419,6 +422,15 @@ impl Pipeline {
         self.recorder.minute(row);
     }
 
+    /// Notes the records whose time was too far ahead to wait for.
+    fn tell_refused(&mut self) {
+        for (position, at) in self.intake.take_refused() {
+            let detail = format!("event time {at} is too far ahead of the stream");
+            let lane = lane_name(&self.lanes, position.lane);
+            self.dead.offer(FUTURE, lane, position.offset, &detail, &[]);
+        }
+    }
+
     fn summary(&self) -> SummaryLine {
         let totals = self.shards.totals();
         let door = self.intake.counters();
@@ -459,37 +471,5 @@ fn reach(through: &mut Vec<Position>, position: Position) {
     match through.iter_mut().find(|known| known.lane == position.lane) {
         Some(known) => known.offset = known.offset.max(position.offset),
         None => through.push(position),
-    }
-}
-
-/// Receives what a message holds.
-struct Door<'a> {
-    intake: &'a mut Intake,
-    dead: &'a mut DeadLetters,
-    passed: &'a mut Passed,
-    lane: &'a str,
-    position: Position,
-    wall: Option<EventTime>,
-}
-
-impl Sink for Door<'_> {
-    fn record(&mut self, record: &Record<'_>) {
-        self.passed.records += 1;
-        if self.intake.record(record, self.position, self.wall) == Entry::Future {
-            let detail = format!("event time {} is ahead of the wall clock", record.at());
-            self.dead.offer(FUTURE, self.lane, self.position.offset, &detail, &[]);
-        }
-    }
-
-    fn problem(&mut self, problem: Problem<'_>) {
-        self.passed.rejected += 1;
-        let reason = problem.reason.as_str();
-        self.dead.offer(reason, self.lane, self.position.offset, &problem.detail, problem.bytes);
-    }
-
-    fn ignored(&mut self, kind: Ignored) {
-        if let Some(place) = Ignored::ALL.iter().position(|&known| known == kind) {
-            self.passed.ignored[place] += 1;
-        }
     }
 }
