@@ -310,8 +310,11 @@ impl Recorder {
         let Err(error) = written else {
             return;
         };
-        if let Some(api) = &self.api {
-            api.metrics.add_drops(DropCause::DecisionWrite, 1);
+        match &self.api {
+            Some(api) => api.metrics.add_drops(DropCause::DecisionWrite, 1),
+            // Whoever reads a replay and goes (`bursar replay ... | head`) has had enough.
+            None if error.kind() == io::ErrorKind::BrokenPipe => return,
+            None => {}
         }
         if !self.failed {
             self.failed = true;
