@@ -29,7 +29,7 @@ use crate::units::{EventTime, NanoUsd};
 const CANARY_SHARES: [f64; 3] = [0.25, 0.5, 1.0];
 /// A tightened cap is this share of the one before.
 const TIGHTEN: f64 = 0.7;
-/// The most functions that are followed at once; beyond it the cheapest alarms are left to people.
+/// The most functions that are followed at once; alarms that open beyond it are left to people.
 const CASES_MAX: usize = 10_000;
 
 /// Why nothing was done although an alarm is open; once per alarm.
