@@ -178,15 +178,20 @@ impl Case {
         }
     }
 
-    /// Notes that the excess came back during the canary; true once per trip.
+    /// Notes that the excess came back during the canary, which is over with that; true once.
     pub(super) fn retrip(&mut self, now: EventTime) -> bool {
-        let canary = self.held().iter().any(|held| matches!(held.stage, Stage::Canary(_)));
-        if !canary {
-            return false;
+        let mut canary = false;
+        for held in self.source.iter_mut().chain(&mut self.cap) {
+            if matches!(held.stage, Stage::Canary(_)) {
+                canary = true;
+                held.stage = Stage::Applied;
+            }
         }
-        self.trips += 1;
-        self.last_trip = Some(now);
-        true
+        if canary {
+            self.trips += 1;
+            self.last_trip = Some(now);
+        }
+        canary
     }
 
     /// A restriction whose alarm is open does not lapse.

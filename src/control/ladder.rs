@@ -129,6 +129,19 @@ impl Control {
         }
     }
 
+    /// Lifts what has lapsed and decides nothing else: what is seen now is the past.
+    pub fn expire(&mut self, now: EventTime) {
+        let functions: Vec<_> = self.cases.keys().cloned().collect();
+        for function in functions {
+            if let Some(mut case) = self.cases.remove(&function) {
+                if case.waiting == 0 && case.has_expired(now) {
+                    self.lift(&mut case, Verb::Expire, now);
+                }
+                self.cases.insert(function, case);
+            }
+        }
+    }
+
     /// Takes the intents since the last time; each wants its outcome back.
     pub fn intents(&mut self) -> Vec<Intent> {
         std::mem::take(&mut self.intents)
@@ -221,8 +234,7 @@ impl Control {
             return;
         }
         case.renew(now, &self.settings);
-        if case.retrip(now) {
-            self.tighten_fully(case, now);
+        if case.retrip(now) && self.tighten_fully(case, now) {
             return;
         }
         if !case.has_settled(now, &self.settings) {
@@ -361,7 +373,7 @@ impl Control {
     }
 
     /// The canary was tripped: back to full strength.
-    fn tighten_fully(&mut self, case: &mut Case, now: EventTime) {
+    fn tighten_fully(&mut self, case: &mut Case, now: EventTime) -> bool {
         for restriction in case.held() {
             if restriction.is_in_force() && restriction.current != restriction.full {
                 let reason = format!("the excess came back; trip {}", case.trips);
@@ -371,6 +383,7 @@ impl Control {
                 case.waiting += 1;
             }
         }
+        case.waiting > 0
     }
 
     fn descend(&mut self, case: &mut Case, now: EventTime) {
@@ -515,7 +528,8 @@ fn relaxed(restriction: &Restriction, share: f64) -> Setting {
         }
         Setting::Set(Value::Addresses(addresses)) => {
             // Sorted by what they cost: the cheapest are let in first.
-            let keep = crate::units::whole(addresses.len() as f64 * (1.0 - share));
+            let given_back = crate::units::whole(addresses.len() as f64 * share);
+            let keep = (addresses.len() as u64).saturating_sub(given_back);
             let keep = usize::try_from(keep).unwrap_or(addresses.len());
             Setting::Set(Value::Addresses(addresses.iter().take(keep).cloned().collect()))
         }

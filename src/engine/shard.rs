@@ -30,7 +30,7 @@ const SWEEP_FROM: i64 = LATENESS_SECONDS_MAX;
 const SWEEP_SECONDS: i64 = 60 - AHEAD_SECONDS - SWEEP_FROM;
 /// A function without an alarm that has been silent this long may make room for another.
 const IDLE_SECONDS: i64 = 3_600;
-/// The most accounts whose usage is totalled apart; the rest share account 0.
+/// The most pairs of account and price whose usage is totalled apart; the rest shares account 0.
 const ACCOUNTS_MAX: usize = 10_000;
 
 /// What control wants the engine to know about a function.
@@ -252,8 +252,8 @@ impl Engine {
         }
         let around = surroundings!(self);
         let function = &mut self.functions[slot as usize];
-        let usage = event.usage();
-        *self.totals.entry((function.name.account, function.rate)).or_default() += usage;
+        let (account, rate) = (function.name.account, function.rate);
+        add_usage(&mut self.totals, account, rate, event.usage());
         if let Touch::Alarming(channel) = function.take(batch, event, &around) {
             let onset = function.onset_of(channel, event);
             let since = assess::usage_since(function, onset.second());
@@ -360,9 +360,7 @@ impl Engine {
         self.counters.shed += 1;
         let name = batch.function(event);
         let rate = self.rates.resolve(&name, event.architecture, event.gateway, event.at);
-        let full = self.totals.len() >= ACCOUNTS_MAX;
-        let account = if full { AccountId::default() } else { name.account };
-        *self.totals.entry((account, rate)).or_default() += event.usage();
+        add_usage(&mut self.totals, name.account, rate, event.usage());
     }
 
     fn direct(&mut self, directive: &Directive) {
@@ -462,4 +460,16 @@ impl Engine {
             self.outputs.push((sequence, function.key, Output::Minute(Box::new(row))));
         }
     }
+}
+
+/// Adds to the totals; beyond the limit, new accounts share one. The sum over all is exact anyway.
+fn add_usage(
+    totals: &mut BTreeMap<(AccountId, RateIndex), Usage>,
+    account: AccountId,
+    rate: RateIndex,
+    usage: Usage,
+) {
+    let full = totals.len() >= ACCOUNTS_MAX && !totals.contains_key(&(account, rate));
+    let account = if full { AccountId::default() } else { account };
+    *totals.entry((account, rate)).or_default() += usage;
 }

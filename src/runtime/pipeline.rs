@@ -32,6 +32,9 @@ const QUIET_STEPS: i64 = 130;
 const FRESH_MS: i64 = 60_000;
 /// A silent input moves event time by the wall clock, this much later.
 const SILENCE_GRACE: Duration = Duration::from_secs(1);
+/// Looks at a silent input that lie further apart than this are not one silence: the process was
+/// stopped or blocked, and the records of that time are still to come.
+const SILENCE_LOOK: Duration = Duration::from_secs(1);
 /// Reason under which records from the future are counted.
 pub(super) const FUTURE: &str = "future";
 /// Reasons for which this module and the sources reject, beside the decoder's.
@@ -82,6 +85,8 @@ pub struct Pipeline {
     lanes: Vec<String>,
     second: Option<i64>,
     anchor: Option<(EventTime, Duration)>,
+    looked: Option<Duration>,
+    stopping: bool,
     arrived: Option<EventTime>,
     month: Month,
     budget_spent: Vec<NanoUsd>,
@@ -139,6 +144,8 @@ impl Pipeline {
             lanes: Vec::new(),
             second: None,
             anchor: None,
+            looked: None,
+            stopping: false,
             arrived: None,
             month: Month::of(EventTime::MIN),
             budget_spent: vec![NanoUsd::ZERO; budgets],
@@ -210,7 +217,8 @@ impl Pipeline {
     /// # Errors
     /// A shard has died.
     pub fn silent(&mut self) -> Result<(), ShardDied> {
-        if self.second.is_none()
+        if self.live
+            && self.second.is_none()
             && let Some(now) = self.intake.begin()
         {
             self.advance(now)?;
@@ -221,8 +229,8 @@ impl Pipeline {
         Ok(())
     }
 
-    /// A live input is silent; `elapsed` is the monotonic clock. Event time goes on at its pace.
-    /// Recorded input has no pace of its own: nothing happens.
+    /// A live input is well and has nothing to say; `elapsed` is the monotonic clock. Event time
+    /// goes on at its pace. Recorded input has no pace of its own: nothing happens.
     ///
     /// # Errors
     /// A shard has died.
@@ -230,12 +238,17 @@ impl Pipeline {
         let Some(now) = self.intake.now().filter(|_| self.live) else {
             return Ok(());
         };
+        let broken = self.looked.is_none_or(|last| elapsed.saturating_sub(last) > SILENCE_LOOK);
+        self.looked = Some(elapsed);
+        if broken {
+            self.anchor = None;
+        }
         let (since, at) = *self.anchor.get_or_insert((now, elapsed));
         let silent = elapsed.saturating_sub(at).saturating_sub(SILENCE_GRACE);
         let target = since.plus_ms(i64::try_from(silent.as_millis()).unwrap_or(i64::MAX));
-        if now > target {
-            self.anchor = Some((now, elapsed));
-        } else if let Some(now) = self.intake.idle(target) {
+        if target > now
+            && let Some(now) = self.intake.idle(target)
+        {
             self.advance(now)?;
             self.intake.release();
             self.dispatch()?;
@@ -244,14 +257,21 @@ impl Pipeline {
         Ok(())
     }
 
+    /// The silence is over, or nobody knows whether it is one.
+    pub fn not_idle(&mut self) {
+        self.anchor = None;
+        self.looked = None;
+    }
+
     /// The input has ended: takes in what still waits, closes everything and sums up.
     ///
     /// # Errors
     /// A shard has died.
     pub fn finish(&mut self) -> Result<SummaryLine, ShardDied> {
-        while let Some(now) = self.intake.next_waiting() {
+        if let Some(now) = self.intake.begin() {
             self.advance(now)?;
             self.intake.release();
+            self.intake.admit_rest();
         }
         self.tell_refused();
         self.dispatch()?;
@@ -263,8 +283,9 @@ impl Pipeline {
         Ok(summary)
     }
 
-    /// Gives every restriction back.
+    /// Gives every restriction back; from here on nothing is acted on any more.
     pub fn restore_all(&mut self, now: EventTime) {
+        self.stopping = true;
         self.control.restore_all(now);
         self.act(now);
     }
@@ -335,8 +356,14 @@ impl Pipeline {
         for (index, spent) in self.budget_spent.iter().enumerate() {
             self.control.spent(index, *spent);
         }
-        if !self.is_catching_up(now) {
-            self.control.tick(now);
+        if !self.stopping {
+            // What is seen of the past can no longer be acted on, but what is in force must still
+            // lapse in time.
+            if self.is_catching_up(now) {
+                self.control.expire(clock::as_event_time(clock::wall()));
+            } else {
+                self.control.tick(now);
+            }
             self.act(now);
         }
         self.recorder.tick(now, &self.control);
@@ -449,17 +476,12 @@ impl Pipeline {
             warmup_function_days: days(totals.observed.warmup_seconds),
             first_event: self.intake.first(),
             last_event: self.intake.now(),
-            spend_nano_usd: spend(totals),
+            spend_nano_usd: totals.spend,
             pages: self.recorder.pages,
             notices: self.recorder.notices,
             actions: self.recorder.actions,
         }
     }
-}
-
-/// What all usage costs, priced once for each account and price row.
-pub fn spend(totals: &Totals) -> NanoUsd {
-    totals.usage.iter().map(|(_, _, rates, usage)| rates.cost(usage)).sum()
 }
 
 fn lane_name(lanes: &[String], lane: u32) -> &str {

@@ -157,16 +157,28 @@ impl Recorder {
         }
     }
 
+    /// A function with an alarm is shown whether its minute has come or not.
     fn at_risk(&mut self, alarm: &Alarm) {
-        if let Some(view) = self.functions.get_mut(&alarm.function) {
-            let closed = alarm.state == AlarmState::Closed;
-            let risk = if closed { NanoUsd::ZERO } else { alarm.excess_per_hour };
-            view.money_at_risk_nano_usd_per_hour = risk;
-            view.burn_nano_usd_per_hour = view.baseline_nano_usd_per_hour.plus(risk);
-            let reading = alarm.channels.values().next();
-            view.evidence_log10 = reading.map_or(0.0, |reading| reading.evidence_log10);
-            view.last_event = alarm.decided_at;
-        }
+        let closed = alarm.state == AlarmState::Closed;
+        let risk = if closed { NanoUsd::ZERO } else { alarm.excess_per_hour };
+        let reading = alarm.channels.values().next();
+        let view = self.functions.entry(alarm.function.clone());
+        let view = view.or_insert_with(|| FunctionView {
+            function: alarm.function.clone(),
+            last_event: alarm.decided_at,
+            requests_per_minute: 0.0,
+            burn_nano_usd_per_hour: NanoUsd::ZERO,
+            baseline_nano_usd_per_hour: NanoUsd::ZERO,
+            money_at_risk_nano_usd_per_hour: NanoUsd::ZERO,
+            evidence_log10: 0.0,
+            billed_ms_mean: 0.0,
+            memory_mb: 0,
+            restriction: None,
+        });
+        view.money_at_risk_nano_usd_per_hour = risk;
+        view.burn_nano_usd_per_hour = view.baseline_nano_usd_per_hour.plus(risk);
+        view.evidence_log10 = reading.map_or(0.0, |reading| reading.evidence_log10);
+        view.last_event = alarm.decided_at;
     }
 
     /// Something was done, or would have been.

@@ -2,6 +2,7 @@
 //! something else, and takes all answers before it sends again; so there is at most one batch per
 //! shard on the way and its memory comes back to be used again.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
@@ -14,7 +15,7 @@ use crate::engine::batch::Batch;
 use crate::engine::partitions::shard_of;
 use crate::engine::rate_card::RateKey;
 use crate::engine::shard::{Counters, Directive, Engine, Observed};
-use crate::units::{AccountId, EventTime};
+use crate::units::{AccountId, EventTime, NanoUsd};
 
 /// Work for a shard.
 enum Job {
@@ -63,8 +64,10 @@ pub struct Totals {
     pub watched: usize,
     /// Time that functions were followed.
     pub observed: Observed,
-    /// Usage by account and price; filled by a finish or by a tick on a full minute.
+    /// Usage by account and price, in that order; as of the last full minute, or of the finish.
     pub usage: Vec<UsageRow>,
+    /// What that costs.
+    pub spend: NanoUsd,
 }
 
 /// A shard's thread has died. It is a defect; the log has the panic.
@@ -151,6 +154,7 @@ impl Shards {
             return Ok(outputs);
         }
         let mut totals = Totals::default();
+        let mut usage: BTreeMap<(AccountId, RateKey), (FunctionRates, Usage)> = BTreeMap::new();
         for shard in &self.shards {
             let answer = shard.answers.recv().map_err(|_| ShardDied)?;
             outputs.extend(answer.outputs);
@@ -158,15 +162,21 @@ impl Shards {
             totals.functions += answer.functions;
             totals.watched += answer.watched;
             totals.observed += answer.observed;
-            for row in answer.usage {
-                add(&mut totals.usage, row);
+            for (account, key, rates, used) in answer.usage {
+                usage.entry((account, key)).or_insert((rates, Usage::ZERO)).1 += used;
             }
             let mut batch = answer.batch;
             batch.clear();
             self.spare.push(batch);
         }
+        let rows = usage.into_iter();
+        totals.usage =
+            rows.map(|((account, key), (rates, used))| (account, key, rates, used)).collect();
         if totals.usage.is_empty() {
             totals.usage = std::mem::take(&mut self.totals.usage);
+            totals.spend = self.totals.spend;
+        } else {
+            totals.spend = totals.usage.iter().map(|(_, _, rates, used)| rates.cost(used)).sum();
         }
         self.totals = totals;
         // One key's outputs at one place come from one shard, in its order: the sort is stable.
@@ -206,13 +216,6 @@ impl Drop for Shards {
 impl Shard {
     fn ask(&self, job: Job) -> Result<(), ShardDied> {
         self.jobs.as_ref().ok_or(ShardDied)?.send(job).map_err(|_| ShardDied)
-    }
-}
-
-fn add(rows: &mut Vec<UsageRow>, row: UsageRow) {
-    match rows.binary_search_by(|known| (known.0, &known.1).cmp(&(row.0, &row.1))) {
-        Ok(place) => rows[place].3 += row.3,
-        Err(place) => rows.insert(place, row),
     }
 }
 
