@@ -17,6 +17,7 @@ use super::{Failure, environment, settings};
 const DEMONSTRATION: &str = r#"
 mode = "enforce"
 [engine]
+shards = 1
 lateness = "4s"
 [control]
 settle = "5s"

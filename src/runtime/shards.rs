@@ -39,10 +39,10 @@ struct Answer {
 /// Usage of one account at one price.
 pub type UsageRow = (AccountId, RateKey, FunctionRates, Usage);
 
-struct Shard {
-    jobs: Option<Sender<Job>>,
-    answers: Receiver<Answer>,
-    thread: Option<JoinHandle<()>>,
+/// One shard. A single one works where it is asked: a thread would only add the way to it and back.
+enum Shard {
+    Here { engine: Box<Engine>, answer: Option<Answer> },
+    Thread { jobs: Option<Sender<Job>>, answers: Receiver<Answer>, thread: Option<JoinHandle<()>> },
 }
 
 /// All shards of the process.
@@ -93,11 +93,14 @@ impl Shards {
         let shards = (0..count)
             .map(|index| {
                 let engine = engine(&|partition| shard_of(partition, count) == index);
+                if count == 1 {
+                    return Ok(Shard::Here { engine: Box::new(engine), answer: None });
+                }
                 let (jobs, work) = bounded::<Job>(1);
                 let (answer, answers) = bounded(1);
                 let name = format!("engine-{index}");
                 let thread = Builder::new().name(name).spawn(move || serve(engine, &work, &answer));
-                Ok(Shard { jobs: Some(jobs), answers, thread: Some(thread?) })
+                Ok(Shard::Thread { jobs: Some(jobs), answers, thread: Some(thread?) })
             })
             .collect::<io::Result<Vec<_>>>()?;
         Ok(Self { shards, asked: false, spare: Vec::new(), totals: Totals::default() })
@@ -114,7 +117,7 @@ impl Shards {
     /// A shard has died.
     pub fn send(&mut self, batches: &mut [Batch]) -> Result<(), ShardDied> {
         debug_assert!(!self.asked, "answers must be taken before more is sent");
-        for (shard, batch) in self.shards.iter().zip(batches) {
+        for (shard, batch) in self.shards.iter_mut().zip(batches) {
             let full = std::mem::replace(batch, self.spare.pop().unwrap_or_default());
             shard.ask(Job::Batch(full))?;
         }
@@ -155,8 +158,8 @@ impl Shards {
         }
         let mut totals = Totals::default();
         let mut usage: BTreeMap<(AccountId, RateKey), (FunctionRates, Usage)> = BTreeMap::new();
-        for shard in &self.shards {
-            let answer = shard.answers.recv().map_err(|_| ShardDied)?;
+        for shard in &mut self.shards {
+            let answer = shard.answer()?;
             outputs.extend(answer.outputs);
             totals.counters += answer.counters;
             totals.functions += answer.functions;
@@ -191,7 +194,7 @@ impl Shards {
 
     fn ask_all(&mut self, job: impl Fn() -> Job) -> Result<(), ShardDied> {
         debug_assert!(!self.asked, "answers must be taken before more is sent");
-        for shard in &self.shards {
+        for shard in &mut self.shards {
             shard.ask(job())?;
         }
         self.asked = true;
@@ -202,9 +205,12 @@ impl Shards {
 impl Drop for Shards {
     fn drop(&mut self) {
         for shard in &mut self.shards {
+            let Shard::Thread { jobs, thread, .. } = shard else {
+                continue;
+            };
             // A closed channel ends the thread.
-            shard.jobs = None;
-            if let Some(thread) = shard.thread.take()
+            *jobs = None;
+            if let Some(thread) = thread.take()
                 && thread.join().is_err()
             {
                 tracing::error!("an engine thread had panicked");
@@ -214,38 +220,57 @@ impl Drop for Shards {
 }
 
 impl Shard {
-    fn ask(&self, job: Job) -> Result<(), ShardDied> {
-        self.jobs.as_ref().ok_or(ShardDied)?.send(job).map_err(|_| ShardDied)
+    fn ask(&mut self, job: Job) -> Result<(), ShardDied> {
+        match self {
+            Shard::Here { engine, answer } => {
+                *answer = Some(work(engine, job));
+                Ok(())
+            }
+            Shard::Thread { jobs, .. } => {
+                jobs.as_ref().ok_or(ShardDied)?.send(job).map_err(|_| ShardDied)
+            }
+        }
+    }
+
+    fn answer(&mut self) -> Result<Answer, ShardDied> {
+        match self {
+            Shard::Here { answer, .. } => answer.take().ok_or(ShardDied),
+            Shard::Thread { answers, .. } => answers.recv().map_err(|_| ShardDied),
+        }
     }
 }
 
 /// A shard's loop: it ends when the pipeline lets go of its channel.
 fn serve(mut engine: Engine, jobs: &Receiver<Job>, answers: &Sender<Answer>) {
     while let Ok(job) = jobs.recv() {
-        let mut answer = Answer::default();
-        match job {
-            Job::Batch(batch) => {
-                engine.batch(&batch);
-                answer.batch = batch;
-            }
-            Job::Tick { now, sequence, directives } => {
-                engine.tick(now, sequence, &directives);
-                if now.second().rem_euclid(60) == 0 {
-                    answer.usage = engine.usage().collect();
-                }
-            }
-            Job::Finish { sequence } => {
-                engine.finish(sequence);
-                answer.usage = engine.usage().collect();
-                answer.observed = engine.observed();
-            }
-        }
-        answer.outputs.extend(engine.drain());
-        answer.counters = engine.counters();
-        answer.functions = engine.functions();
-        answer.watched = engine.watched();
-        if answers.send(answer).is_err() {
+        if answers.send(work(&mut engine, job)).is_err() {
             return;
         }
     }
+}
+
+fn work(engine: &mut Engine, job: Job) -> Answer {
+    let mut answer = Answer::default();
+    match job {
+        Job::Batch(batch) => {
+            engine.batch(&batch);
+            answer.batch = batch;
+        }
+        Job::Tick { now, sequence, directives } => {
+            engine.tick(now, sequence, &directives);
+            if now.second().rem_euclid(60) == 0 {
+                answer.usage = engine.usage().collect();
+            }
+        }
+        Job::Finish { sequence } => {
+            engine.finish(sequence);
+            answer.usage = engine.usage().collect();
+            answer.observed = engine.observed();
+        }
+    }
+    answer.outputs.extend(engine.drain());
+    answer.counters = engine.counters();
+    answer.functions = engine.functions();
+    answer.watched = engine.watched();
+    answer
 }
