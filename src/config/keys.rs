@@ -204,8 +204,8 @@ pub(super) static KEYS: &[Key<Settings>] = &[
         "cost.gateway",
         |s| &mut s.cost.gateway,
         Kind::Choice(Gateway::NAMES),
-        "What stands in front of the functions and is billed for each request; observed: an HTTP API \
-         for the functions whose access logs are seen.",
+        "What stands in front of the functions and is billed for each request; observed: an HTTP \
+         API for the functions whose access logs are seen.",
     ),
     key(
         "cost.log_bytes_per_invocation",

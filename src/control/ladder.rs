@@ -1,10 +1,10 @@
 //! The ladder: throttle the source, then cap the function, then tighten; and the way back.
 //!
 //! The next rung follows only where the one before has had its time to settle and the excess goes
-//! on. In mode observe nothing changes on the platform, so what a planned rung would have stopped is
-//! taken off the excess by its share instead. The way back is a canary in three steps; who trips it
-//! again waits twice as long for the next (yo-yo attacks, Bremler-Barr et al., INFOCOM 2017, aim at
-//! the restore).
+//! on. In mode observe nothing changes on the platform, so what a planned rung would have stopped
+//! is taken off the excess by its share instead. The way back is a canary in three steps; who trips
+//! it again waits twice as long for the next (yo-yo attacks, Bremler-Barr et al., INFOCOM 2017, aim
+//! at the restore).
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -115,7 +115,7 @@ impl Control {
         while self.restricted_lately.front().is_some_and(|&at| at <= minute_ago) {
             self.restricted_lately.pop_front();
         }
-        // The costliest first: the platform's control plane is slow, and the limit per minute small.
+        // The costliest first: control planes are slow, and the limit per minute is small.
         let mut order: Vec<(NanoUsd, FunctionKey)> =
             self.cases.iter().map(|(function, case)| (case.at_risk(), function.clone())).collect();
         order.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));

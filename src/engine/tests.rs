@@ -171,7 +171,7 @@ impl World {
         }
     }
 
-    /// `per_second` calls of `name` a second from `from` to `to`, beside a beat of another function.
+    /// `per_second` calls of `name` a second from `from` to `to`, beside another function's beat.
     fn traffic(&mut self, name: &str, from: i64, to: i64, per_second: i64) {
         for second in from..to {
             self.feed(&invocation("beat", at_ms(second * 1_000)));

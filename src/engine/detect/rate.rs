@@ -12,7 +12,7 @@
 //! of only 0.2 a nominal run length of 1,000 buckets collapses to 47.
 //!
 //! Late records only add to counts, and the ratio rises in the count; so the open buckets may be
-//! tested before they close. Such an alarm can come earlier than the closed bucket's, never wrongly.
+//! tested before they close. Such an alarm can come before the closed bucket's, never wrongly.
 
 use serde::Serialize;
 
@@ -204,7 +204,8 @@ mod tests {
     proptest! {
         #[test]
         fn silence_in_closed_form_equals_seconds_without_calls(
-            tolerance in 0.01_f64..100.0, phi in 0.01_f64..5.0, calls in 0_u64..50, gap in 0_u64..200
+            tolerance in 0.01_f64..100.0, phi in 0.01_f64..5.0,
+            calls in 0_u64..50, gap in 0_u64..200
         ) {
             let model = RateModel::new(tolerance, phi);
             let mut stepped = RateEvidence::default();
