@@ -30,7 +30,7 @@ pub fn run(args: &CheckArgs) -> Result<(), Failure> {
         return Ok(());
     }
     let settings = settings(args.config.as_ref())?;
-    let (_, prices) = wiring::rate_card(&settings).map_err(anyhow::Error::from)?;
+    let prices = wiring::prices(&settings).map_err(anyhow::Error::from)?.version;
     writeln!(out, "settings are good: fingerprint {}, prices {prices}", settings.sha256())
         .map_err(anyhow::Error::from)?;
     Ok(())

@@ -105,6 +105,14 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 
 /// Settings from a file and the environment.
 fn settings(file: Option<&PathBuf>) -> Result<Settings, Failure> {
-    let loaded = crate::config::load(file.map(|file| Path::new(file.as_path())), std::env::vars());
+    let loaded = crate::config::load(file.map(|file| Path::new(file.as_path())), environment());
     loaded.map_err(Failure::Settings)
+}
+
+/// The environment as text. Variables of others may hold anything; a character of ours that is no
+/// UTF-8 is replaced and then refused with the rest of the value.
+fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().map(|(name, value)| {
+        (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned())
+    })
 }

@@ -1,7 +1,7 @@
 //! `bursar replay`: recorded records through the same engine, in event time, as fast as it goes.
 
 use std::io::{self, IsTerminal as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -21,7 +21,8 @@ use crate::runtime::wiring;
 use crate::source::Progress;
 use crate::source::file::{FileSettings, FileSource};
 
-use super::{Failure, output, settings};
+use super::output::{self, Existing};
+use super::{Failure, settings};
 
 /// Send recorded records through the engine and print what bursar would have done and when.
 ///
@@ -99,19 +100,21 @@ fn replay(args: &ReplayArgs, settings: &Settings) -> anyhow::Result<()> {
 }
 
 fn pipeline(args: &ReplayArgs, settings: &Settings) -> anyhow::Result<Pipeline> {
-    let (rates, prices) = wiring::rate_card(settings)?;
-    let (intake, shards) = wiring::engine(settings, &rates)?;
+    let prices = wiring::prices(settings)?;
+    let (intake, shards) = wiring::engine(settings, &prices.card)?;
     let decisions = args.decisions.as_deref().or(settings.output.decisions.as_deref());
     let ledger = args.ledger.as_deref().or(settings.output.ledger.as_deref());
     // What goes to standard output must not be mixed with words for people.
-    let machine = [decisions, ledger, args.json.as_deref()];
-    let machine = machine.into_iter().flatten().any(|path| path == std::path::Path::new("-"));
+    let outputs = [decisions, ledger, args.json.as_deref()];
+    let outputs: Vec<&Path> = outputs.into_iter().flatten().collect();
+    refuse_overwriting(&args.inputs, &outputs)?;
+    let machine = outputs.iter().any(|path| output::is_stdout(path));
     let mut recorder = Recorder::new()
-        .with_decisions(output::create_if_named(decisions)?)
-        .with_ledger(output::create_if_named(ledger)?)
+        .with_decisions(output::open_if_named(decisions, Existing::Replace)?)
+        .with_ledger(output::open_if_named(ledger, Existing::Replace)?)
         .with_narration((!machine).then(output::narration))
         .keeping(args.json.is_some());
-    recorder.run(&wiring::run_line(settings, prices));
+    recorder.run(&wiring::run_line(settings, prices.version));
     let dead = DeadLetters::open(
         settings.output.dead_letters.as_deref(),
         settings.output.dead_letter_bytes_max,
@@ -125,6 +128,7 @@ fn pipeline(args: &ReplayArgs, settings: &Settings) -> anyhow::Result<Pipeline> 
         },
         intake,
         shards,
+        bills: prices.bills,
         control: wiring::control(settings),
         actuator: Box::new(DryRun),
         recorder,
@@ -132,6 +136,21 @@ fn pipeline(args: &ReplayArgs, settings: &Settings) -> anyhow::Result<Pipeline> 
         batch_records: settings.batch_records,
         live: false,
     }))
+}
+
+/// An output must not replace what is being read.
+fn refuse_overwriting(inputs: &[PathBuf], outputs: &[&Path]) -> anyhow::Result<()> {
+    for output in outputs.iter().filter(|path| !output::is_stdout(path)) {
+        let same = |input: &&PathBuf| match (input.canonicalize(), output.canonicalize()) {
+            (Ok(input), Ok(output)) => input == output,
+            // What is not there yet cannot be overwritten.
+            _ => false,
+        };
+        if let Some(input) = inputs.iter().find(same) {
+            anyhow::bail!("{} is an input, name another file for the output", input.display());
+        }
+    }
+    Ok(())
 }
 
 /// Progress on standard error, where that is a terminal.

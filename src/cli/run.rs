@@ -4,11 +4,26 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 
-use crate::config::settings::{InputKind, Settings};
-use crate::control::settings::{ControlSettings, Mode};
+use crate::config;
+use crate::config::settings::InputKind;
 use crate::runtime::daemon;
 
-use super::{Failure, output, settings};
+use super::output::{self, Existing};
+use super::{Failure, environment, settings};
+
+/// The settings of the demonstration; the environment lies over them. It acts, on its virtual
+/// platform only, and takes seconds where production would take minutes, so that a whole attack
+/// can be watched within one.
+const DEMONSTRATION: &str = r#"
+mode = "enforce"
+[engine]
+shards = 1
+lateness = "4s"
+[control]
+settle = "5s"
+quiet = "3s"
+canary = "2s"
+"#;
 
 /// Read records as they come, find attacks, and throttle.
 ///
@@ -27,25 +42,15 @@ pub struct RunArgs {
 pub fn run(args: &RunArgs) -> Result<(), Failure> {
     let mut settings = settings(args.config.as_ref())?;
     if args.config.is_none() && settings.input.kind == InputKind::Embedded {
-        demonstrate(&mut settings);
+        settings = config::load_text("the demonstration", DEMONSTRATION, environment())?;
     }
     crate::observe::logging::init(settings.log).context("cannot set up the log")?;
-    let decisions = output::create_if_named(settings.output.decisions.as_deref())?;
-    let ledger = output::create_if_named(settings.output.ledger.as_deref())?;
-    let sinks = daemon::Sinks { decisions, ledger, narration: Some(output::narration()) };
+    let named = [settings.output.decisions.as_deref(), settings.output.ledger.as_deref()];
+    // What goes to standard output must not be mixed with words for people.
+    let machine = named.into_iter().flatten().any(output::is_stdout);
+    let [decisions, ledger] = named.map(|path| output::open_if_named(path, Existing::Continue));
+    let narration = (!machine).then(output::narration);
+    let sinks = daemon::Sinks { decisions: decisions?, ledger: ledger?, narration };
     daemon::run(&settings, sinks)?;
     Ok(())
-}
-
-/// The embedded default acts, on its virtual platform only, and takes seconds where production
-/// would take minutes, so that a whole attack can be watched within one.
-fn demonstrate(settings: &mut Settings) {
-    settings.engine.lateness_seconds = 4;
-    settings.control = ControlSettings {
-        mode: Mode::Enforce,
-        settle_seconds: 5,
-        quiet_seconds: 3,
-        canary_seconds: 2,
-        ..settings.control.clone()
-    };
 }

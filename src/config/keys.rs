@@ -34,7 +34,7 @@ pub(super) const fn key<T>(
 /// Most items in `never_touch`, `topics` and other short lists.
 const LIST_MAX: usize = 1_000;
 /// Most recorded files.
-const FILES_MAX: usize = 100_000;
+const FILES_MAX: usize = crate::source::file::INPUTS_MAX;
 /// Most librdkafka properties; it knows fewer than 200.
 const PROPERTIES_MAX: usize = 200;
 /// Beyond any bill; keeps sums in nano-dollars far from their end.
@@ -122,7 +122,7 @@ pub(super) static KEYS: &[Key<Settings>] = &[
         "input.files.paths",
         |s| &mut s.input.files,
         Kind::List(FILES_MAX, "paths, or \"-\" for standard input", not_empty),
-        "Recorded files, read in this order; names that end in .gz or .zst are unpacked.",
+        "Recorded files, merged by time; gzip and zstd are recognised and unpacked.",
     ),
     key(
         "input.embedded.seed",
@@ -204,8 +204,8 @@ pub(super) static KEYS: &[Key<Settings>] = &[
         "cost.gateway",
         |s| &mut s.cost.gateway,
         Kind::Choice(Gateway::NAMES),
-        "What stands in front of the functions and is billed for each request; observed: an HTTP API \
-         for the functions whose access logs are seen.",
+        "What stands in front of the functions and is billed for each request; observed: an HTTP \
+         API for the functions whose access logs are seen.",
     ),
     key(
         "cost.log_bytes_per_invocation",

@@ -90,11 +90,12 @@ impl Case {
     /// Whether nothing is left to follow.
     pub(super) fn is_over(&self, now: EventTime) -> bool {
         let remembered = self.last_trip.is_some_and(|trip| now.since_ms(trip) < FORGIVEN_AFTER_MS);
-        self.alarm.is_none()
-            && self.source.is_none()
-            && self.cap.is_none()
-            && self.waiting == 0
-            && !remembered
+        self.is_at_rest() && !remembered
+    }
+
+    /// Whether there is neither an alarm nor a restriction.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.alarm.is_none() && self.source.is_none() && self.cap.is_none() && self.waiting == 0
     }
 
     /// What is asked of the function now.
@@ -177,15 +178,20 @@ impl Case {
         }
     }
 
-    /// Notes that the excess came back during the canary; true once per trip.
+    /// Notes that the excess came back during the canary, which is over with that; true once.
     pub(super) fn retrip(&mut self, now: EventTime) -> bool {
-        let canary = self.held().iter().any(|held| matches!(held.stage, Stage::Canary(_)));
-        if !canary {
-            return false;
+        let mut canary = false;
+        for held in self.source.iter_mut().chain(&mut self.cap) {
+            if matches!(held.stage, Stage::Canary(_)) {
+                canary = true;
+                held.stage = Stage::Applied;
+            }
         }
-        self.trips += 1;
-        self.last_trip = Some(now);
-        true
+        if canary {
+            self.trips += 1;
+            self.last_trip = Some(now);
+        }
+        canary
     }
 
     /// A restriction whose alarm is open does not lapse.

@@ -1,10 +1,10 @@
 //! The ladder: throttle the source, then cap the function, then tighten; and the way back.
 //!
 //! The next rung follows only where the one before has had its time to settle and the excess goes
-//! on. In mode observe nothing changes on the platform, so what a planned rung would have stopped is
-//! taken off the excess by its share instead. The way back is a canary in three steps; who trips it
-//! again waits twice as long for the next (yo-yo attacks, Bremler-Barr et al., INFOCOM 2017, aim at
-//! the restore).
+//! on. In mode observe nothing changes on the platform, so what a planned rung would have stopped
+//! is taken off the excess by its share instead. The way back is a canary in three steps; who trips
+//! it again waits twice as long for the next (yo-yo attacks, Bremler-Barr et al., INFOCOM 2017, aim
+//! at the restore).
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -29,7 +29,7 @@ use crate::units::{EventTime, NanoUsd};
 const CANARY_SHARES: [f64; 3] = [0.25, 0.5, 1.0];
 /// A tightened cap is this share of the one before.
 const TIGHTEN: f64 = 0.7;
-/// The most functions that are followed at once; beyond it the cheapest alarms are left to people.
+/// The most functions that are followed at once; alarms that open beyond it are left to people.
 const CASES_MAX: usize = 10_000;
 
 /// Why nothing was done although an alarm is open; once per alarm.
@@ -115,7 +115,7 @@ impl Control {
         while self.restricted_lately.front().is_some_and(|&at| at <= minute_ago) {
             self.restricted_lately.pop_front();
         }
-        // The costliest first: the platform's control plane is slow, and the limit per minute small.
+        // The costliest first: control planes are slow, and the limit per minute is small.
         let mut order: Vec<(NanoUsd, FunctionKey)> =
             self.cases.iter().map(|(function, case)| (case.at_risk(), function.clone())).collect();
         order.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
@@ -125,6 +125,19 @@ impl Control {
                 if !case.is_over(now) {
                     self.cases.insert(function, case);
                 }
+            }
+        }
+    }
+
+    /// Lifts what has lapsed and decides nothing else: what is seen now is the past.
+    pub fn expire(&mut self, now: EventTime) {
+        let functions: Vec<_> = self.cases.keys().cloned().collect();
+        for function in functions {
+            if let Some(mut case) = self.cases.remove(&function) {
+                if case.waiting == 0 && case.has_expired(now) {
+                    self.lift(&mut case, Verb::Expire, now);
+                }
+                self.cases.insert(function, case);
             }
         }
     }
@@ -142,6 +155,11 @@ impl Control {
     /// Takes what the engine should know, for its next tick.
     pub fn directives(&mut self) -> Vec<Directive> {
         std::mem::take(&mut self.directives)
+    }
+
+    /// Whether no function has an alarm or a restriction.
+    pub fn is_idle(&self) -> bool {
+        self.cases.values().all(Case::is_at_rest)
     }
 
     /// All restrictions, planned ones included.
@@ -216,8 +234,7 @@ impl Control {
             return;
         }
         case.renew(now, &self.settings);
-        if case.retrip(now) {
-            self.tighten_fully(case, now);
+        if case.retrip(now) && self.tighten_fully(case, now) {
             return;
         }
         if !case.has_settled(now, &self.settings) {
@@ -356,7 +373,7 @@ impl Control {
     }
 
     /// The canary was tripped: back to full strength.
-    fn tighten_fully(&mut self, case: &mut Case, now: EventTime) {
+    fn tighten_fully(&mut self, case: &mut Case, now: EventTime) -> bool {
         for restriction in case.held() {
             if restriction.is_in_force() && restriction.current != restriction.full {
                 let reason = format!("the excess came back; trip {}", case.trips);
@@ -366,6 +383,7 @@ impl Control {
                 case.waiting += 1;
             }
         }
+        case.waiting > 0
     }
 
     fn descend(&mut self, case: &mut Case, now: EventTime) {
@@ -510,7 +528,8 @@ fn relaxed(restriction: &Restriction, share: f64) -> Setting {
         }
         Setting::Set(Value::Addresses(addresses)) => {
             // Sorted by what they cost: the cheapest are let in first.
-            let keep = crate::units::whole(addresses.len() as f64 * (1.0 - share));
+            let given_back = crate::units::whole(addresses.len() as f64 * share);
+            let keep = (addresses.len() as u64).saturating_sub(given_back);
             let keep = usize::try_from(keep).unwrap_or(addresses.len());
             Setting::Set(Value::Addresses(addresses.iter().take(keep).cloned().collect()))
         }

@@ -198,6 +198,39 @@ fn who_trips_the_canary_waits_longer_for_the_next() {
 }
 
 #[test]
+fn a_tripped_canary_of_a_single_source_does_not_jam_the_ladder() {
+    for sources in 1..4 {
+        let mut control = control(Mode::Enforce);
+        control.alarm(&alarm("f", AlarmState::Opened, 5.0, sources, 0));
+        run(&mut control, 0, 20, &pulse("f", 10.0, 0.0));
+        control.alarm(&alarm("f", AlarmState::Closed, 0.0, 0, 20));
+        let relaxed = run(&mut control, 20, 180, &pulse("f", 10.0, 0.0));
+        assert_eq!(relaxed[0].1.verb, Verb::Relax, "{sources}");
+        control.alarm(&alarm("f", AlarmState::Opened, 5.0, sources, 180));
+        let wanted = run(&mut control, 180, 300, &pulse("f", 400.0, 0.0));
+        assert!(
+            wanted.iter().any(|(_, i)| i.actuator == ActuatorKind::ReservedConcurrency),
+            "{sources}: {wanted:?}"
+        );
+        let trips = wanted.iter().filter(|(_, i)| i.reason.contains("trip")).count();
+        assert!(trips <= 1, "{sources}: {wanted:?}");
+    }
+}
+
+#[test]
+fn what_has_lapsed_is_lifted_even_while_the_stream_lags() {
+    let mut control = control(Mode::Enforce);
+    control.alarm(&alarm("f", AlarmState::Opened, 5.0, 20, 0));
+    run(&mut control, 0, 5, &pulse("f", 400.0, 0.0));
+    control.expire(at(3_000));
+    assert!(control.intents().is_empty());
+    control.expire(at(4_000));
+    let lifted = obey(&mut control, at(4_000));
+    assert_eq!(lifted.len(), 1);
+    assert_eq!((lifted[0].verb, &lifted[0].to), (Verb::Expire, &Setting::Unset));
+}
+
+#[test]
 fn a_cap_that_is_used_to_the_full_is_not_taken_for_quiet() {
     let mut control = control(Mode::Enforce);
     control.alarm(&alarm("f", AlarmState::Opened, 5.0, 0, 0));

@@ -23,10 +23,13 @@ pub mod rates;
 pub mod settings;
 pub mod tiers;
 
+pub mod account;
+
 pub mod bound;
 mod distribution;
 pub mod projection;
 
+pub use account::AccountBook;
 pub use bound::{Exposure, loss_bound};
 pub use budget::{Budget, BudgetScope};
 pub use drag::{Drag, Gateway, RefusedCharge};
@@ -40,7 +43,7 @@ pub use projection::{
 };
 pub use rates::{Component, FunctionRates};
 pub use settings::{CostSettings, DragOverride};
-pub use tiers::{MeterRow, TierMeter};
+pub use tiers::TierMeter;
 pub use usage::Usage;
 
 #[cfg(test)]

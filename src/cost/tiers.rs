@@ -6,8 +6,6 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-
 use crate::cost::month::Month;
 use crate::cost::prices::{MB_MS_PER_GB_SECOND, PriceBook, Rates};
 use crate::cost::rates::round_half_up;
@@ -24,21 +22,6 @@ pub const FREE_REQUESTS: u64 = 1_000_000;
 
 /// GB-seconds a month that are free in every account, both architectures together, as MB·ms.
 pub const FREE_MB_MS: MbMillis = MbMillis(400_000 * MB_MS_PER_GB_SECOND);
-
-/// One meter, as a snapshot keeps it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MeterRow {
-    /// The payer.
-    pub account: AccountId,
-    /// For example `eu-west-1`.
-    pub region: Box<str>,
-    /// Each architecture has its own steps.
-    pub architecture: Architecture,
-    /// Invocations since the first of the month.
-    pub requests: u64,
-    /// Usage since the first of the month.
-    pub mb_ms: MbMillis,
-}
 
 /// Month-to-date usage by account, region and architecture.
 #[derive(Debug, Clone)]
@@ -61,39 +44,9 @@ impl TierMeter {
         TierMeter { month: Month::of(at), free_tier, accounts: BTreeMap::new(), regions: 0 }
     }
 
-    /// Meters as a snapshot kept them. Rows beyond [`METERS_MAX`] are left out.
-    pub fn restore(
-        free_tier: bool,
-        month: Month,
-        rows: impl IntoIterator<Item = MeterRow>,
-    ) -> Self {
-        let mut meter = TierMeter::new(free_tier, month.start());
-        for row in rows {
-            let usage = Usage { requests: row.requests, mb_ms: row.mb_ms, ..Usage::ZERO };
-            meter.add(row.account, &row.region, row.architecture, &usage, month.start());
-        }
-        meter
-    }
-
     /// The month that is being metered.
     pub const fn month(&self) -> Month {
         self.month
-    }
-
-    /// What a snapshot keeps, in a fixed order.
-    pub fn rows(&self) -> impl Iterator<Item = MeterRow> {
-        self.accounts.iter().flat_map(|(account, regions)| {
-            regions.iter().flat_map(move |(region, readings)| {
-                let both = [Architecture::X86_64, Architecture::Arm64].into_iter().zip(readings);
-                both.map(move |(architecture, reading)| MeterRow {
-                    account: *account,
-                    region: region.clone(),
-                    architecture,
-                    requests: reading.requests,
-                    mb_ms: reading.mb_ms,
-                })
-            })
-        })
     }
 
     /// Starts anew when `now` lies in a later month. Pass the time of the tick, which a single

@@ -28,6 +28,17 @@ impl Usage {
         Usage { requests: 1, mb_ms, ..Usage::ZERO }
     }
 
+    /// What was added since `earlier`, part by part.
+    #[must_use]
+    pub const fn since(&self, earlier: &Usage) -> Self {
+        Usage {
+            requests: self.requests.saturating_sub(earlier.requests),
+            mb_ms: MbMillis(self.mb_ms.0.saturating_sub(earlier.mb_ms.0)),
+            refused: self.refused.saturating_sub(earlier.refused),
+            response_bytes: self.response_bytes.saturating_sub(earlier.response_bytes),
+        }
+    }
+
     /// Saturating sum of every part.
     #[must_use]
     pub const fn plus(self, other: Usage) -> Self {

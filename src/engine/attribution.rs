@@ -6,6 +6,8 @@
 //! sees almost nothing but the suspicious traffic. What a source carries beyond what the reference
 //! allows it is its excess, with bounds from the summary's own error and from Poisson counting.
 
+use std::cmp::Ordering;
+
 use serde::Serialize;
 
 use super::batch::{Batch, Dimension, Event, SourceSlot};
@@ -27,6 +29,12 @@ const ACCUSED_RATIO: f64 = 3.0;
 const ACCUSED_REQUESTS: f64 = 3.0;
 /// And this share of the excess: who carries less does not matter, whoever it is.
 const ACCUSED_SHARE: f64 = 0.002;
+/// The costliest that carry this part of what all accused carry are named in any case;
+const NAMED_PART: f64 = 0.9;
+/// behind them, whoever carries less than this part of what the one before carries ends the list.
+/// A small summary cannot vouch for every regular user, and over a long alarm one or the other
+/// passes the tests above; attackers pull together, so such users stand behind a step down.
+const STEP_DOWN: f64 = 0.5;
 /// The most sources that are named in one alarm, costliest first.
 pub const NAMED_MAX: usize = 64;
 
@@ -139,15 +147,46 @@ impl Pane {
                 let reference = (dimension == Dimension::Address).then_some(reference);
                 entry.accused(dimension, reference, expected, excess)
             });
+            let mut accused: Vec<SourceShare> = accused.collect();
+            accused.sort_by(costliest_first);
+            accused.truncate(before_step_down(&accused));
             sources.extend(accused);
         }
-        sources.sort_by(|a, b| b.share.total_cmp(&a.share).then_with(|| a.source.cmp(&b.source)));
-        let named: f64 = shares_of(&sources, Dimension::Address).map(|source| source.low).sum();
+        sources.sort_by(costliest_first);
+        let named = joint_low(shares_of(&sources, Dimension::Address));
         let keyed = shares_of(&sources, Dimension::Principal).map(|source| source.low);
         let keyed = keyed.fold(0.0, f64::max);
         sources.truncate(NAMED_MAX);
         Attribution { diffuse: named < 0.5 && keyed < 0.5, distinct: address.distinct(), sources }
     }
+}
+
+/// Lower bound of what several sources carry together. Their counts are independent, so the widths
+/// of their bounds add as squares; the sum of the bounds would call twenty equal sources nobody.
+fn joint_low<'a>(sources: impl Iterator<Item = &'a SourceShare>) -> f64 {
+    let (mut sum, mut squares) = (0.0, 0.0);
+    for source in sources {
+        sum += source.share;
+        squares += (source.share - source.low) * (source.share - source.low);
+    }
+    sum - libm::sqrt(squares)
+}
+
+fn costliest_first(a: &SourceShare, b: &SourceShare) -> Ordering {
+    b.share.total_cmp(&a.share).then_with(|| a.source.cmp(&b.source))
+}
+
+/// How many of the accused, costliest first, stand before the step down to the regular users.
+fn before_step_down(accused: &[SourceShare]) -> usize {
+    let all: f64 = accused.iter().map(|source| source.share).sum();
+    let (mut covered, mut before) = (0.0, 0.0);
+    let step = accused.iter().position(|source| {
+        let is_step = covered >= NAMED_PART * all && source.share < STEP_DOWN * before;
+        covered += source.share;
+        before = source.share;
+        is_step
+    });
+    step.unwrap_or(accused.len())
 }
 
 fn shares_of(sources: &[SourceShare], dimension: Dimension) -> impl Iterator<Item = &SourceShare> {
@@ -319,6 +358,24 @@ mod tests {
             assert!(source.low <= 0.05 && source.high >= 0.05, "{source:?}");
         }
         assert!((900..1_150).contains(&attribution.distinct), "{}", attribution.distinct);
+    }
+
+    #[test]
+    fn regular_users_that_the_reference_does_not_know_stand_behind_a_step_down() {
+        // One request in 41 comes from one of three users, the rest from 20 attackers.
+        let users = |i: u32| if i.is_multiple_of(41) { 1_000 + (i / 41) % 3 } else { i % 20 };
+        let batch = requests((0..6_000).map(users));
+        let mut pane = Pane::default();
+        batch.events().iter().for_each(|event| pane.add(&batch, event));
+        let attribution = pane.attribution(&quiet_reference(), 300.0);
+        assert_eq!(attribution.sources.len(), 20, "{attribution:?}");
+        // Uneven attackers have steps between them too; all that carry something are named.
+        let uneven = |i: u32| if i.is_multiple_of(2) { 0 } else { 1 + (i / 2) % 20 };
+        let batch = requests((0..6_000).map(uneven));
+        let mut pane = Pane::default();
+        batch.events().iter().for_each(|event| pane.add(&batch, event));
+        let attribution = pane.attribution(&quiet_reference(), 300.0);
+        assert_eq!(attribution.sources.len(), 21, "{attribution:?}");
     }
 
     #[test]

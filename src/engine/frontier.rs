@@ -36,8 +36,15 @@ impl Frontier {
     pub fn message(&mut self, newest: EventTime) {
         self.recent[self.seen % MESSAGES] = newest.ms();
         self.seen += 1;
+        if self.seen > MESSAGES / 2 {
+            self.begin();
+        }
+    }
+
+    /// Takes the median of what has been seen so far, however little: nothing more comes for now.
+    pub fn begin(&mut self) {
         let len = self.seen.min(MESSAGES);
-        if len <= MESSAGES / 2 {
+        if len == 0 {
             return;
         }
         let mut sorted = self.recent;

@@ -48,7 +48,6 @@ pub struct Intake {
     routes: Routes,
     door: Door,
     newest: Option<EventTime>,
-    first: Option<EventTime>,
     unrouted: u64,
 }
 
@@ -61,7 +60,9 @@ struct Door {
     waiting: Batch,
     waiting_earliest: EventTime,
     batches: Vec<Batch>,
+    first: Option<EventTime>,
     future: u64,
+    refused: Vec<(Position, EventTime)>,
 }
 
 impl Intake {
@@ -76,10 +77,11 @@ impl Intake {
                 waiting: Batch::default(),
                 waiting_earliest: EventTime::MAX,
                 batches: (0..shards.max(1)).map(|_| Batch::default()).collect(),
+                first: None,
                 future: 0,
+                refused: Vec::new(),
             },
             newest: None,
-            first: None,
             unrouted: 0,
         }
     }
@@ -105,7 +107,6 @@ impl Intake {
         if entry != Entry::Unrouted {
             let at = record.at();
             self.newest = Some(self.newest.map_or(at, |newest| newest.max(at)));
-            self.first = Some(self.first.map_or(at, |first| first.min(at)));
         }
         entry
     }
@@ -115,6 +116,15 @@ impl Intake {
     pub fn message(&mut self) -> Option<EventTime> {
         if let Some(newest) = self.newest.take() {
             self.door.frontier.message(newest);
+        }
+        self.door.frontier.now()
+    }
+
+    /// The input is silent before enough messages have come to tell the time: what has come must
+    /// do.
+    pub fn begin(&mut self) -> Option<EventTime> {
+        if self.door.frontier.now().is_none() {
+            self.door.frontier.begin();
         }
         self.door.frontier.now()
     }
@@ -138,7 +148,8 @@ impl Intake {
         self.door.waiting_earliest = EventTime::MAX;
         for event in waiting.events() {
             if event.at <= reach {
-                self.door.admit(&waiting, event, now);
+                let timeliness = self.door.timeliness(event.at, now);
+                self.door.admit(&waiting, event, timeliness);
             } else {
                 self.door.waiting_earliest = self.door.waiting_earliest.min(event.at);
                 self.door.waiting.copy(&waiting, event, event.sequence, event.timeliness);
@@ -146,19 +157,28 @@ impl Intake {
         }
     }
 
-    /// The next instant, at the end of the input, that waiting records ask for; refuses those that
-    /// are absurdly far away.
-    pub fn next_waiting(&mut self) -> Option<EventTime> {
-        if self.door.waiting.is_empty() {
-            return None;
+    /// The input has ended: lets in what still waits, as late. It counts in totals and spend, and
+    /// moves no time: a few last records cannot vouch for one another. What is absurdly far ahead
+    /// is refused.
+    pub fn admit_rest(&mut self) {
+        let Some(now) = self.door.frontier.now() else {
+            return;
+        };
+        let waiting = std::mem::take(&mut self.door.waiting);
+        self.door.waiting_earliest = EventTime::MAX;
+        for event in waiting.events() {
+            if event.at.since_ms(now) > TAIL_DAYS * 86_400_000 {
+                self.door.refuse(event.position, event.at);
+            } else {
+                self.door.admit(&waiting, event, Timeliness::Late);
+            }
         }
-        let next = self.door.waiting_earliest;
-        let now = self.door.frontier.now().unwrap_or(next);
-        if next.since_ms(now) > TAIL_DAYS * 86_400_000 {
-            self.door.refuse_waiting();
-            return None;
-        }
-        Some(self.door.frontier.advance(next))
+    }
+
+    /// Records that waited for event time and that it never came near: where they stood, and their
+    /// time. To be taken after every message.
+    pub fn take_refused(&mut self) -> impl Iterator<Item = (Position, EventTime)> {
+        self.door.refused.drain(..)
     }
 
     /// The filled batches, one a shard; the caller clears them.
@@ -186,9 +206,9 @@ impl Intake {
         self.door.frontier.now()
     }
 
-    /// Event time of the earliest record.
+    /// Event time of the earliest record that was on time.
     pub fn first(&self) -> Option<EventTime> {
-        self.first
+        self.door.first
     }
 
     /// Counts of what was not passed on.
@@ -271,15 +291,16 @@ impl Door {
         }
         let timeliness = now.map_or(Timeliness::OnTime, |now| self.timeliness(body.at, now));
         self.sequence += 1;
+        self.note_first(body.at, timeliness);
         let body = EventBody { sequence: self.sequence, timeliness, ..body };
         let shard = shard_of(partition_of(key), self.batches.len());
         self.batches[shard].push(function, key, body, source);
         Entry::Taken
     }
 
-    fn admit(&mut self, waiting: &Batch, event: &Event, now: EventTime) {
+    fn admit(&mut self, waiting: &Batch, event: &Event, timeliness: Timeliness) {
         self.sequence += 1;
-        let timeliness = self.timeliness(event.at, now);
+        self.note_first(event.at, timeliness);
         let shard = shard_of(partition_of(event.key), self.batches.len());
         self.batches[shard].copy(waiting, event, self.sequence, timeliness);
     }
@@ -292,9 +313,22 @@ impl Door {
         }
     }
 
+    fn note_first(&mut self, at: EventTime, timeliness: Timeliness) {
+        if timeliness == Timeliness::OnTime {
+            self.first = Some(self.first.map_or(at, |first| first.min(at)));
+        }
+    }
+
+    fn refuse(&mut self, position: Position, at: EventTime) {
+        self.future += 1;
+        self.refused.push((position, at));
+    }
+
     fn refuse_waiting(&mut self) {
-        self.future += self.waiting.len() as u64;
-        self.waiting.clear();
+        let waiting = std::mem::take(&mut self.waiting);
         self.waiting_earliest = EventTime::MAX;
+        for event in waiting.events() {
+            self.refuse(event.position, event.at);
+        }
     }
 }

@@ -4,10 +4,6 @@ use crate::cost::{CostSettings, FunctionRates, PriceBook};
 use crate::record::{Architecture, FunctionRef};
 use crate::units::{EventTime, MbMillis};
 
-/// The most distinct price rows; regions are written by whoever writes the records. Beyond it, the
-/// first row of the same architecture stands in.
-const ROWS_MAX: usize = 1_024;
-
 /// Index of a price row.
 pub type RateIndex = u16;
 
@@ -21,9 +17,14 @@ pub struct RateKey {
 }
 
 impl RateKey {
-    /// Whether it is for Graviton.
-    pub fn is_arm(&self) -> bool {
-        self.arm
+    /// The region; empty for all that have no prices of their own.
+    pub fn region(&self) -> &str {
+        &self.region
+    }
+
+    /// The processor architecture.
+    pub fn architecture(&self) -> Architecture {
+        if self.arm { Architecture::Arm64 } else { Architecture::X86_64 }
     }
 }
 
@@ -56,20 +57,21 @@ impl RateCard {
         let drag = matching.map_or(&self.settings.drag, |index| &overrides[index].drag);
         let which = matching.unwrap_or(overrides.len());
         let arm = architecture == Architecture::Arm64;
+        // All regions without prices share one row: names of regions are written by whoever writes
+        // the records, and the table must stay as small as the price book.
+        let known = self.book.regions().any(|known| known == function.region);
+        let region = if known { function.region } else { "" };
         let same = |(key, _): &(RateKey, FunctionRates)| {
             key.drag == which
                 && key.arm == arm
                 && key.gateway_seen == gateway_seen
-                && *key.region == *function.region
+                && *key.region == *region
         };
         let found = self.rows.iter().position(same).unwrap_or_else(|| {
-            if self.rows.len() >= ROWS_MAX {
-                return 0;
-            }
-            let prices = self.book.rates(function.region, architecture, at);
+            let prices = self.book.rates(region, architecture, at);
             let rates = FunctionRates::new(&prices, MbMillis(0), &drag.seen(gateway_seen), None);
-            let region = function.region.into();
-            self.rows.push((RateKey { region, arm, drag: which, gateway_seen }, rates));
+            let key = RateKey { region: region.into(), arm, drag: which, gateway_seen };
+            self.rows.push((key, rates));
             self.rows.len() - 1
         });
         RateIndex::try_from(found).unwrap_or_default()

@@ -3,8 +3,8 @@
 //! A route is known from the configuration, or it is learned: where the access log carries the
 //! Lambda request id of the integration, the same id stands in the invocation's own record, and one
 //! match settles the route. Callers choose neither. Both tables are bounded and forget the oldest;
-//! the ids of invocations are noted only while some route is unknown, so a settled stream pays
-//! nothing.
+//! ids are noted while some route is unknown, and now and then to see whether a known one has been
+//! pointed elsewhere, so a settled stream pays next to nothing.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -18,6 +18,10 @@ const LEARNED_MAX: usize = 65_536;
 const WAITING_MAX: usize = 8_192;
 /// Invocation ids are noted for this many records after an unknown route was last seen.
 const NOTED_AFTER: u64 = 100_000;
+/// Known routes are looked at again once in this many records, because APIs are re-pointed,
+const REVISED_EVERY: u64 = 65_536;
+/// for this many records.
+const REVISED_FOR: u64 = 4_096;
 
 /// A route as the configuration gives it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,7 +97,7 @@ impl Routes {
     /// An invocation ran: perhaps it answers a request of an unknown route.
     pub fn invocation(&mut self, function: &FunctionRef<'_>, request_id: Option<&str>) {
         self.records += 1;
-        let Some(id) = request_id.filter(|_| self.records <= self.noted_until) else {
+        let Some(id) = request_id.filter(|_| self.is_noting()) else {
             return;
         };
         let id = xxh3_64(id.as_bytes());
@@ -104,6 +108,10 @@ impl Routes {
         }
     }
 
+    fn is_noting(&self) -> bool {
+        self.records <= self.noted_until || self.records % REVISED_EVERY < REVISED_FOR
+    }
+
     /// Where a route leads, if it is known by now.
     pub fn resolve(&mut self, route: &RouteRef<'_>) -> Option<FunctionRef<'_>> {
         self.records += 1;
@@ -111,9 +119,14 @@ impl Routes {
             return Some(self.configured[index].function.as_ref());
         }
         let key = key_of(route);
-        if !self.learned.entries.contains_key(&key) {
+        let known = self.learned.entries.contains_key(&key);
+        if !known {
             self.noted_until = self.records + NOTED_AFTER;
-            let id = xxh3_64(route.lambda_request_id?.as_bytes());
+        }
+        if let Some(id) = route.lambda_request_id
+            && self.is_noting()
+        {
+            let id = xxh3_64(id.as_bytes());
             match self.ran.entries.remove(&id) {
                 Some(function) => self.learned.insert(key, function),
                 None => self.asked.insert(id, key),
@@ -175,6 +188,18 @@ mod tests {
         let mut routes = Routes::new(vec![configured]);
         assert_eq!(routes.resolve(&route("GET /a", None)), Some(function("configured")));
         assert_eq!(routes.resolve(&route("GET /b", None)), None);
+    }
+
+    #[test]
+    fn a_route_that_is_pointed_elsewhere_is_learned_again() {
+        let mut routes = Routes::new(Vec::new());
+        for number in 0..200_000 {
+            let name = if number < 50_000 { "old" } else { "new" };
+            let id = number.to_string();
+            routes.invocation(&function(name), Some(&id));
+            routes.resolve(&route("GET /a", Some(&id)));
+        }
+        assert_eq!(routes.resolve(&route("GET /a", None)), Some(function("new")));
     }
 
     #[test]

@@ -13,20 +13,25 @@ use super::alarm::{AlarmState, Channel, MinuteRow, Output, alarm_id};
 use super::assess::{self, Moment};
 use super::batch::{Batch, Event, Timeliness};
 use super::detect;
-use super::function::{FunctionState, Surroundings, Touch};
+use super::frontier::AHEAD_SECONDS;
+use super::function::{FunctionState, LATENESS_SECONDS_MAX, Surroundings, Touch};
 use super::open_alarm::OpenAlarm;
 use super::partitions::{Deliveries, PARTITIONS, partition_of};
 use super::rate_card::{RateCard, RateIndex, RateKey};
 use super::settings::{DetectionSettings, EngineSettings};
 use crate::cost::{FunctionRates, Month, Usage};
-use crate::record::{Architecture, FunctionKey};
+use crate::record::FunctionKey;
 use crate::units::{AccountId, EventTime};
 
-/// Partitions are swept in turn, so that each is visited once a minute.
-const SWEEP_SECONDS: usize = 60;
+/// Partitions are swept in turn, each once a minute, from this second of the minute on: by then
+/// the minute before is closed, however late a record may be.
+const SWEEP_FROM: i64 = LATENESS_SECONDS_MAX;
+/// And before the first record of the next minute can come, which may be ahead of event time:
+/// swept later, a function would hold three minutes, and it has room for two.
+const SWEEP_SECONDS: i64 = 60 - AHEAD_SECONDS - SWEEP_FROM;
 /// A function without an alarm that has been silent this long may make room for another.
 const IDLE_SECONDS: i64 = 3_600;
-/// The most accounts whose usage is totalled apart; the rest share account 0.
+/// The most pairs of account and price whose usage is totalled apart; the rest shares account 0.
 const ACCOUNTS_MAX: usize = 10_000;
 
 /// Room for functions grows by this part at a time. Doubling would leave up to half of what is by
@@ -198,6 +203,11 @@ impl Engine {
         self.table.len()
     }
 
+    /// How many functions have an alarm or a restriction.
+    pub fn watched(&self) -> usize {
+        self.watched.len()
+    }
+
     /// What became of the records so far.
     pub fn counters(&self) -> Counters {
         self.counters
@@ -265,6 +275,8 @@ impl Engine {
             },
         };
         if event.gateway && !self.functions[slot as usize].gateway_seen {
+            // What was used before is a row at the old price, so that rows add up to the spend.
+            self.emit_minutes(slot, i64::MAX, event.sequence);
             self.gateway_seen(slot, event.at);
         }
         let around = surroundings!(self);
@@ -289,8 +301,7 @@ impl Engine {
     fn gateway_seen(&mut self, slot: u32, at: EventTime) {
         let function = &mut self.functions[slot as usize];
         function.gateway_seen = true;
-        let arm = self.rates.key(function.rate).is_arm();
-        let architecture = if arm { Architecture::Arm64 } else { Architecture::X86_64 };
+        let architecture = self.rates.key(function.rate).architecture();
         let rate = self.rates.resolve(&function.name.as_ref(), architecture, true, at);
         let account = function.name.account;
         let total = self.total_of(account, rate);
@@ -299,8 +310,12 @@ impl Engine {
         function.total = total;
     }
 
-    /// Where usage of this account at this price is added up.
+    /// Where usage of this account at this price is added up. Beyond the limit, new accounts share
+    /// one; the sum over all is exact anyway.
     fn total_of(&mut self, account: AccountId, rate: RateIndex) -> u32 {
+        let full =
+            self.totals.len() >= ACCOUNTS_MAX && !self.accounts.contains_key(&(account, rate));
+        let account = if full { AccountId::default() } else { account };
         *self.accounts.entry((account, rate)).or_insert_with(|| {
             self.totals.push(Usage::ZERO);
             u32::try_from(self.totals.len() - 1).unwrap_or(u32::MAX)
@@ -397,9 +412,7 @@ impl Engine {
         self.counters.shed += 1;
         let name = batch.function(event);
         let rate = self.rates.resolve(&name, event.architecture, event.gateway, event.at);
-        let full = self.totals.len() >= ACCOUNTS_MAX;
-        let account = if full { AccountId::default() } else { name.account };
-        let total = self.total_of(account, rate);
+        let total = self.total_of(name.account, rate);
         self.totals[total as usize] += event.usage();
     }
 
@@ -454,9 +467,13 @@ impl Engine {
     }
 
     fn sweep(&mut self, now: EventTime, sequence: u64) {
-        let turn = usize::try_from(now.second().rem_euclid(60)).unwrap_or_default();
-        let due = (0..PARTITIONS).filter(|index| index % SWEEP_SECONDS == turn);
-        for index in due {
+        let turn = now.second().rem_euclid(60) - SWEEP_FROM;
+        if !(0..SWEEP_SECONDS).contains(&turn) {
+            return;
+        }
+        let turn = usize::try_from(turn).unwrap_or_default();
+        let step = usize::try_from(SWEEP_SECONDS).unwrap_or(1);
+        for index in (turn..PARTITIONS).step_by(step) {
             self.sweep_partition(index, now, sequence);
         }
     }

@@ -128,9 +128,10 @@ impl World {
     }
 
     fn finish(&mut self) {
-        while let Some(now) = self.intake.next_waiting() {
+        if let Some(now) = self.intake.begin() {
             self.advance(now);
             self.intake.release();
+            self.intake.admit_rest();
         }
         self.dispatch();
         let sequence = self.intake.sequence();
@@ -170,8 +171,7 @@ impl World {
         }
     }
 
-    /// `per_second` calls of `name` a second from `from` to `to`, beside a beat of another
-    /// function.
+    /// `per_second` calls of `name` a second from `from` to `to`, beside another function's beat.
     fn traffic(&mut self, name: &str, from: i64, to: i64, per_second: i64) {
         for second in from..to {
             self.feed(&invocation("beat", at_ms(second * 1_000)));
@@ -351,4 +351,16 @@ proptest! {
         };
         prop_assert_eq!(run(1, 4_096), run(shards, batch));
     }
+}
+
+#[test]
+fn one_forged_record_at_the_end_counts_and_moves_no_time() {
+    let mut world = world();
+    world.traffic("api", 0, 600, 2);
+    world.feed(&invocation("api", at_ms(300 * 86_400_000)));
+    world.feed(&invocation("api", EventTime::MIN));
+    world.finish();
+    assert!(world.intake.now().unwrap() <= at_ms(600_000));
+    assert!(world.intake.first().unwrap() >= at_ms(0));
+    assert_eq!(world.counters().counted, 3 * 600 + 2);
 }

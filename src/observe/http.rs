@@ -16,11 +16,11 @@ const GRACE: Duration = Duration::from_secs(5);
 
 /// The server cannot listen.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {source}; {advice}")]
+#[error("cannot listen on {address}: {cause}; {advice}")]
 pub struct BindError {
     address: SocketAddr,
     advice: &'static str,
-    source: io::Error,
+    cause: io::Error,
 }
 
 /// Takes the address that the server listens on.
@@ -28,10 +28,10 @@ pub struct BindError {
 /// # Errors
 /// When it cannot be had, with what to do about it.
 pub async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
-    TcpListener::bind(address).await.map_err(|source| BindError {
+    TcpListener::bind(address).await.map_err(|cause| BindError {
         address,
-        advice: advice(source.kind()),
-        source,
+        advice: advice(cause.kind()),
+        cause,
     })
 }
 

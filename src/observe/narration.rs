@@ -79,7 +79,8 @@ impl<W: Write> Narration<W> {
             let delay = alarm.evidence_at.since_ms(alarm.onset) as f64 / 1e3;
             writeln!(
                 self.writer,
-                "              found {delay:.1} s after the onset by {}: evidence 10^{:.1}, an alarm \
+                "              found {delay:.1} s after the onset by {}: evidence 10^{:.1}, an \
+                 alarm \
                  from 10^{:.1}",
                 channel.as_str(),
                 reading.evidence_log10,

@@ -123,21 +123,39 @@ async fn serve(settings: &Settings, sinks: Sinks) -> anyhow::Result<()> {
     result
 }
 
-/// The pipeline's loop, on a thread of its own.
+/// The pipeline on a thread of its own, from the first message to the last word. Whatever ends it,
+/// restrictions are given back before anything is waited for.
 fn drive(
     mut pipeline: Pipeline,
     feed: Feed,
     stop: &AtomicBool,
     api: &ApiState,
 ) -> anyhow::Result<()> {
+    let outcome = read(&mut pipeline, &feed, stop, api);
+    pipeline.restore_all(clock::as_event_time(clock::wall()));
+    drop(feed);
+    pipeline.finish()?;
+    outcome
+}
+
+fn read(
+    pipeline: &mut Pipeline,
+    feed: &Feed,
+    stop: &AtomicBool,
+    api: &ApiState,
+) -> anyhow::Result<()> {
     let mut gauges = Gauges::default();
-    let mut outcome = Ok(());
+    let mut stopping = false;
     api.view.set_ready("input", false, "nothing has been read yet");
     loop {
         let fed = feed.next(WAIT);
-        let stopping = stop.load(Ordering::Relaxed);
+        if !stopping && stop.load(Ordering::Relaxed) {
+            stopping = true;
+            pipeline.restore_all(clock::as_event_time(clock::wall()));
+        }
         match fed {
             Some(Fed::Chunk(chunk, lanes, progress)) => {
+                pipeline.not_idle();
                 if let Some(lanes) = lanes {
                     pipeline.set_lanes(lanes);
                 }
@@ -148,23 +166,23 @@ fn drive(
                 api.view.set_ready("input", true, "reading");
                 tracing::trace!(?progress, "read");
             }
-            Some(Fed::Idle(None)) => api.view.set_ready("input", true, "nothing to read"),
-            Some(Fed::Idle(Some(why))) => api.view.set_ready("input", false, why),
-            None if stopping => break,
-            None => {}
-            Some(Fed::End) => break,
-            Some(Fed::Failed(error)) => {
-                outcome = Err(anyhow::Error::from(error));
-                break;
+            Some(Fed::Idle(None)) => {
+                pipeline.silent()?;
+                pipeline.idle(clock::elapsed())?;
+                api.view.set_ready("input", true, "nothing to read");
             }
+            // Records may be waiting behind a source that is not well: time stands still.
+            Some(Fed::Idle(Some(why))) => {
+                pipeline.not_idle();
+                api.view.set_ready("input", false, why);
+            }
+            None if stopping => return Ok(()),
+            None => pipeline.not_idle(),
+            Some(Fed::End) => return Ok(()),
+            Some(Fed::Failed(error)) => return Err(error.into()),
         }
-        pipeline.idle(clock::elapsed())?;
-        gauges.publish(&pipeline, &feed, &api.metrics);
+        gauges.publish(pipeline, feed, &api.metrics);
     }
-    drop(feed);
-    pipeline.restore_all(clock::as_event_time(clock::wall()));
-    pipeline.finish()?;
-    outcome
 }
 
 fn input(settings: &Settings) -> anyhow::Result<(Box<dyn Source>, Box<dyn Actuator>)> {
@@ -242,14 +260,14 @@ fn pipeline(
     actuator: Box<dyn Actuator>,
     api: Arc<ApiState>,
 ) -> anyhow::Result<Pipeline> {
-    let (rates, prices) = wiring::rate_card(settings)?;
-    let (intake, shards) = wiring::engine(settings, &rates)?;
+    let prices = wiring::prices(settings)?;
+    let (intake, shards) = wiring::engine(settings, &prices.card)?;
     let mut recorder = Recorder::new()
         .with_decisions(sinks.decisions)
         .with_ledger(sinks.ledger)
         .with_narration(sinks.narration)
         .with_api(Some(api));
-    recorder.run(&wiring::run_line(settings, prices));
+    recorder.run(&wiring::run_line(settings, prices.version));
     let dead = DeadLetters::open(
         settings.output.dead_letters.as_deref(),
         settings.output.dead_letter_bytes_max,
@@ -268,6 +286,7 @@ fn pipeline(
         },
         intake,
         shards,
+        bills: prices.bills,
         control: wiring::control(settings),
         actuator,
         recorder,
@@ -296,7 +315,7 @@ fn welcome(settings: &Settings, address: Option<std::net::SocketAddr>) -> String
     format!("bursar {version} watches {what}\nmode {mode}\n{address}\n")
 }
 
-/// Waits for SIGINT or SIGTERM.
+/// Waits for SIGINT, SIGTERM or SIGHUP: a closed terminal must not leave restrictions behind.
 async fn signalled() {
     let wait = |kind| async move {
         match signal(kind) {
@@ -312,5 +331,6 @@ async fn signalled() {
     tokio::select! {
         () = wait(SignalKind::interrupt()) => {}
         () = wait(SignalKind::terminate()) => {}
+        () = wait(SignalKind::hangup()) => {}
     }
 }

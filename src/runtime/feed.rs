@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use crate::record::Position;
 use crate::source::{Chunk, Progress, Read, Retry, Source, SourceError};
@@ -33,7 +33,7 @@ pub enum Fed {
 pub struct Feed {
     fed: Receiver<Fed>,
     spare: Sender<Chunk>,
-    acknowledged: Sender<Vec<Position>>,
+    acknowledged: Option<Sender<Vec<Position>>>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -54,12 +54,12 @@ impl Feed {
                 break;
             }
         }
-        // One short list per chunk worked on, taken before the next read: bounded by the chunks.
-        let (acknowledged, acks) = unbounded();
+        // One short list per chunk, taken before the next read.
+        let (acknowledged, acks) = bounded(queue + 2);
         let stopping = Arc::clone(&stop);
         let serve = move || serve(source, &full, &empty, &acks, &stopping);
         let thread = Some(Builder::new().name("source".into()).spawn(serve)?);
-        Ok(Self { fed, spare, acknowledged, stop, thread })
+        Ok(Self { fed, spare, acknowledged: Some(acknowledged), stop, thread })
     }
 
     /// Waits for what comes next, at most `wait`; `None` when nothing came.
@@ -76,7 +76,9 @@ impl Feed {
     pub fn done(&self, chunk: Chunk, through: Vec<Position>) {
         // A source that has ended wants neither.
         drop(self.spare.send(chunk));
-        drop(self.acknowledged.send(through));
+        if let Some(acknowledged) = &self.acknowledged {
+            drop(acknowledged.send(through));
+        }
     }
 
     /// Chunks that wait now.
@@ -88,6 +90,8 @@ impl Feed {
 impl Drop for Feed {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
+        // With this the source knows that it has heard of everything that is done.
+        self.acknowledged = None;
         // A sender that waits for room must see that nobody will make any.
         while self.fed.recv_timeout(WAIT).is_ok() {}
         if let Some(thread) = self.thread.take()
@@ -144,7 +148,7 @@ fn serve(
         }
     }
     // What was acknowledged last must still reach the source before it closes.
-    while let Ok(through) = acks.recv_timeout(WAIT) {
+    while let Ok(through) = acks.recv() {
         source.acknowledge(&through);
     }
     source.close();

@@ -10,7 +10,7 @@ use crate::units::NanoUsd;
 
 use super::clock;
 use super::feed::Feed;
-use super::pipeline::{Passed, Pipeline, spend};
+use super::pipeline::{Passed, Pipeline};
 
 /// What was published last.
 #[derive(Debug, Default)]
@@ -51,7 +51,7 @@ impl Gauges {
         metrics.add_records(RecordOutcome::Unrouted, unrouted - self.unrouted);
         self.unrouted = unrouted;
 
-        let spent = spend(totals);
+        let spent = totals.spend;
         // A total that is not yet known reads as zero; money never flows back.
         if spent > self.spend {
             metrics.add_spend(spent.minus(self.spend));

@@ -5,6 +5,7 @@ pub mod daemon;
 
 pub mod wiring;
 
+mod door;
 pub mod feed;
 pub mod pipeline;
 pub mod shards;

@@ -7,29 +7,36 @@ use std::time::Duration;
 use crate::act::Actuator;
 use crate::control::ladder::Control;
 use crate::control::settings::Mode;
-use crate::cost::Month;
-use crate::decode::{Context, Decoder, Ignored, Limits, Problem, Sink};
+use crate::cost::{AccountBook, BudgetScope, Month, Usage};
+use crate::decode::{Context, Decoder, Ignored, Limits};
 use crate::engine::alarm::{MinuteRow, Output};
-use crate::engine::intake::{Entry, Intake};
+use crate::engine::intake::Intake;
 use crate::observe::decisions::{RecordCounts, SummaryLine};
-use crate::record::{Position, Record};
+use crate::record::Position;
 use crate::source::{Chunk, ProblemReason};
 use crate::units::{AccountId, EventTime, NanoUsd};
 
 use super::clock;
 use super::dead_letter::DeadLetters;
+use super::door::Door;
 use super::recorder::Recorder;
-use super::shards::{ShardDied, Shards, Totals};
+use super::shards::{ShardDied, Shards, Totals, UsageRow};
 
-/// A gap in event time is walked second by second up to here; beyond it, everything has long been
-/// quiet and one step does.
-const STEPS_MAX: i64 = 7_200;
+/// A gap in event time is walked second by second while anything is watched, up to two days; the
+/// rest is one step.
+const STEPS_MAX: i64 = 172_800;
+/// And where nothing is watched up to here: by then every partition has been swept twice and has
+/// nothing more to say.
+const QUIET_STEPS: i64 = 130;
 /// While a live input is further behind than this, control waits: what it sees is the past.
 const FRESH_MS: i64 = 60_000;
 /// A silent input moves event time by the wall clock, this much later.
 const SILENCE_GRACE: Duration = Duration::from_secs(1);
+/// Looks at a silent input that lie further apart than this are not one silence: the process was
+/// stopped or blocked, and the records of that time are still to come.
+const SILENCE_LOOK: Duration = Duration::from_secs(1);
 /// Reason under which records from the future are counted.
-const FUTURE: &str = "future";
+pub(super) const FUTURE: &str = "future";
 /// Reasons for which this module and the sources reject, beside the decoder's.
 pub const REASONS: [&str; 3] =
     [FUTURE, ProblemReason::Oversize.as_str(), ProblemReason::Damage.as_str()];
@@ -67,6 +74,8 @@ pub struct Pipeline {
     defaults: Defaults,
     intake: Intake,
     shards: Shards,
+    bills: AccountBook,
+    billed: Vec<UsageRow>,
     control: Control,
     actuator: Box<dyn Actuator>,
     recorder: Recorder,
@@ -76,6 +85,8 @@ pub struct Pipeline {
     lanes: Vec<String>,
     second: Option<i64>,
     anchor: Option<(EventTime, Duration)>,
+    looked: Option<Duration>,
+    stopping: bool,
     arrived: Option<EventTime>,
     month: Month,
     budget_spent: Vec<NanoUsd>,
@@ -91,6 +102,8 @@ pub struct Parts {
     pub intake: Intake,
     /// The engine.
     pub shards: Shards,
+    /// The accounts' bills.
+    pub bills: AccountBook,
     /// Control.
     pub control: Control,
     /// Control's hand.
@@ -120,6 +133,8 @@ impl Pipeline {
             defaults: parts.defaults,
             intake: parts.intake,
             shards: parts.shards,
+            bills: parts.bills,
+            billed: Vec::new(),
             control: parts.control,
             actuator: parts.actuator,
             recorder: parts.recorder,
@@ -129,6 +144,8 @@ impl Pipeline {
             lanes: Vec::new(),
             second: None,
             anchor: None,
+            looked: None,
+            stopping: false,
             arrived: None,
             month: Month::of(EventTime::MIN),
             budget_spent: vec![NanoUsd::ZERO; budgets],
@@ -184,6 +201,7 @@ impl Pipeline {
             wall: self.arrived,
         };
         self.decoder.decode(payload, &context, &mut door);
+        self.tell_refused();
         if let Some(now) = self.intake.message() {
             self.advance(now)?;
         }
@@ -194,21 +212,15 @@ impl Pipeline {
         Ok(())
     }
 
-    /// A live input is silent; `elapsed` is the monotonic clock. Event time goes on at its pace.
-    /// Recorded input has no pace of its own: nothing happens.
+    /// Nothing more comes for now: the first few messages need not wait for others.
     ///
     /// # Errors
     /// A shard has died.
-    pub fn idle(&mut self, elapsed: Duration) -> Result<(), ShardDied> {
-        let Some(now) = self.intake.now().filter(|_| self.live) else {
-            return Ok(());
-        };
-        let (since, at) = *self.anchor.get_or_insert((now, elapsed));
-        let silent = elapsed.saturating_sub(at).saturating_sub(SILENCE_GRACE);
-        let target = since.plus_ms(i64::try_from(silent.as_millis()).unwrap_or(i64::MAX));
-        if now > target {
-            self.anchor = Some((now, elapsed));
-        } else if let Some(now) = self.intake.idle(target) {
+    pub fn silent(&mut self) -> Result<(), ShardDied> {
+        if self.live
+            && self.second.is_none()
+            && let Some(now) = self.intake.begin()
+        {
             self.advance(now)?;
             self.intake.release();
             self.dispatch()?;
@@ -217,15 +229,51 @@ impl Pipeline {
         Ok(())
     }
 
+    /// A live input is well and has nothing to say; `elapsed` is the monotonic clock. Event time
+    /// goes on at its pace. Recorded input has no pace of its own: nothing happens.
+    ///
+    /// # Errors
+    /// A shard has died.
+    pub fn idle(&mut self, elapsed: Duration) -> Result<(), ShardDied> {
+        let Some(now) = self.intake.now().filter(|_| self.live) else {
+            return Ok(());
+        };
+        let broken = self.looked.is_none_or(|last| elapsed.saturating_sub(last) > SILENCE_LOOK);
+        self.looked = Some(elapsed);
+        if broken {
+            self.anchor = None;
+        }
+        let (since, at) = *self.anchor.get_or_insert((now, elapsed));
+        let silent = elapsed.saturating_sub(at).saturating_sub(SILENCE_GRACE);
+        let target = since.plus_ms(i64::try_from(silent.as_millis()).unwrap_or(i64::MAX));
+        if target > now
+            && let Some(now) = self.intake.idle(target)
+        {
+            self.advance(now)?;
+            self.intake.release();
+            self.dispatch()?;
+            self.settle()?;
+        }
+        Ok(())
+    }
+
+    /// The silence is over, or nobody knows whether it is one.
+    pub fn not_idle(&mut self) {
+        self.anchor = None;
+        self.looked = None;
+    }
+
     /// The input has ended: takes in what still waits, closes everything and sums up.
     ///
     /// # Errors
     /// A shard has died.
     pub fn finish(&mut self) -> Result<SummaryLine, ShardDied> {
-        while let Some(now) = self.intake.next_waiting() {
+        if let Some(now) = self.intake.begin() {
             self.advance(now)?;
             self.intake.release();
+            self.intake.admit_rest();
         }
+        self.tell_refused();
         self.dispatch()?;
         self.settle()?;
         self.shards.finish(self.intake.sequence())?;
@@ -235,8 +283,9 @@ impl Pipeline {
         Ok(summary)
     }
 
-    /// Gives every restriction back.
+    /// Gives every restriction back; from here on nothing is acted on any more.
     pub fn restore_all(&mut self, now: EventTime) {
+        self.stopping = true;
         self.control.restore_all(now);
         self.act(now);
     }
@@ -278,11 +327,12 @@ impl Pipeline {
 
     fn advance(&mut self, now: EventTime) -> Result<(), ShardDied> {
         let to = now.second();
-        let from = match self.second {
-            None => to - 1,
-            Some(second) => second.max(to - STEPS_MAX),
-        };
-        for second in from + 1..=to {
+        let from = self.second.unwrap_or(to - 1);
+        let mut second = from;
+        while second < to {
+            let quiet = self.shards.totals().watched == 0 && self.control.is_idle();
+            let steps = if quiet { QUIET_STEPS } else { STEPS_MAX };
+            second = if second - from >= steps { to } else { second + 1 };
             self.tick(EventTime::from_second(second))?;
             self.second = Some(second);
         }
@@ -300,11 +350,20 @@ impl Pipeline {
             self.month = month;
             self.budget_spent.fill(NanoUsd::ZERO);
         }
+        if now.second().rem_euclid(60) == 0 {
+            self.bill(now);
+        }
         for (index, spent) in self.budget_spent.iter().enumerate() {
             self.control.spent(index, *spent);
         }
-        if !self.is_catching_up(now) {
-            self.control.tick(now);
+        if !self.stopping {
+            // What is seen of the past can no longer be acted on, but what is in force must still
+            // lapse in time.
+            if self.is_catching_up(now) {
+                self.control.expire(clock::as_event_time(clock::wall()));
+            } else {
+                self.control.tick(now);
+            }
             self.act(now);
         }
         self.recorder.tick(now, &self.control);
@@ -357,17 +416,46 @@ impl Pipeline {
         Ok(())
     }
 
+    /// Charges what was used since the last full minute to the accounts' bills.
+    fn bill(&mut self, now: EventTime) {
+        let usage = self.shards.totals().usage.clone();
+        for (account, key, rates, used) in &usage {
+            let order = |row: &UsageRow| (row.0, &row.1).cmp(&(*account, key));
+            let last = self.billed.binary_search_by(order);
+            let new = used.since(&last.map_or(Usage::ZERO, |place| self.billed[place].3));
+            let place = (key.region(), key.architecture());
+            self.bills.charge(*account, place, rates, &new, now);
+        }
+        self.billed = usage;
+        for (budget, spent) in self.control.budgets().iter().zip(&mut self.budget_spent) {
+            if let BudgetScope::Account(account) = budget.scope {
+                *spent = self.bills.spent(account, now);
+            }
+        }
+    }
+
     fn minute(&mut self, row: &MinuteRow) {
         let at = EventTime::saturating_from_ms(row.minute.saturating_mul(60_000));
         if Month::of(at) == self.month {
             let budgets = self.control.budgets().iter().zip(&mut self.budget_spent);
             for (budget, spent) in budgets {
-                if budget.covers(&row.function.as_ref()) {
+                // Accounts have a bill of their own, with price steps over all their functions.
+                let own = matches!(budget.scope, BudgetScope::Function(_));
+                if own && budget.covers(&row.function.as_ref()) {
                     *spent += row.nano_usd;
                 }
             }
         }
         self.recorder.minute(row);
+    }
+
+    /// Notes the records whose time was too far ahead to wait for.
+    fn tell_refused(&mut self) {
+        for (position, at) in self.intake.take_refused() {
+            let detail = format!("event time {at} is too far ahead of the stream");
+            let lane = lane_name(&self.lanes, position.lane);
+            self.dead.offer(FUTURE, lane, position.offset, &detail, &[]);
+        }
     }
 
     fn summary(&self) -> SummaryLine {
@@ -388,17 +476,12 @@ impl Pipeline {
             warmup_function_days: days(totals.observed.warmup_seconds),
             first_event: self.intake.first(),
             last_event: self.intake.now(),
-            spend_nano_usd: spend(totals),
+            spend_nano_usd: totals.spend,
             pages: self.recorder.pages,
             notices: self.recorder.notices,
             actions: self.recorder.actions,
         }
     }
-}
-
-/// What all usage costs, priced once for each account and price row.
-pub fn spend(totals: &Totals) -> NanoUsd {
-    totals.usage.iter().map(|(_, _, rates, usage)| rates.cost(usage)).sum()
 }
 
 fn lane_name(lanes: &[String], lane: u32) -> &str {
@@ -410,37 +493,5 @@ fn reach(through: &mut Vec<Position>, position: Position) {
     match through.iter_mut().find(|known| known.lane == position.lane) {
         Some(known) => known.offset = known.offset.max(position.offset),
         None => through.push(position),
-    }
-}
-
-/// Receives what a message holds.
-struct Door<'a> {
-    intake: &'a mut Intake,
-    dead: &'a mut DeadLetters,
-    passed: &'a mut Passed,
-    lane: &'a str,
-    position: Position,
-    wall: Option<EventTime>,
-}
-
-impl Sink for Door<'_> {
-    fn record(&mut self, record: &Record<'_>) {
-        self.passed.records += 1;
-        if self.intake.record(record, self.position, self.wall) == Entry::Future {
-            let detail = format!("event time {} is ahead of the wall clock", record.at());
-            self.dead.offer(FUTURE, self.lane, self.position.offset, &detail, &[]);
-        }
-    }
-
-    fn problem(&mut self, problem: Problem<'_>) {
-        self.passed.rejected += 1;
-        let reason = problem.reason.as_str();
-        self.dead.offer(reason, self.lane, self.position.offset, &problem.detail, problem.bytes);
-    }
-
-    fn ignored(&mut self, kind: Ignored) {
-        if let Some(place) = Ignored::ALL.iter().position(|&known| known == kind) {
-            self.passed.ignored[place] += 1;
-        }
     }
 }

@@ -114,8 +114,7 @@ impl Recorder {
 
     /// A sentence for people.
     pub fn say(&mut self, text: &str) {
-        let told = self.narration.as_mut().map_or(Ok(()), |narration| narration.say(text));
-        self.check(told);
+        self.tell(|narration| narration.say(text));
     }
 
     /// An alarm has opened, changed or closed. `wall` is when its record arrived and when it was
@@ -123,8 +122,7 @@ impl Recorder {
     pub fn alarm(&mut self, alarm: &Alarm, lane: &str, wall: Option<(EventTime, EventTime)>) {
         let line = AlarmLine::new(alarm, lane, wall);
         self.line(&line);
-        let told = self.narration.as_mut().map_or(Ok(()), |narration| narration.alarm(alarm));
-        self.check(told);
+        self.tell(|narration| narration.alarm(alarm));
         match alarm.state {
             AlarmState::Opened => {
                 self.open.insert(alarm.id.clone(), alarm.severity);
@@ -159,16 +157,28 @@ impl Recorder {
         }
     }
 
+    /// A function with an alarm is shown whether its minute has come or not.
     fn at_risk(&mut self, alarm: &Alarm) {
-        if let Some(view) = self.functions.get_mut(&alarm.function) {
-            let closed = alarm.state == AlarmState::Closed;
-            let risk = if closed { NanoUsd::ZERO } else { alarm.excess_per_hour };
-            view.money_at_risk_nano_usd_per_hour = risk;
-            view.burn_nano_usd_per_hour = view.baseline_nano_usd_per_hour.plus(risk);
-            let reading = alarm.channels.values().next();
-            view.evidence_log10 = reading.map_or(0.0, |reading| reading.evidence_log10);
-            view.last_event = alarm.decided_at;
-        }
+        let closed = alarm.state == AlarmState::Closed;
+        let risk = if closed { NanoUsd::ZERO } else { alarm.excess_per_hour };
+        let reading = alarm.channels.values().next();
+        let view = self.functions.entry(alarm.function.clone());
+        let view = view.or_insert_with(|| FunctionView {
+            function: alarm.function.clone(),
+            last_event: alarm.decided_at,
+            requests_per_minute: 0.0,
+            burn_nano_usd_per_hour: NanoUsd::ZERO,
+            baseline_nano_usd_per_hour: NanoUsd::ZERO,
+            money_at_risk_nano_usd_per_hour: NanoUsd::ZERO,
+            evidence_log10: 0.0,
+            billed_ms_mean: 0.0,
+            memory_mb: 0,
+            restriction: None,
+        });
+        view.money_at_risk_nano_usd_per_hour = risk;
+        view.burn_nano_usd_per_hour = view.baseline_nano_usd_per_hour.plus(risk);
+        view.evidence_log10 = reading.map_or(0.0, |reading| reading.evidence_log10);
+        view.last_event = alarm.decided_at;
     }
 
     /// Something was done, or would have been.
@@ -176,8 +186,7 @@ impl Recorder {
         self.actions += 1;
         let line = ActionLine::new(action);
         self.line(&line);
-        let told = self.narration.as_mut().map_or(Ok(()), |narration| narration.action(action));
-        self.check(told);
+        self.tell(|narration| narration.action(action));
         if let Some(api) = &self.api {
             let labels = [action.intent.verb.as_str(), action.outcome.kind.as_str()];
             api.metrics.actions.add(&labels, 1);
@@ -188,8 +197,7 @@ impl Recorder {
     /// Something was not done.
     pub fn abstention(&mut self, abstention: &Abstention, now: EventTime) {
         self.line(&AbstentionLine::new(abstention, now));
-        let told = self.narration.as_mut().map_or(Ok(()), |n| n.abstention(abstention, now));
-        self.check(told);
+        self.tell(|narration| narration.abstention(abstention, now));
     }
 
     /// A function's minute is over.
@@ -273,8 +281,7 @@ impl Recorder {
     /// The end.
     pub fn summary(&mut self, summary: &SummaryLine) {
         self.line(summary);
-        let told = self.narration.as_mut().map_or(Ok(()), |narration| narration.summary(summary));
-        self.check(told);
+        self.tell(|narration| narration.summary(summary));
         let written = self.ledger.as_mut().map_or(Ok(()), Ledger::finish);
         self.check(written);
         let flushed = self.decisions.as_mut().map_or(Ok(()), |decisions| decisions.flush());
@@ -300,12 +307,26 @@ impl Recorder {
         }
     }
 
+    /// Tells it in plain words. A listener who has gone (`| head`) is not missed.
+    fn tell(&mut self, what: impl FnOnce(&mut Narration<Sink>) -> io::Result<()>) {
+        let Some(narration) = &mut self.narration else {
+            return;
+        };
+        match what(narration) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => self.narration = None,
+            told => self.check(told),
+        }
+    }
+
     fn check(&mut self, written: io::Result<()>) {
         let Err(error) = written else {
             return;
         };
-        if let Some(api) = &self.api {
-            api.metrics.add_drops(DropCause::DecisionWrite, 1);
+        match &self.api {
+            Some(api) => api.metrics.add_drops(DropCause::DecisionWrite, 1),
+            // Whoever reads a replay and goes (`bursar replay ... | head`) has had enough.
+            None if error.kind() == io::ErrorKind::BrokenPipe => return,
+            None => {}
         }
         if !self.failed {
             self.failed = true;

@@ -2,6 +2,7 @@
 //! something else, and takes all answers before it sends again; so there is at most one batch per
 //! shard on the way and its memory comes back to be used again.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
@@ -14,7 +15,7 @@ use crate::engine::batch::Batch;
 use crate::engine::partitions::shard_of;
 use crate::engine::rate_card::RateKey;
 use crate::engine::shard::{Counters, Directive, Engine, Observed};
-use crate::units::{AccountId, EventTime};
+use crate::units::{AccountId, EventTime, NanoUsd};
 
 /// Work for a shard.
 enum Job {
@@ -30,6 +31,7 @@ struct Answer {
     outputs: Vec<(u64, u64, Output)>,
     counters: Counters,
     functions: usize,
+    watched: usize,
     usage: Vec<UsageRow>,
     observed: Observed,
 }
@@ -37,10 +39,10 @@ struct Answer {
 /// Usage of one account at one price.
 pub type UsageRow = (AccountId, RateKey, FunctionRates, Usage);
 
-struct Shard {
-    jobs: Option<Sender<Job>>,
-    answers: Receiver<Answer>,
-    thread: Option<JoinHandle<()>>,
+/// One shard. A single one works where it is asked: a thread would only add the way to it and back.
+enum Shard {
+    Here { engine: Box<Engine>, answer: Option<Answer> },
+    Thread { jobs: Option<Sender<Job>>, answers: Receiver<Answer>, thread: Option<JoinHandle<()>> },
 }
 
 /// All shards of the process.
@@ -58,10 +60,14 @@ pub struct Totals {
     pub counters: Counters,
     /// Functions that are tracked.
     pub functions: usize,
+    /// Functions with an alarm or a restriction.
+    pub watched: usize,
     /// Time that functions were followed.
     pub observed: Observed,
-    /// Usage by account and price; filled by a finish or by a tick on a full minute.
+    /// Usage by account and price, in that order; as of the last full minute, or of the finish.
     pub usage: Vec<UsageRow>,
+    /// What that costs.
+    pub spend: NanoUsd,
 }
 
 /// A shard's thread has died. It is a defect; the log has the panic.
@@ -87,11 +93,14 @@ impl Shards {
         let shards = (0..count)
             .map(|index| {
                 let engine = engine(&|partition| shard_of(partition, count) == index);
+                if count == 1 {
+                    return Ok(Shard::Here { engine: Box::new(engine), answer: None });
+                }
                 let (jobs, work) = bounded::<Job>(1);
                 let (answer, answers) = bounded(1);
                 let name = format!("engine-{index}");
                 let thread = Builder::new().name(name).spawn(move || serve(engine, &work, &answer));
-                Ok(Shard { jobs: Some(jobs), answers, thread: Some(thread?) })
+                Ok(Shard::Thread { jobs: Some(jobs), answers, thread: Some(thread?) })
             })
             .collect::<io::Result<Vec<_>>>()?;
         Ok(Self { shards, asked: false, spare: Vec::new(), totals: Totals::default() })
@@ -108,7 +117,7 @@ impl Shards {
     /// A shard has died.
     pub fn send(&mut self, batches: &mut [Batch]) -> Result<(), ShardDied> {
         debug_assert!(!self.asked, "answers must be taken before more is sent");
-        for (shard, batch) in self.shards.iter().zip(batches) {
+        for (shard, batch) in self.shards.iter_mut().zip(batches) {
             let full = std::mem::replace(batch, self.spare.pop().unwrap_or_default());
             shard.ask(Job::Batch(full))?;
         }
@@ -148,21 +157,29 @@ impl Shards {
             return Ok(outputs);
         }
         let mut totals = Totals::default();
-        for shard in &self.shards {
-            let answer = shard.answers.recv().map_err(|_| ShardDied)?;
+        let mut usage: BTreeMap<(AccountId, RateKey), (FunctionRates, Usage)> = BTreeMap::new();
+        for shard in &mut self.shards {
+            let answer = shard.answer()?;
             outputs.extend(answer.outputs);
             totals.counters += answer.counters;
             totals.functions += answer.functions;
+            totals.watched += answer.watched;
             totals.observed += answer.observed;
-            for row in answer.usage {
-                add(&mut totals.usage, row);
+            for (account, key, rates, used) in answer.usage {
+                usage.entry((account, key)).or_insert((rates, Usage::ZERO)).1 += used;
             }
             let mut batch = answer.batch;
             batch.clear();
             self.spare.push(batch);
         }
+        let rows = usage.into_iter();
+        totals.usage =
+            rows.map(|((account, key), (rates, used))| (account, key, rates, used)).collect();
         if totals.usage.is_empty() {
             totals.usage = std::mem::take(&mut self.totals.usage);
+            totals.spend = self.totals.spend;
+        } else {
+            totals.spend = totals.usage.iter().map(|(_, _, rates, used)| rates.cost(used)).sum();
         }
         self.totals = totals;
         // One key's outputs at one place come from one shard, in its order: the sort is stable.
@@ -177,7 +194,7 @@ impl Shards {
 
     fn ask_all(&mut self, job: impl Fn() -> Job) -> Result<(), ShardDied> {
         debug_assert!(!self.asked, "answers must be taken before more is sent");
-        for shard in &self.shards {
+        for shard in &mut self.shards {
             shard.ask(job())?;
         }
         self.asked = true;
@@ -188,9 +205,12 @@ impl Shards {
 impl Drop for Shards {
     fn drop(&mut self) {
         for shard in &mut self.shards {
+            let Shard::Thread { jobs, thread, .. } = shard else {
+                continue;
+            };
             // A closed channel ends the thread.
-            shard.jobs = None;
-            if let Some(thread) = shard.thread.take()
+            *jobs = None;
+            if let Some(thread) = thread.take()
                 && thread.join().is_err()
             {
                 tracing::error!("an engine thread had panicked");
@@ -200,44 +220,57 @@ impl Drop for Shards {
 }
 
 impl Shard {
-    fn ask(&self, job: Job) -> Result<(), ShardDied> {
-        self.jobs.as_ref().ok_or(ShardDied)?.send(job).map_err(|_| ShardDied)
+    fn ask(&mut self, job: Job) -> Result<(), ShardDied> {
+        match self {
+            Shard::Here { engine, answer } => {
+                *answer = Some(work(engine, job));
+                Ok(())
+            }
+            Shard::Thread { jobs, .. } => {
+                jobs.as_ref().ok_or(ShardDied)?.send(job).map_err(|_| ShardDied)
+            }
+        }
     }
-}
 
-fn add(rows: &mut Vec<UsageRow>, row: UsageRow) {
-    match rows.binary_search_by(|known| (known.0, &known.1).cmp(&(row.0, &row.1))) {
-        Ok(place) => rows[place].3 += row.3,
-        Err(place) => rows.insert(place, row),
+    fn answer(&mut self) -> Result<Answer, ShardDied> {
+        match self {
+            Shard::Here { answer, .. } => answer.take().ok_or(ShardDied),
+            Shard::Thread { answers, .. } => answers.recv().map_err(|_| ShardDied),
+        }
     }
 }
 
 /// A shard's loop: it ends when the pipeline lets go of its channel.
 fn serve(mut engine: Engine, jobs: &Receiver<Job>, answers: &Sender<Answer>) {
     while let Ok(job) = jobs.recv() {
-        let mut answer = Answer::default();
-        match job {
-            Job::Batch(batch) => {
-                engine.batch(&batch);
-                answer.batch = batch;
-            }
-            Job::Tick { now, sequence, directives } => {
-                engine.tick(now, sequence, &directives);
-                if now.second().rem_euclid(60) == 0 {
-                    answer.usage = engine.usage().collect();
-                }
-            }
-            Job::Finish { sequence } => {
-                engine.finish(sequence);
-                answer.usage = engine.usage().collect();
-                answer.observed = engine.observed();
-            }
-        }
-        answer.outputs.extend(engine.drain());
-        answer.counters = engine.counters();
-        answer.functions = engine.functions();
-        if answers.send(answer).is_err() {
+        if answers.send(work(&mut engine, job)).is_err() {
             return;
         }
     }
+}
+
+fn work(engine: &mut Engine, job: Job) -> Answer {
+    let mut answer = Answer::default();
+    match job {
+        Job::Batch(batch) => {
+            engine.batch(&batch);
+            answer.batch = batch;
+        }
+        Job::Tick { now, sequence, directives } => {
+            engine.tick(now, sequence, &directives);
+            if now.second().rem_euclid(60) == 0 {
+                answer.usage = engine.usage().collect();
+            }
+        }
+        Job::Finish { sequence } => {
+            engine.finish(sequence);
+            answer.usage = engine.usage().collect();
+            answer.observed = engine.observed();
+        }
+    }
+    answer.outputs.extend(engine.drain());
+    answer.counters = engine.counters();
+    answer.functions = engine.functions();
+    answer.watched = engine.watched();
+    answer
 }

@@ -7,7 +7,7 @@ use std::thread::available_parallelism;
 
 use crate::config::settings::{self as conf, Settings};
 use crate::control::ladder::Control;
-use crate::cost::{CostSettings, Drag, DragOverride, Pattern, PriceBook};
+use crate::cost::{AccountBook, CostSettings, Drag, DragOverride, Pattern, PriceBook};
 use crate::engine::detect;
 use crate::engine::intake::Intake;
 use crate::engine::rate_card::RateCard;
@@ -40,18 +40,30 @@ pub enum WiringError {
     Threads(#[from] io::Error),
 }
 
+/// Everything that prices something.
+#[derive(Debug, Clone)]
+pub struct Prices {
+    /// For the engine.
+    pub card: RateCard,
+    /// For the budgets.
+    pub bills: AccountBook,
+    /// Which price table it is.
+    pub version: String,
+}
+
 /// The prices in force and what usage drags along.
 ///
 /// # Errors
 /// A price file that cannot be read or that is refused.
-pub fn rate_card(settings: &Settings) -> Result<(RateCard, String), WiringError> {
+pub fn prices(settings: &Settings) -> Result<Prices, WiringError> {
     let cost = cost_settings(&settings.cost)?;
     let book: PriceBook = cost.price_book().map_err(|problems| {
         let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
         WiringError::PricesRefused { problems: lines.join("\n") }
     })?;
     let version = book.version().to_owned();
-    Ok((RateCard::new(book, cost), version))
+    let bills = AccountBook::new(book.clone(), cost.free_tier);
+    Ok(Prices { card: RateCard::new(book, cost), bills, version })
 }
 
 /// How many shards there will be.

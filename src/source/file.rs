@@ -22,6 +22,10 @@ use crate::record::Position;
 /// allow a process 1,024 of those.
 pub const INPUTS_MAX: usize = 512;
 
+/// Refills within one read; an input of nothing but empty lines gives no message however long it
+/// is read, and a reader must come back to see that it should stop.
+const REFILLS_MAX: u32 = 64;
+
 /// How files are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileSettings {
@@ -164,12 +168,14 @@ impl Source for FileSource {
     fn read(&mut self, chunk: &mut Chunk, wait: Duration) -> Result<Read, SourceError> {
         chunk.clear();
         let mut waited = Duration::ZERO;
+        let mut refills = 0;
         loop {
             if self.closed {
                 return Ok(Read::End);
             }
             let held = self.deliver(chunk);
-            if !chunk.is_full() && self.refill() {
+            if !chunk.is_full() && refills < REFILLS_MAX && self.refill() {
+                refills += 1;
                 continue;
             }
             if !chunk.is_empty() {
@@ -178,7 +184,7 @@ impl Source for FileSource {
             if self.merge.is_exhausted() {
                 return Ok(Read::End);
             }
-            if waited >= wait {
+            if waited >= wait || refills >= REFILLS_MAX {
                 return Ok(Read::Idle);
             }
             // No longer than until a silent pipe is left out.

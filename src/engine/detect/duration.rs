@@ -7,7 +7,8 @@
 //! is clipped to ±3, and the Shiryaev-Roberts recursion runs on exp(h·z − h²/2): an e-value for
 //! every law whose standardised mean is at most zero and which is sub-Gaussian after the clipping.
 //!
-//! A new version starts the learning anew: a deploy may well change how long a function runs.
+//! A new version that has taken over starts the learning anew: a deploy may well change how long a
+//! function runs.
 
 /// Invocations per block.
 const BLOCK: u32 = 16;
@@ -38,6 +39,8 @@ pub struct DurationChannel {
     square: f64,
     evidence: f64,
     version: u32,
+    /// Invocations of other versions in a row.
+    others: u32,
     latest: f32,
 }
 
@@ -51,9 +54,7 @@ impl DurationChannel {
         learning: bool,
         threshold: f64,
     ) -> bool {
-        if version != self.version {
-            *self = Self { version, ..Self::default() };
-        }
+        self.note_version(version);
         self.sum += libm::log(f64::from(billed_ms.max(1)));
         self.count += 1;
         if self.count < BLOCK {
@@ -64,6 +65,21 @@ impl DurationChannel {
         self.count = 0;
         self.block(block, learning, threshold);
         true
+    }
+
+    /// A new version starts anew once it has taken over: a whole block without the old one. While
+    /// two of them share the traffic they share the baseline too; 0 says nothing.
+    fn note_version(&mut self, version: u32) {
+        if version == 0 || version == self.version {
+            self.others = 0;
+        } else if self.version == 0 {
+            self.version = version;
+        } else {
+            self.others += 1;
+            if self.others >= BLOCK {
+                *self = Self { version, ..Self::default() };
+            }
+        }
     }
 
     /// The evidence that invocations run longer.
@@ -138,6 +154,20 @@ mod tests {
         feed(&mut channel, mixed(10_000), 1);
         feed(&mut channel, mixed(10_000).map(|billed| billed * 5), 2);
         assert!(channel.value() < 1e4, "{}", channel.value());
+    }
+
+    #[test]
+    fn two_versions_that_share_the_traffic_do_not_blind_the_channel() {
+        let mut channel = DurationChannel::default();
+        let mut shared = |factor: u32, count| {
+            for (index, billed) in (0_u32..).zip(mixed(count)) {
+                let version = if index % 10 == 0 { 2 } else { 1 };
+                channel.invocation(billed * factor, version, true, 1e10);
+            }
+            channel.value()
+        };
+        assert!(shared(1, 10_000) < 1e4);
+        assert!(shared(5, 400) >= 1e10);
     }
 
     #[test]

@@ -12,7 +12,7 @@
 //! of only 0.2 a nominal run length of 1,000 buckets collapses to 47.
 //!
 //! Late records only add to counts, and the ratio rises in the count; so the open buckets may be
-//! tested before they close. Such an alarm can come earlier than the closed one's, never wrongly.
+//! tested before they close. Such an alarm can come before the closed bucket's, never wrongly.
 
 use serde::Serialize;
 

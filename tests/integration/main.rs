@@ -1,0 +1,18 @@
+//! The program from outside: the executable is started as a user would start it, and everything is
+//! judged by what it writes, answers and exits with.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by a panic")]
+
+mod support;
+
+mod cli;
+
+mod replay;
+
+mod determinism;
+
+mod bad_input;
+
+mod daemon;
+
+#[cfg(feature = "kafka")]
+mod kafka;

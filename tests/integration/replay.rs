@@ -1,0 +1,277 @@
+//! Records with a known attack in them: is it found, in time, with the right names, and does every
+//! line that comes out have the form that scripts rely on?
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use serde_json::Value;
+
+use crate::support::{Recorded, Replayed, generate, kind, lines, ms, pages, replay};
+
+const FLOOD: &str = "flood:factor=20,min_rps=50,start=30m,duration=5m,sources=20";
+
+fn replayed(recorded: &Recorded) -> Replayed {
+    replay(recorded.folder.path(), |command| {
+        command.arg("--json").arg(recorded.path("all.json")).arg(&recorded.records);
+    })
+}
+
+fn strings(list: &Value) -> BTreeSet<&str> {
+    list.as_array().unwrap().iter().map(|item| item.as_str().unwrap()).collect()
+}
+
+/// The addresses that an alarm's line names.
+fn named(alarm: &Value) -> BTreeSet<&str> {
+    let sources = alarm["attribution"]["sources"].as_array().unwrap().iter();
+    let addresses = sources.filter(|source| source["dimension"] == "address");
+    addresses.map(|source| source["source"].as_str().unwrap()).collect()
+}
+
+/// `account:region:name` of an alarm.
+fn function(alarm: &Value) -> String {
+    let part = |name: &str| alarm[name].as_str().unwrap().to_owned();
+    [part("account"), part("region"), part("function")].join(":")
+}
+
+/// Everything about the attack's first page; further pages may follow for later bursts.
+fn check_found(recorded: &Recorded, decisions: &[Value]) {
+    let attack = recorded.attack();
+    let (victims, attackers) = (strings(&attack["functions"]), strings(&attack["sources"]));
+    let pages = pages(decisions);
+    for page in &pages {
+        assert!(victims.contains(&*function(page)), "a false page: {page:#}");
+        assert!(ms(&page["onset"]) >= ms(&attack["onset"]) - 1_000, "{page:#}");
+    }
+    let page = pages.first().expect("a page");
+    let delay = ms(&page["decided_at"]) - ms(&attack["first_record"]);
+    assert!((0..=2_000).contains(&delay), "decided {delay} ms after the attack's first record");
+    let mut all = BTreeSet::new();
+    for alarm in kind(decisions, "alarm") {
+        let wrong: Vec<_> = named(alarm).difference(&attackers).copied().collect();
+        assert!(wrong.is_empty(), "{wrong:?} did not attack: {alarm:#}");
+        all.extend(named(alarm));
+    }
+    assert_eq!(all, attackers);
+    let classes = kind(decisions, "alarm").into_iter().map(|alarm| &alarm["class"]);
+    assert!(classes.clone().any(|class| class == "attack"), "{:?}", classes.collect::<Vec<_>>());
+    for page in pages {
+        let last = decisions.iter().rfind(|line| line["id"] == page["id"]).unwrap();
+        assert_eq!(last["state"], "closed", "{last:#}");
+    }
+}
+
+#[test]
+fn a_flood_is_paged_once_within_two_seconds_and_all_its_sources_are_named() {
+    let recorded = generate(1, 60, Some(FLOOD));
+    let replayed = replayed(&recorded);
+    let decisions = replayed.lines();
+    assert_eq!(strings(&recorded.attack()["sources"]).len(), 20);
+    assert_eq!(pages(&decisions).len(), 1);
+    check_found(&recorded, &decisions);
+    check_contract(&decisions);
+    check_money(&recorded, &replayed, &decisions);
+    check_plan(&recorded, &decisions);
+
+    let whole: Value =
+        serde_json::from_str(&fs::read_to_string(recorded.path("all.json")).unwrap()).unwrap();
+    assert_eq!(whole["lines"].as_array().unwrap(), &decisions);
+    assert_eq!(&whole["summary"], decisions.last().unwrap());
+    let victim = pages(&decisions)[0]["function"].as_str().unwrap();
+    assert!(replayed.stdout.contains(&format!("PAGE   {victim}: called")), "{}", replayed.stdout);
+}
+
+#[test]
+fn without_an_attack_nothing_is_paged_and_nothing_is_done() {
+    let recorded = generate(1, 60, None);
+    let replayed = replayed(&recorded);
+    let decisions = replayed.lines();
+    let kinds: Vec<_> = decisions.iter().map(|line| line["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["run", "summary"]);
+    check_contract(&decisions);
+    check_money(&recorded, &replayed, &decisions);
+}
+
+#[test]
+fn floods_and_bursts_are_found_whatever_the_seed() {
+    let attacks = [
+        "flood:factor=20,min_rps=50,start=15m,duration=3m,sources=20",
+        "yoyo:factor=20,min_rps=50,start=15m,duration=6m,on=30s,off=90s,sources=20",
+    ];
+    for seed in 2..=4 {
+        for attack in attacks {
+            let recorded = generate(seed, 24, Some(attack));
+            let decisions = replayed(&recorded).lines();
+            let count = pages(&decisions).len();
+            let bursts = if attack.starts_with("yoyo") { 3 } else { 1 };
+            assert!((1..=bursts).contains(&count), "{count} pages, seed {seed}, {attack}");
+            check_found(&recorded, &decisions);
+            check_contract(&decisions);
+        }
+    }
+}
+
+/// What was asked for: a throttle of the sources, of the attacked function, planned only.
+fn check_plan(recorded: &Recorded, decisions: &[Value]) {
+    let attack = recorded.attack();
+    let actions = kind(decisions, "action");
+    let first = actions.first().expect("a plan");
+    assert_eq!((&first["verb"], &first["actuator"]), (&"restrict".into(), &"waf_ip_set".into()));
+    let blocked = strings(&first["to"]["value"]);
+    assert!(!blocked.is_empty() && blocked.is_subset(&strings(&attack["sources"])), "{first:#}");
+    for action in actions {
+        assert_eq!(action["outcome"], "planned");
+        assert_eq!(action["mode"], "observe");
+        assert_eq!(action["effective_at"], Value::Null);
+        assert!(strings(&attack["functions"]).contains(action["target"].as_str().unwrap()));
+        let alarms = kind(decisions, "alarm");
+        assert!(alarms.iter().any(|alarm| alarm["id"] == action["alarm_id"]), "{action:#}");
+    }
+}
+
+/// The summary's money and counts against the ledger's sums and the truth's number of records.
+fn check_money(recorded: &Recorded, replayed: &Replayed, decisions: &[Value]) {
+    let summary = decisions.last().unwrap();
+    let ledger = lines(&replayed.ledger);
+    let sum = |field: &str| ledger.iter().map(|row| row[field].as_i64().unwrap()).sum::<i64>();
+    let (spend, rows) = (summary["spend_nano_usd"].as_i64().unwrap(), ledger.len());
+    let rounding = i64::try_from(rows).unwrap();
+    assert!((spend - sum("nano_usd")).abs() <= rounding, "{spend}, {} rows", rows);
+    assert!(spend > 100_000_000, "{spend}");
+    let place = |row: &Value| (ms(&row["minute"]), row["function"].to_string());
+    let places: BTreeSet<_> = ledger.iter().map(place).collect();
+    assert_eq!(places.len(), rows, "one row for a minute of a function");
+    check_busy_minutes(&ledger);
+    let functions: BTreeSet<_> = ledger.iter().map(|row| row["function"].as_str()).collect();
+    assert_eq!(summary["functions"], functions.len());
+    let records = &summary["records"];
+    for (what, count) in [("late", 0), ("duplicate", 0), ("rejected", 0)] {
+        assert_eq!(records[what], count, "{what}");
+    }
+    // The first access-log lines of an API come before it is known which function it stands for.
+    let of = |what: &str| records[what].as_u64().unwrap();
+    assert_eq!(of("counted") + of("unrouted"), recorded.truth["records"]);
+    assert!(of("unrouted") < 100, "{records}");
+    let places: Vec<_> = ledger.iter().map(|row| (ms(&row["minute"]), &row["function"])).collect();
+    assert!(places.is_sorted_by_key(|(minute, function)| (*minute, function.as_str())));
+    for row in &ledger {
+        check_fields(row, "kind minute function requests mb_ms refused nano_usd");
+        assert_eq!(ms(&row["minute"]) % 60_000, 0);
+        check_values("", row);
+    }
+}
+
+/// The busy functions of the trace have a row for every minute, about as large as the trace says.
+fn check_busy_minutes(ledger: &[Value]) {
+    for (name, called) in (0..12).map(|row| (format!("f{row:02}x"), 120 - 8 * row)) {
+        let own = ledger.iter().filter(|row| row["function"].as_str().unwrap().ends_with(&name));
+        let requests: Vec<u64> = own.map(|row| row["requests"].as_u64().unwrap()).collect();
+        // The last calls may complete in a minute of their own.
+        assert!((60..=61).contains(&requests.len()), "{name}: {} minutes", requests.len());
+        let least = requests[..60].iter().min().unwrap();
+        assert!((called / 2..=called * 5 / 4).contains(least), "{name}: {requests:?}");
+    }
+}
+
+/// Design of the output: a first line, a last line, and the fields that scripts depend on.
+fn check_contract(decisions: &[Value]) {
+    assert_eq!(decisions.first().unwrap()["kind"], "run");
+    assert_eq!(kind(decisions, "run").len(), 1);
+    assert_eq!(decisions.last().unwrap()["kind"], "summary");
+    assert_eq!(kind(decisions, "summary").len(), 1);
+    for line in decisions {
+        check_values("", line);
+        match line["kind"].as_str().unwrap() {
+            "run" => {
+                check_fields(
+                    line,
+                    "v kind version config_sha256 prices seed mode bucket_ms lateness_ms promise",
+                );
+                assert_eq!((&line["v"], &line["bucket_ms"]), (&1.into(), &1_000.into()));
+                assert_eq!(line["version"], env!("CARGO_PKG_VERSION"));
+            }
+            "alarm" => check_alarm(line),
+            "action" => {
+                check_fields(
+                    line,
+                    "kind id alarm_id restriction_id verb actuator target from to loss_class \
+                     expires_at decided_at effective_at mode outcome reason legit_refused_share",
+                );
+                for setting in [&line["from"], &line["to"]] {
+                    let state = setting["state"].as_str().unwrap();
+                    assert_eq!(setting.get("value").is_some(), state == "set", "{line:#}");
+                }
+                let share = line["legit_refused_share"].as_f64().unwrap();
+                assert!((0.0..=1.0).contains(&share));
+            }
+            "abstention" => check_fields(line, "kind alarm_id target decided_at reason"),
+            "summary" => {
+                check_fields(
+                    line,
+                    "kind records functions function_days warmup_function_days first_event \
+                     last_event spend_nano_usd",
+                );
+                check_fields(&line["records"], "counted late duplicate rejected");
+            }
+            other => panic!("{other} is no kind of line"),
+        }
+    }
+}
+
+fn check_alarm(line: &Value) {
+    check_fields(
+        line,
+        "kind id state severity scope account region function onset evidence_at arrived_at \
+         decided_at position channels class excess projected loss_bound_nano_usd attribution",
+    );
+    check_fields(&line["excess"], "requests mb_ms nano_usd");
+    check_fields(&line["attribution"], "diffuse distinct sources");
+    for (_, reading) in line["channels"].as_object().unwrap() {
+        check_fields(reading, "evidence_log10 threshold_log10 expected observed");
+    }
+    for horizon in ["hour", "day", "month_end"] {
+        let money = |name: &str| line["projected"][horizon][name].as_i64().unwrap();
+        let [low, middle, high] = ["p10_nano_usd", "p50_nano_usd", "p90_nano_usd"].map(money);
+        assert!(0 <= low && low <= middle && middle <= high, "{line:#}");
+    }
+    for source in line["attribution"]["sources"].as_array().unwrap() {
+        check_fields(source, "dimension source share low high");
+        let share = |name: &str| source[name].as_f64().unwrap();
+        assert!(share("low") <= share("share") && share("share") <= share("high"), "{source:#}");
+    }
+    let times = ["onset", "evidence_at", "decided_at"].map(|name| ms(&line[name]));
+    assert!(times.is_sorted(), "{line:#}");
+    if line["state"] == "opened" {
+        let (_, reading) = line["channels"].as_object().unwrap().iter().next().unwrap();
+        let log10 = |name: &str| reading[name].as_f64().unwrap();
+        assert!(log10("evidence_log10") >= log10("threshold_log10"), "{line:#}");
+    }
+    let (_, offset) = line["position"].as_str().unwrap().rsplit_once(':').unwrap();
+    assert!(offset.parse::<u64>().unwrap() > 0);
+}
+
+#[track_caller]
+fn check_fields(value: &Value, fields: &str) {
+    for field in fields.split_whitespace() {
+        assert!(value.get(field).is_some(), "no {field} in {value:#}");
+    }
+}
+
+/// Whole nano-dollars, and times with exactly three decimals in UTC, at any depth.
+fn check_values(name: &str, value: &Value) {
+    const TIMES: [&str; 4] = ["onset", "first_event", "last_event", "minute"];
+    match value {
+        Value::Object(members) => {
+            members.iter().for_each(|(name, value)| check_values(name, value))
+        }
+        Value::Array(items) => items.iter().for_each(|item| check_values(name, item)),
+        Value::Null => {}
+        _ if name.ends_with("nano_usd") || name == "nano_usd_per_hour" => {
+            assert!(value.is_i64(), "{name} is {value}");
+        }
+        _ if name.ends_with("_at") || TIMES.contains(&name) => {
+            let stamp = jiff::Timestamp::from_millisecond(ms(value)).unwrap();
+            assert_eq!(value.as_str().unwrap(), format!("{stamp:.3}"));
+        }
+        _ => {}
+    }
+}
