@@ -21,7 +21,7 @@ const NOTED_AFTER: u64 = 100_000;
 /// Known routes are looked at again once in this many records, because APIs are re-pointed,
 const REVISED_EVERY: u64 = 65_536;
 /// for this many records.
-const REVISED_FOR: u64 = 4_096;
+const REVISED_FOR: u64 = 1_024;
 
 /// A route as the configuration gives it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,7 +90,7 @@ impl Routes {
             ran: Bounded::new(WAITING_MAX),
             asked: Bounded::new(WAITING_MAX),
             records: 0,
-            noted_until: NOTED_AFTER,
+            noted_until: 0,
         }
     }
 
@@ -109,7 +109,8 @@ impl Routes {
     }
 
     fn is_noting(&self) -> bool {
-        self.records <= self.noted_until || self.records % REVISED_EVERY < REVISED_FOR
+        let revising = self.records % REVISED_EVERY < REVISED_FOR;
+        self.records <= self.noted_until || (revising && !self.learned.entries.is_empty())
     }
 
     /// Where a route leads, if it is known by now.
