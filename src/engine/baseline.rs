@@ -1,18 +1,27 @@
 //! What is normal for one function: how often it is called, and how unevenly.
 //!
 //! Learned from closed minutes. The level is an exponentially weighted mean at two speeds (ten
-//! minutes, six hours); the peak is the highest minute that was seen, forgotten with a half-life
-//! of a day, so that a cron job or a batch that comes every hour is not news each time. What is
+//! minutes, six hours); the [peaks](super::peaks) are the busiest minutes by the calendar. What is
 //! allowed is the larger of the two, and a single minute can raise it only so far (see
-//! [`Baseline::minute`]). The dispersion is estimated by the method of moments from the squares of
-//! the one-second counts within their minute and then moved up to about the 90 % confidence bound:
-//! overstating it costs delay, understating it would break the promise.
+//! [`Baseline::minute`]).
+//!
+//! The highest of a thousand minutes is high by chance, too: allowed as it is, it would hide a
+//! threefold flood of a steady function for seconds. So a minute counts as busy only as far as its
+//! count surely exceeds what chance adds (its lower confidence bound).
+//!
+//! The dispersion is estimated by the method of moments from the squares of the one-second counts
+//! within their minute and then moved up to about the 90 % confidence bound: overstating it costs
+//! delay, understating it would break the promise.
+
+use super::peaks::Peaks;
 
 /// Time constants of the level, in minutes.
 const TAU_FAST: f64 = 10.0;
 const TAU_SLOW: f64 = 360.0;
-/// Time constant of the peak, in minutes: a half-life of one day.
-const TAU_PEAK: f64 = 2_077.0;
+/// Standard normal quantile that chance adds to the highest of a day's minutes, or a little less.
+const Z_BUSY: f64 = 2.5;
+/// Dispersion beyond this is no chance but a burst, and bursts are what peaks are for.
+const PHI_CHANCE: f64 = 1.0;
 /// Time constant of the dispersion, in minutes.
 const TAU_DISPERSION: f64 = 60.0;
 /// Dispersion is never taken to be less: no real traffic is Poisson at every scale.
@@ -32,7 +41,7 @@ const Z_90: f64 = 1.28;
 pub struct Baseline {
     fast: f32,
     slow: f32,
-    peak: f32,
+    peaks: Peaks,
     /// Running means of (Σx² − Σx)/60 − mean² and of mean²; their ratio is the dispersion.
     clumping: f32,
     square: f32,
@@ -41,17 +50,19 @@ pub struct Baseline {
 
 #[expect(clippy::cast_possible_truncation, reason = "statistics kept in single precision")]
 impl Baseline {
-    /// Learns from one closed minute: `calls` in it, and the sum of the squares of its one-second
-    /// counts. `limit` is the most, in calls per second, that one minute may teach.
-    pub fn minute(&mut self, calls: u64, squares: u64, limit: f64) {
+    /// Learns from the closed minute `number` since the epoch: `calls` in it, and the sum of the
+    /// squares of its one-second counts. `limit` is the most, in calls per second, that one minute
+    /// may teach.
+    pub fn minute(&mut self, number: u32, calls: u64, squares: u64, limit: f64) {
         let seen = calls as f64 / 60.0;
         let rate = seen.min(limit);
         let fast = weight(TAU_FAST, self.minutes);
         let slow = weight(TAU_SLOW, self.minutes);
         self.fast += (fast * (rate - f64::from(self.fast))) as f32;
         self.slow += (slow * (rate - f64::from(self.slow))) as f32;
-        let faded = f64::from(self.peak) * libm::exp(-1.0 / TAU_PEAK);
-        self.peak = faded.max(rate) as f32;
+        let phi = self.learned_dispersion().min(PHI_CHANCE);
+        let chance = libm::sqrt(calls as f64 * (1.0 + phi * seen)) / 60.0;
+        self.peaks.minute(number, (seen - Z_BUSY * chance).min(limit));
         if calls > 0 {
             let w = weight(TAU_DISPERSION, self.minutes);
             let clumping = (squares as f64 - calls as f64) / 60.0 - seen * seen;
@@ -61,23 +72,23 @@ impl Baseline {
         self.minutes = self.minutes.saturating_add(1);
     }
 
-    /// Learns from `minutes` minutes without a call, in closed form.
-    pub fn silence(&mut self, minutes: u64) {
+    /// Learns from `minutes` minutes without a call, the last of them `number`, in closed form.
+    pub fn silence(&mut self, number: u32, minutes: u64) {
         if minutes == 0 {
             return;
         }
         let span = minutes as f64;
         self.fast *= libm::exp(-span / TAU_FAST) as f32;
         self.slow *= libm::exp(-span / TAU_SLOW) as f32;
-        self.peak *= libm::exp(-span / TAU_PEAK) as f32;
+        self.peaks.silence(number, minutes);
         let minutes = u32::try_from(minutes).unwrap_or(u32::MAX);
         self.minutes = self.minutes.saturating_add(minutes);
     }
 
-    /// A baseline of a function that was silent for the first `minutes` minutes.
-    pub fn after_silence(minutes: u64) -> Self {
+    /// A baseline of a function that was silent for `minutes` minutes, the last of them `number`.
+    pub fn after_silence(number: u32, minutes: u64) -> Self {
         let mut baseline = Self::default();
-        baseline.silence(minutes);
+        baseline.silence(number, minutes);
         baseline
     }
 
@@ -91,9 +102,9 @@ impl Baseline {
         f64::from(self.fast)
     }
 
-    /// The highest rate that is known to be normal.
-    pub fn allowed(&self) -> f64 {
-        f64::from(self.peak.max(self.fast).max(self.slow))
+    /// The highest rate that is known to be normal in minute `number`.
+    pub fn allowed(&self, number: u32) -> f64 {
+        self.peaks.allowed(number).max(self.fast.max(self.slow).into())
     }
 
     /// Upper bound of the dispersion (variance = mean + phi·mean²) of traffic with mean
@@ -136,42 +147,48 @@ mod tests {
         for minute in 0..minutes {
             let counts = (0..60).map(|second| per_second(minute * 60 + second));
             let (calls, squares) = counts.fold((0, 0), |(n, s), x| (n + x, s + x * x));
-            baseline.minute(calls, squares, f64::MAX);
+            baseline.minute(number(minute), calls, squares, f64::MAX);
         }
         baseline
+    }
+
+    fn number(minute: u64) -> u32 {
+        29_540_160 + u32::try_from(minute).unwrap()
     }
 
     #[test]
     fn steady_traffic_has_its_rate_and_little_dispersion() {
         let baseline = learn(|second| 10 + second % 3, 60);
         assert!((baseline.expected() - 11.0).abs() < 0.1);
+        assert!(baseline.allowed(number(60)) < 11.1);
         assert!(baseline.dispersion(11.0, 11.0) < 0.1);
     }
 
     #[test]
     fn a_cron_job_is_remembered_as_a_peak_and_as_clumps() {
         let baseline = learn(|second| if second % 3_600 == 0 { 600 } else { 0 }, 360);
-        assert!(baseline.allowed() > 9.0, "{}", baseline.allowed());
+        assert!(baseline.allowed(number(360)) > 6.0, "{}", baseline.allowed(number(360)));
         assert!(baseline.dispersion(10.0, 10.0) > 10.0);
     }
 
     #[test]
     fn one_wild_minute_teaches_no_more_than_its_limit() {
         let mut baseline = learn(|_| 1, 60);
-        baseline.minute(60_000, 60_000_000, 3.0);
-        assert!(baseline.allowed() <= 3.0);
+        baseline.minute(number(60), 60_000, 60_000_000, 3.0);
+        assert!(baseline.allowed(number(61)) <= 3.0);
     }
 
     #[test]
     fn silence_in_closed_form_equals_silent_minutes() {
         let mut stepped = learn(|_| 5, 400);
         let mut jumped = stepped;
-        for _ in 0..100 {
-            stepped.minute(0, 0, f64::MAX);
+        for minute in 400..500 {
+            stepped.minute(number(minute), 0, 0, f64::MAX);
         }
-        jumped.silence(100);
+        jumped.silence(number(499), 100);
         assert!((stepped.expected() - jumped.expected()).abs() < 1e-3);
-        assert!((stepped.allowed() - jumped.allowed()).abs() < 1e-2);
+        let end = number(500);
+        assert!((stepped.allowed(end) - jumped.allowed(end)).abs() < 1e-2);
         assert_eq!(stepped.minutes(), jumped.minutes());
     }
 }

@@ -156,7 +156,7 @@ impl FunctionState {
             tolerance: 0.0,
             onset: first,
             onset_now: first,
-            baseline: Baseline::after_silence(around.watched_minutes),
+            baseline: Baseline::after_silence(minute_of(first), around.watched_minutes),
             minute_calls: 0,
             minute_squares: 0,
             minutes: [Minute::default(); 2],
@@ -303,7 +303,7 @@ impl FunctionState {
                 self.evidence.silence(&self.model, minutes.unsigned_abs() * 60);
                 self.closed += minutes * 60;
                 if !self.is_frozen() {
-                    self.baseline.silence(minutes.unsigned_abs());
+                    self.baseline.silence(minute_of(self.closed) - 1, minutes.unsigned_abs());
                     self.retune(around);
                 }
             }
@@ -316,7 +316,9 @@ impl FunctionState {
     fn close_minute(&mut self, around: &Surroundings<'_>) {
         if !self.is_frozen() {
             let limit = LEARNED_AT_ONCE * self.tolerance;
-            self.baseline.minute(self.minute_calls, self.minute_squares, limit);
+            // The minute that has just ended.
+            let number = minute_of(self.closed) - 1;
+            self.baseline.minute(number, self.minute_calls, self.minute_squares, limit);
             self.retune(around);
         }
         self.minute_calls = 0;
@@ -329,7 +331,7 @@ impl FunctionState {
         let factor = if self.is_warm() { 1.0 } else { YOUNG_FLOOR };
         let floor = around.detection.page_floor_usd_per_hour * factor / 3_600.0;
         let worth = floor / usd_per_call.max(f64::MIN_POSITIVE);
-        let allowed = self.baseline.allowed() * around.detection.envelope;
+        let allowed = self.baseline.allowed(minute_of(self.closed)) * around.detection.envelope;
         self.tolerance = allowed.max(worth);
         let phi = self.baseline.dispersion(allowed, self.tolerance);
         self.model = RateModel::new(self.tolerance, phi);
@@ -492,4 +494,9 @@ impl FunctionState {
             self.pane = None;
         }
     }
+}
+
+/// Minutes since the epoch; event time has a range that they fit in.
+fn minute_of(second: i64) -> u32 {
+    u32::try_from(second.div_euclid(60)).unwrap_or(1)
 }

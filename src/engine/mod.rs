@@ -15,6 +15,7 @@ pub mod function;
 pub mod window;
 
 pub mod baseline;
+pub mod peaks;
 pub mod detect;
 pub mod rate_card;
 
