@@ -189,10 +189,24 @@ pub(super) static KEYS: &[Key<Settings>] = &[
         "Rates up to this many times the learned baseline are normal.",
     ),
     key(
+        "detection.notice_floor_usd_per_hour",
+        |s| &mut s.detection.notice_floor_usd_per_hour,
+        Kind::Real(0.0, USD_MAX),
+        "Excess spend below this, in dollars an hour, is tolerated: nothing is even noticed. An \
+         excess above it that few sources carry is a page.",
+    ),
+    key(
         "detection.page_floor_usd_per_hour",
         |s| &mut s.detection.page_floor_usd_per_hour,
         Kind::Real(0.0, USD_MAX),
-        "Excess spend below this, in dollars an hour, is not worth a page.",
+        "An excess that nobody in particular carries is a notice, and a page only above this, in \
+         dollars an hour.",
+    ),
+    key(
+        "detection.page_after_usd",
+        |s| &mut s.detection.page_after_usd,
+        Kind::Real(0.0, USD_MAX),
+        "And only once it has cost this much, in dollars.",
     ),
     key(
         "cost.prices_file",

@@ -18,7 +18,7 @@ use super::case::Case;
 use super::restriction::{Restriction, Stage};
 use super::settings::{ControlSettings, Mode};
 use crate::cost::{Budget, Month, Pattern};
-use crate::engine::alarm::{Alarm, AlarmState, Pulse};
+use crate::engine::alarm::{Alarm, AlarmState, Class, Pulse, Severity};
 use crate::engine::attribution::SourceShare;
 use crate::engine::batch::Dimension;
 use crate::engine::shard::Directive;
@@ -224,6 +224,10 @@ impl Control {
 
     fn climb(&mut self, function: &FunctionKey, case: &mut Case, alarm: &Alarm, now: EventTime) {
         case.quiet_since = None;
+        let fresh = case.source.is_none() && case.cap.is_none();
+        if fresh && alarm.severity == Severity::Notice {
+            return;
+        }
         if let Some(reason) = self.shut_gate(function, case, alarm) {
             // The first seconds' amounts are rough, and the gate may yet open.
             if !case.told_why_not && case.names_are_late(now) {
@@ -258,8 +262,11 @@ impl Control {
         if self.never_touch.iter().any(|pattern| pattern.matches(&function.as_ref())) {
             return Some("the function is on the never-touch list".into());
         }
-        let floor = NanoUsd::from_usd(self.settings.action_floor_usd_per_hour);
         let fresh = case.source.is_none() && case.cap.is_none();
+        if fresh && alarm.class == Class::Crowd {
+            return Some("the callers look like a crowd of ordinary ones".into());
+        }
+        let floor = NanoUsd::from_usd(self.settings.action_floor_usd_per_hour);
         if fresh && alarm.excess_per_hour < floor {
             return Some(format!(
                 "the excess of {} an hour is below the action floor of {floor} an hour",

@@ -20,7 +20,7 @@ pub enum AlarmState {
     Opened,
     /// It is still open; numbers are newer.
     Updated,
-    /// Evidence has fallen below the square root of the threshold.
+    /// Evidence has fallen below the square root of the threshold; for a notice, ten minutes ago.
     Closed,
 }
 
@@ -71,8 +71,10 @@ impl Channel {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Class {
-    /// Few sources carry the excess.
+    /// Few sources carry the excess, or callers behave as no crowd does.
     Attack,
+    /// Many callers, each like any other: a busy day.
+    Crowd,
     /// The function itself runs longer; nobody calls it more.
     Runaway,
     /// Not enough is known of who calls.

@@ -7,6 +7,7 @@ use super::attribution::Attribution;
 use super::detect::rate::ChannelReading;
 use super::function::{FunctionState, Surroundings};
 use super::open_alarm::OpenAlarm;
+use super::settings::DetectionSettings;
 use crate::cost::projection::LEVEL_LOG_SD_DEFAULT;
 use crate::cost::{Exposure, Projection, ProjectionInput, Usage, loss_bound, project};
 use crate::units::{EventTime, NanoUsd};
@@ -19,59 +20,121 @@ const ATTRIBUTED_MIN: u64 = 20;
 const ACCOUNT_CONCURRENCY: u32 = 1_000;
 /// Dispersion of hourly counts around their level; the level's own drift comes on top.
 const HOURLY_DISPERSION: f64 = 0.05;
+/// A crowd is worth a page where anything else would be worth so many.
+const CROWD_FACTOR: f64 = 20.0;
 /// Log-odds that a function with no evidence keeps its present rate rather than its baseline.
 const PERSIST_PRIOR: f64 = -10.0;
 
-/// When something is said, and about what.
-#[derive(Debug, Clone, Copy)]
-pub struct Moment {
-    /// How far event time has come.
-    pub now: EventTime,
-    /// Order among all statements.
-    pub sequence: u64,
+/// What an alarm is about, without where it leads.
+#[derive(Debug)]
+pub struct Standing {
+    now: EventTime,
+    /// Calls per second.
+    rate: f64,
+    usd_per_call: f64,
+    /// Dollars an hour.
+    burn: f64,
+    usual: f64,
+    excess: Excess,
+    attribution: Attribution,
+    class: Class,
+    /// What it is worth now, or was at its worst.
+    pub severity: Severity,
 }
 
-/// States how an alarm stands.
-pub fn alarm(
-    function: &FunctionState,
-    open: &OpenAlarm,
-    state: AlarmState,
-    moment: Moment,
-    around: &Surroundings<'_>,
-) -> Alarm {
-    let now = moment.now.max(open.evidence_at);
-    let elapsed = now.since_ms(open.onset).max(500) as f64 / 1e3;
-    let rates = function.rates(around);
-    let expected = function.usual(open.expected * elapsed);
-    let spent = rates.cost(&open.since);
-    let excess = Excess {
-        requests: open.since.requests.saturating_sub(expected.requests),
-        mb_ms: open.since.mb_ms.0.saturating_sub(expected.mb_ms.0),
-        nano_usd: spent.minus(rates.cost(&expected)).max(NanoUsd::ZERO),
-    };
-    let rate = present_rate(function, open, now);
-    let usd_per_call = rates.per_request(mean_mb_ms(open, function));
-    let usual = open.expected * rates.per_request(function.mean_mb_ms);
-    let burn = rate * usd_per_call * 3_600.0;
-    let attribution = attribution(function, open, now);
-    Alarm {
-        id: open.id.clone(),
-        state,
-        severity: Severity::Page,
-        function: function.name.clone(),
-        onset: open.onset,
-        evidence_at: open.evidence_at,
-        decided_at: now,
-        position: open.position,
-        sequence: moment.sequence,
-        channels: channels(function, open, rate, around),
-        class: class(open, &attribution),
-        excess,
-        excess_per_hour: NanoUsd::from_usd((burn - usual * 3_600.0).max(0.0)),
-        projected: projection(function, burn, usual * 3_600.0, usd_per_call, now, around),
-        loss_bound: bound(function, around),
-        attribution,
+impl Standing {
+    /// Of the alarm `open` of `function` at `now`.
+    pub fn new(
+        function: &FunctionState,
+        open: &OpenAlarm,
+        now: EventTime,
+        around: &Surroundings<'_>,
+    ) -> Self {
+        let now = now.max(open.evidence_at);
+        let elapsed = now.since_ms(open.onset).max(500) as f64 / 1e3;
+        let rates = function.rates(around);
+        let expected = function.usual(open.expected * elapsed);
+        let spent = rates.cost(&open.since);
+        let excess = Excess {
+            requests: open.since.requests.saturating_sub(expected.requests),
+            mb_ms: open.since.mb_ms.0.saturating_sub(expected.mb_ms.0),
+            nano_usd: spent.minus(rates.cost(&expected)).max(NanoUsd::ZERO),
+        };
+        let rate = present_rate(function, open, now);
+        let usd_per_call = rates.per_request(mean_mb_ms(open, function));
+        let usual = open.expected * rates.per_request(function.mean_mb_ms) * 3_600.0;
+        let burn = rate * usd_per_call * 3_600.0;
+        let attribution = attribution(function, open, now);
+        let class = class(open, &attribution);
+        let worth = severity(class, burn - usual, excess.nano_usd.usd(), around.detection);
+        let severity = open.severity.max(worth);
+        Self { now, rate, usd_per_call, burn, usual, excess, attribution, class, severity }
     }
+
+    /// Says it, with projections.
+    pub fn alarm(
+        self,
+        function: &FunctionState,
+        open: &OpenAlarm,
+        state: AlarmState,
+        sequence: u64,
+        around: &Surroundings<'_>,
+    ) -> Alarm {
+        let excess_per_hour = (self.burn - self.usual).max(0.0);
+        Alarm {
+            id: open.id.clone(),
+            state,
+            severity: self.severity,
+            function: function.name.clone(),
+            onset: open.onset,
+            evidence_at: open.evidence_at,
+            decided_at: self.now,
+            position: open.position,
+            sequence,
+            channels: channels(function, open, self.rate, around),
+            class: self.class,
+            excess: self.excess,
+            excess_per_hour: NanoUsd::from_usd(excess_per_hour),
+            projected: self.projection(function, around),
+            loss_bound: bound(function, around),
+            attribution: self.attribution,
+        }
+    }
+
+    fn projection(&self, function: &FunctionState, around: &Surroundings<'_>) -> Projection {
+        let evidence = function.evidence_now(around).max(function.duration.value());
+        project(&ProjectionInput {
+            now: self.now,
+            spent_month: function.rates(around).cost(&function.month_usage),
+            burn_usd_per_hour: self.burn,
+            baseline_usd_per_hour: self.usual,
+            request_usd: self.usd_per_call,
+            // Second moment of an exponential law: durations are at least that uneven.
+            request_usd_squared: 2.0 * self.usd_per_call * self.usd_per_call,
+            dispersion: HOURLY_DISPERSION,
+            level_log_sd: LEVEL_LOG_SD_DEFAULT,
+            persist_log_odds: libm::log(evidence.max(1e-9)) + PERSIST_PRIOR,
+        })
+    }
+}
+
+/// What an excess of so many dollars an hour is worth that has cost `lost` dollars so far.
+///
+/// An attack that can be pinned on its sources is worth a page as soon as it is worth anything:
+/// there is something to do about it. What nobody in particular carries may be a busy day, and
+/// wakes somebody for its money only; a crowd, for a lot of money.
+fn severity(class: Class, per_hour: f64, lost: f64, settings: &DetectionSettings) -> Severity {
+    let (floor, after) = match class {
+        Class::Attack => (settings.notice_floor_usd_per_hour, 0.0),
+        Class::Runaway | Class::Unknown => {
+            (settings.page_floor_usd_per_hour, settings.page_after_usd)
+        }
+        Class::Crowd => (
+            CROWD_FACTOR * settings.page_floor_usd_per_hour,
+            CROWD_FACTOR * settings.page_after_usd,
+        ),
+    };
+    if per_hour >= floor && lost >= after { Severity::Page } else { Severity::Notice }
 }
 
 /// How a watched function is doing.
@@ -157,29 +220,6 @@ fn class(open: &OpenAlarm, attribution: &Attribution) -> Class {
     } else {
         Class::Unknown
     }
-}
-
-fn projection(
-    function: &FunctionState,
-    burn: f64,
-    usual: f64,
-    usd_per_call: f64,
-    now: EventTime,
-    around: &Surroundings<'_>,
-) -> Projection {
-    let evidence = function.evidence_now(around).max(function.duration.value());
-    project(&ProjectionInput {
-        now,
-        spent_month: function.rates(around).cost(&function.month_usage),
-        burn_usd_per_hour: burn,
-        baseline_usd_per_hour: usual,
-        request_usd: usd_per_call,
-        // Second moment of an exponential law: durations are at least that uneven.
-        request_usd_squared: 2.0 * usd_per_call * usd_per_call,
-        dispersion: HOURLY_DISPERSION,
-        level_log_sd: LEVEL_LOG_SD_DEFAULT,
-        persist_log_odds: libm::log(evidence.max(1e-9)) + PERSIST_PRIOR,
-    })
 }
 
 fn bound(function: &FunctionState, around: &Surroundings<'_>) -> NanoUsd {

@@ -258,7 +258,7 @@ impl FunctionState {
 
     /// Whether the baseline must not learn now.
     pub fn is_frozen(&self) -> bool {
-        self.alarm.is_some() || self.restricted
+        self.restricted || self.alarm.as_ref().is_some_and(|alarm| alarm.freezes(self.closed))
     }
 
     /// Closes every second before the boundary.
@@ -329,7 +329,7 @@ impl FunctionState {
     fn retune(&mut self, around: &Surroundings<'_>) {
         let usd_per_call = self.rates(around).per_request(self.mean_mb_ms);
         let factor = if self.is_warm() { 1.0 } else { YOUNG_FLOOR };
-        let floor = around.detection.page_floor_usd_per_hour * factor / 3_600.0;
+        let floor = around.detection.notice_floor_usd_per_hour * factor / 3_600.0;
         let worth = floor / usd_per_call.max(f64::MIN_POSITIVE);
         let allowed = self.baseline.allowed(minute_of(self.closed)) * around.detection.envelope;
         self.tolerance = allowed.max(worth);
@@ -388,7 +388,7 @@ impl FunctionState {
         let usual = rates.per_request(self.mean_mb_ms);
         let now = rates.per_request(self.mean_mb_ms * ratio);
         let per_hour = (now - usual) * self.baseline.expected() * 3_600.0;
-        per_hour >= around.detection.page_floor_usd_per_hour
+        per_hour >= around.detection.notice_floor_usd_per_hour
     }
 
     fn account(&mut self, event: &Event, around: &Surroundings<'_>) {

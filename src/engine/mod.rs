@@ -15,8 +15,8 @@ pub mod function;
 pub mod window;
 
 pub mod baseline;
-pub mod peaks;
 pub mod detect;
+pub mod peaks;
 pub mod rate_card;
 
 pub mod alarm;

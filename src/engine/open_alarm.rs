@@ -1,6 +1,6 @@
 //! What is kept of a function while its alarm is open.
 
-use super::alarm::Channel;
+use super::alarm::{Channel, Severity};
 use super::batch::{Event, Timeliness};
 use super::window::{RING, SecondRing};
 use crate::cost::Usage;
@@ -11,6 +11,15 @@ use crate::units::{EventTime, MbMillis};
 /// then once a minute.
 const UPDATES: [i64; 3] = [2, 5, 15];
 const UPDATE_EVERY: i64 = 60;
+/// A notice is looked at every second for so long, and then every [`LOOK_EVERY`] seconds, whether
+/// it has become a page.
+const LOOK_CLOSELY_SECONDS: i64 = 30;
+const LOOK_EVERY: i64 = 5;
+/// A notice keeps the baseline as it was for so long. What lasts longer and wakes nobody is taken
+/// for the new normal, step by step: else a service that has grown would be a notice for ever.
+const FREEZE_SECONDS: i64 = 1_800;
+/// A notice closes only after so much quiet: a busy day comes in waves, and each is no news.
+const HOLD_SECONDS: i64 = 600;
 
 /// An open alarm.
 #[derive(Debug)]
@@ -19,6 +28,8 @@ pub struct OpenAlarm {
     pub id: String,
     /// The statistic that opened it.
     pub channel: Channel,
+    /// The highest severity that it has had; it never falls.
+    pub severity: Severity,
     /// When the excess began.
     pub onset: EventTime,
     /// Event time of the record that opened it.
@@ -35,6 +46,7 @@ pub struct OpenAlarm {
     throttled: SecondRing,
     updates: usize,
     next_update: i64,
+    quiet_since: Option<i64>,
 }
 
 impl OpenAlarm {
@@ -50,6 +62,7 @@ impl OpenAlarm {
         Self {
             id,
             channel,
+            severity: Severity::Notice,
             onset,
             evidence_at: event.at,
             position: event.position,
@@ -59,6 +72,7 @@ impl OpenAlarm {
             throttled: SecondRing::new(event.at.second() - RING),
             updates: 0,
             next_update: event.at.second() + UPDATES[0],
+            quiet_since: None,
         }
     }
 
@@ -108,5 +122,27 @@ impl OpenAlarm {
             None => now + UPDATE_EVERY,
         };
         true
+    }
+
+    /// Whether the baseline must not learn in `second`.
+    pub fn freezes(&self, second: i64) -> bool {
+        self.severity == Severity::Page || second - self.evidence_at.second() < FREEZE_SECONDS
+    }
+
+    /// Whether it is time to see if a notice has become a page.
+    pub fn is_watched_closely(&self, now: i64) -> bool {
+        let age = now - self.evidence_at.second();
+        self.severity == Severity::Notice
+            && (age <= LOOK_CLOSELY_SECONDS || now.rem_euclid(LOOK_EVERY) == 0)
+    }
+
+    /// Whether it closes now, `quiet` being whether its evidence has gone.
+    pub fn is_over(&mut self, now: i64, quiet: bool) -> bool {
+        if !quiet {
+            self.quiet_since = None;
+            return false;
+        }
+        let since = *self.quiet_since.get_or_insert(now);
+        self.severity == Severity::Page || now - since >= HOLD_SECONDS
     }
 }

@@ -28,8 +28,12 @@ pub struct DetectionSettings {
     pub estate_functions: u64,
     /// Rates up to this many times the learned baseline are normal.
     pub envelope: f64,
-    /// Excess spend below this, in dollars an hour, is not worth a page.
+    /// Excess spend below this, in dollars an hour, is tolerated: nothing is even noticed.
+    pub notice_floor_usd_per_hour: f64,
+    /// An excess that nobody in particular carries wakes nobody below this, in dollars an hour.
     pub page_floor_usd_per_hour: f64,
+    /// Nor before it has cost this much, in dollars.
+    pub page_after_usd: f64,
 }
 
 impl Default for DetectionSettings {
@@ -38,7 +42,9 @@ impl Default for DetectionSettings {
             pages_per_day: 0.1,
             estate_functions: 10_000,
             envelope: 1.6,
-            page_floor_usd_per_hour: 0.02,
+            notice_floor_usd_per_hour: 0.02,
+            page_floor_usd_per_hour: 0.75,
+            page_after_usd: 0.05,
         }
     }
 }

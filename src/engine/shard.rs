@@ -9,8 +9,8 @@ use std::hint::black_box;
 
 use hashbrown::HashTable;
 
-use super::alarm::{AlarmState, Channel, MinuteRow, Output, alarm_id};
-use super::assess::{self, Moment};
+use super::alarm::{Alarm, AlarmState, Channel, MinuteRow, Output, alarm_id};
+use super::assess::{self, Standing};
 use super::batch::{Batch, Event, Timeliness};
 use super::detect;
 use super::frontier::AHEAD_SECONDS;
@@ -189,7 +189,7 @@ impl Engine {
         let began = *self.began.get_or_insert(now);
         self.watched_minutes = now.since_ms(began).max(0).unsigned_abs() / 60_000;
         directives.iter().for_each(|directive| self.direct(directive));
-        self.watch(Moment { now, sequence });
+        self.watch(now, sequence);
         self.sweep(now, sequence);
     }
 
@@ -287,9 +287,11 @@ impl Engine {
             let since = assess::usage_since(function, onset.second());
             let id = alarm_id(&function.name, channel, onset);
             let expected = function.baseline.expected();
-            let open = OpenAlarm::new(id, channel, onset, event, expected, since);
-            let moment = Moment { now: self.now, sequence: event.sequence };
-            let alarm = assess::alarm(function, &open, AlarmState::Opened, moment, &around);
+            let mut open = OpenAlarm::new(id, channel, onset, event, expected, since);
+            let standing = Standing::new(function, &open, self.now, &around);
+            open.severity = standing.severity;
+            let sequence = event.sequence;
+            let alarm = standing.alarm(function, &open, AlarmState::Opened, sequence, &around);
             function.alarm = Some(Box::new(open));
             function.pane.get_or_insert_default();
             self.watched.insert((event.key, slot));
@@ -430,36 +432,23 @@ impl Engine {
     }
 
     /// Looks at every function with an alarm or a restriction.
-    fn watch(&mut self, moment: Moment) {
+    fn watch(&mut self, now: EventTime, sequence: u64) {
         let watched: Vec<_> = self.watched.iter().copied().collect();
-        let clear = libm::sqrt(self.threshold);
         for (key, slot) in watched {
             let around = surroundings!(self);
             let function = &mut self.functions[slot as usize];
             function.close(&around);
-            if let Some(mut open) = function.alarm.take() {
-                // The seconds that opened it must be closed before closed seconds can clear it.
-                let seen = around.boundary > open.evidence_at.second();
-                let over = seen
-                    && match open.channel {
-                        Channel::RateFast => function.evidence() < clear,
-                        Channel::Duration => function.duration.value() < clear,
-                    };
-                let due = open.is_due(moment.now.second());
-                let state = if over { AlarmState::Closed } else { AlarmState::Updated };
-                if over || due {
-                    let alarm = assess::alarm(function, &open, state, moment, &around);
-                    let output = Output::Alarm(Box::new(alarm));
-                    self.outputs.push((moment.sequence, key, output));
-                }
-                if over {
+            if let Some(open) = function.alarm.take() {
+                let (alarm, open) = follow(function, open, now, sequence, &around);
+                function.alarm = open;
+                if function.alarm.is_none() {
                     function.alarm_is_over(&around);
-                } else {
-                    function.alarm = Some(open);
                 }
+                let output = alarm.map(|alarm| (sequence, key, Output::Alarm(Box::new(alarm))));
+                self.outputs.extend(output);
             }
-            let pulse = assess::pulse(function, moment.now, &around);
-            self.outputs.push((moment.sequence, key, Output::Pulse(pulse)));
+            let pulse = assess::pulse(function, now, &around);
+            self.outputs.push((sequence, key, Output::Pulse(pulse)));
             if function.alarm.is_none() && !function.restricted {
                 self.watched.remove(&(key, slot));
             }
@@ -513,4 +502,33 @@ impl Engine {
             self.outputs.push((sequence, function.key, Output::Minute(Box::new(row))));
         }
     }
+}
+
+/// One second of an open alarm: what there is to say of it, and the alarm unless it is over.
+fn follow(
+    function: &FunctionState,
+    mut open: Box<OpenAlarm>,
+    now: EventTime,
+    sequence: u64,
+    around: &Surroundings<'_>,
+) -> (Option<Alarm>, Option<Box<OpenAlarm>>) {
+    let clear = libm::sqrt(around.threshold);
+    // The seconds that opened it must be closed before closed seconds can clear it.
+    let quiet = around.boundary > open.evidence_at.second()
+        && match open.channel {
+            Channel::RateFast => function.evidence() < clear,
+            Channel::Duration => function.duration.value() < clear,
+        };
+    let over = open.is_over(now.second(), quiet);
+    let due = open.is_due(now.second());
+    if !over && !due && !open.is_watched_closely(now.second()) {
+        return (None, Some(open));
+    }
+    let standing = Standing::new(function, &open, now, around);
+    let worse = standing.severity > open.severity;
+    open.severity = standing.severity;
+    let state = if over { AlarmState::Closed } else { AlarmState::Updated };
+    let say = over || due || worse;
+    let alarm = say.then(|| standing.alarm(function, &open, state, sequence, around));
+    (alarm, (!over).then_some(open))
 }

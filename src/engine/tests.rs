@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::alarm::{Alarm, AlarmState, Channel, MinuteRow, Output};
+use super::alarm::{Alarm, AlarmState, Channel, MinuteRow, Output, Severity};
 use super::intake::{Entry, Intake};
 use super::partitions::shard_of;
 use super::rate_card::RateCard;
@@ -187,12 +187,12 @@ fn world() -> World {
 }
 
 #[test]
-fn a_flood_is_paged_within_its_first_second_and_closed_after_its_end() {
+fn a_flood_is_noticed_within_its_first_second_and_is_a_page_when_it_has_cost_enough() {
     let mut world = world();
     world.traffic("api", 0, 1_800, 10);
     assert!(world.alarms().is_empty());
-    world.traffic("api", 1_800, 1_830, 200);
-    world.traffic("api", 1_830, 2_000, 10);
+    world.traffic("api", 1_800, 1_950, 200);
+    world.traffic("api", 1_950, 2_100, 10);
     world.finish();
     let alarms = world.alarms();
     let opened = alarms[0];
@@ -201,10 +201,13 @@ fn a_flood_is_paged_within_its_first_second_and_closed_after_its_end() {
     assert!(opened.onset.since_ms(at_ms(1_800_000)).abs() <= 1_000, "{}", opened.onset);
     let reading = opened.channels[&Channel::RateFast];
     assert!((reading.expected - 10.0).abs() < 0.5 && reading.observed > 50.0, "{reading:?}");
+    assert_eq!(opened.severity, Severity::Notice);
+    // 190 calls a second more than usual, at 0.15 GB-s and a request each: five cents in 98 s.
+    let page = alarms.iter().find(|alarm| alarm.severity == Severity::Page).unwrap();
+    assert!((1_895..1_905).contains(&(page.decided_at.second() - START)), "{page:?}");
     let closed = alarms.last().unwrap();
     assert_eq!((closed.state, &closed.id), (AlarmState::Closed, &opened.id));
-    // 30 s of 190 calls more than usual, at 0.15 GB-s and a request each.
-    assert!(closed.excess.requests.abs_diff(30 * 190) < 100, "{:?}", closed.excess);
+    assert!(closed.excess.requests.abs_diff(150 * 190) < 200, "{:?}", closed.excess);
     assert_eq!(alarms.iter().filter(|alarm| alarm.state == AlarmState::Opened).count(), 1);
 }
 
@@ -223,7 +226,9 @@ fn what_is_turned_away_keeps_an_alarm_open_and_never_opens_one() {
         world.refusals("api", second, 190);
     }
     assert!(world.alarms().iter().all(|alarm| alarm.state != AlarmState::Closed));
-    world.traffic("api", 2_000, 2_100, 10);
+    world.traffic("api", 2_000, 2_500, 10);
+    assert!(world.alarms().iter().all(|alarm| alarm.state != AlarmState::Closed));
+    world.traffic("api", 2_500, 2_700, 10);
     assert_eq!(world.alarms().last().unwrap().state, AlarmState::Closed);
 }
 

@@ -36,23 +36,25 @@ impl<W: Write> Narration<W> {
         self.writer.flush()
     }
 
-    /// An alarm has opened, changed or closed.
+    /// An alarm has opened, changed or closed; `worse` when it has become a page.
     ///
     /// # Errors
     /// The writer's.
-    pub fn alarm(&mut self, alarm: &Alarm) -> io::Result<()> {
+    pub fn alarm(&mut self, alarm: &Alarm, worse: bool) -> io::Result<()> {
         let clock = clock(alarm.decided_at);
         let name = name(&alarm.function);
+        let opened = alarm.state == AlarmState::Opened;
         match alarm.state {
-            AlarmState::Opened => {
+            AlarmState::Opened | AlarmState::Updated if worse || opened => {
                 let severity = alarm.severity.as_str().to_uppercase();
                 writeln!(self.writer, "{clock}  {severity}   {name}: {}", what(alarm))?;
                 self.evidence(alarm)?;
                 self.money(alarm)?;
             }
-            AlarmState::Updated => {
+            AlarmState::Opened | AlarmState::Updated => {
                 let kind = match alarm.class {
                     Class::Attack => "an attack by few sources",
+                    Class::Crowd => "a crowd of ordinary callers",
                     Class::Runaway => "a runaway of the function itself",
                     Class::Unknown => "by nobody in particular",
                 };

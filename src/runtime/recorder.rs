@@ -41,9 +41,9 @@ pub struct Recorder {
     functions: BTreeMap<FunctionKey, FunctionView>,
     open: BTreeMap<String, Severity>,
     shown_restrictions: Vec<String>,
-    /// Alarms opened as pages.
+    /// Alarms that were or have become pages.
     pub pages: u64,
-    /// Alarms opened as notices.
+    /// Alarms that have been no more than notices.
     pub notices: u64,
     /// Actions.
     pub actions: u64,
@@ -122,7 +122,7 @@ impl Recorder {
     pub fn alarm(&mut self, alarm: &Alarm, lane: &str, wall: Option<(EventTime, EventTime)>) {
         let line = AlarmLine::new(alarm, lane, wall);
         self.line(&line);
-        self.tell(|narration| narration.alarm(alarm));
+        let mut worse = false;
         match alarm.state {
             AlarmState::Opened => {
                 self.open.insert(alarm.id.clone(), alarm.severity);
@@ -131,13 +131,19 @@ impl Recorder {
                     Severity::Notice => self.notices += 1,
                 }
             }
-            AlarmState::Updated => {}
+            AlarmState::Updated => {
+                let before = self.open.insert(alarm.id.clone(), alarm.severity);
+                worse = before.is_some_and(|before| before < alarm.severity);
+                self.notices -= u64::from(worse);
+                self.pages += u64::from(worse);
+            }
             AlarmState::Closed => {
                 self.open.remove(&alarm.id);
             }
         }
+        self.tell(|narration| narration.alarm(alarm, worse));
         if let Some(api) = &self.api {
-            if alarm.state == AlarmState::Opened {
+            if alarm.state == AlarmState::Opened || worse {
                 let channel = alarm.channels.keys().next().map_or("", |channel| channel.as_str());
                 api.metrics.alarms_opened.add(&[channel, alarm.severity.as_str()], 1);
             }
