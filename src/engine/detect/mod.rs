@@ -4,8 +4,12 @@
 
 pub mod duration;
 pub mod rate;
+pub mod size;
 
 use super::settings::DetectionSettings;
+
+#[cfg(test)]
+mod tests;
 
 /// Seconds in a day: the rate channel takes one look a second.
 const LOOKS_PER_DAY: f64 = 86_400.0;
