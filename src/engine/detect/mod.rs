@@ -3,7 +3,9 @@
 //! Markov's inequality, and how rare is known beforehand.
 
 pub mod duration;
+pub mod negative_binomial;
 pub mod rate;
+pub mod retry;
 pub mod size;
 
 use super::settings::DetectionSettings;

@@ -47,3 +47,15 @@ pub(super) fn run_length<Look: FnMut() -> f64>(
     });
     lengths.sum::<f64>() / runs as f64
 }
+
+/// Logarithms of negative-binomial probabilities, by recurrence from that of zero.
+pub(super) fn negative_binomial(mean: f64, phi: f64, counts: u32) -> Vec<f64> {
+    let size = 1.0 / phi;
+    let p = phi * mean / (1.0 + phi * mean);
+    let mut ln = vec![size * (-p).ln_1p()];
+    for x in (0..counts).map(f64::from) {
+        let last = ln[ln.len() - 1];
+        ln.push(last + (p * (size + x) / (x + 1.0)).ln());
+    }
+    ln
+}
