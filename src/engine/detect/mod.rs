@@ -3,9 +3,15 @@
 //! Markov's inequality, and how rare is known beforehand.
 
 pub mod duration;
+pub mod negative_binomial;
 pub mod rate;
+pub mod retry;
+pub mod size;
 
 use super::settings::DetectionSettings;
+
+#[cfg(test)]
+mod tests;
 
 /// Seconds in a day: the rate channel takes one look a second.
 const LOOKS_PER_DAY: f64 = 86_400.0;
