@@ -8,7 +8,7 @@ use super::names::{
 use super::settings::{InputKind, KafkaStart, LogFormat, LogLevel, Settings};
 use crate::control::settings::Mode;
 use crate::cost::Gateway;
-use crate::engine::function::LATENESS_SECONDS_MAX;
+use crate::engine::watch::LATENESS_SECONDS_MAX;
 
 /// One thing that can be set on a `T`.
 pub(super) struct Key<T: 'static> {

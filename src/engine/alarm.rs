@@ -52,17 +52,24 @@ pub enum Channel {
     RateFast,
     /// Billed duration.
     Duration,
+    /// Configured memory.
+    Memory,
+    /// Share of calls that fail, or that were made before.
+    Retry,
 }
 
 impl Channel {
     /// All of them.
-    pub const ALL: [Channel; 2] = [Channel::RateFast, Channel::Duration];
+    pub const ALL: [Channel; 4] =
+        [Channel::RateFast, Channel::Duration, Channel::Memory, Channel::Retry];
 
     /// As it is written.
     pub const fn as_str(self) -> &'static str {
         match self {
             Channel::RateFast => "rate_fast",
             Channel::Duration => "duration",
+            Channel::Memory => "memory",
+            Channel::Retry => "retry",
         }
     }
 }
@@ -75,7 +82,7 @@ pub enum Class {
     Attack,
     /// Many callers, each like any other: a busy day.
     Crowd,
-    /// The function itself runs longer; nobody calls it more.
+    /// The function itself costs more; nobody new calls it.
     Runaway,
     /// Not enough is known of who calls.
     Unknown,

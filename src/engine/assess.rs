@@ -8,6 +8,7 @@ use super::detect::rate::ChannelReading;
 use super::function::{FunctionState, Surroundings};
 use super::open_alarm::OpenAlarm;
 use super::settings::DetectionSettings;
+use super::watch::Watch;
 use crate::cost::projection::LEVEL_LOG_SD_DEFAULT;
 use crate::cost::{Exposure, Projection, ProjectionInput, Usage, loss_bound, project};
 use crate::units::{EventTime, NanoUsd};
@@ -46,6 +47,7 @@ impl Standing {
     /// Of the alarm `open` of `function` at `now`.
     pub fn new(
         function: &FunctionState,
+        watch: &Watch,
         open: &OpenAlarm,
         now: EventTime,
         around: &Surroundings<'_>,
@@ -60,11 +62,11 @@ impl Standing {
             mb_ms: open.since.mb_ms.0.saturating_sub(expected.mb_ms.0),
             nano_usd: spent.minus(rates.cost(&expected)).max(NanoUsd::ZERO),
         };
-        let rate = present_rate(function, open, now);
+        let rate = present_rate(watch, open, now);
         let usd_per_call = rates.per_request(mean_mb_ms(open, function));
         let usual = open.expected * rates.per_request(function.mean_mb_ms) * 3_600.0;
         let burn = rate * usd_per_call * 3_600.0;
-        let attribution = attribution(function, open, now);
+        let attribution = attribution(watch, open, now);
         let class = class(open, &attribution);
         let worth = severity(class, burn - usual, excess.nano_usd.usd(), around.detection);
         let severity = open.severity.max(worth);
@@ -75,6 +77,7 @@ impl Standing {
     pub fn alarm(
         self,
         function: &FunctionState,
+        watch: &Watch,
         open: &OpenAlarm,
         state: AlarmState,
         sequence: u64,
@@ -85,24 +88,41 @@ impl Standing {
             id: open.id.clone(),
             state,
             severity: self.severity,
-            function: function.name.clone(),
+            function: function.to_key(),
             onset: open.onset,
             evidence_at: open.evidence_at,
             decided_at: self.now,
             position: open.position,
             sequence,
-            channels: channels(function, open, self.rate, around),
+            channels: self.channels(watch, open, around),
             class: self.class,
             excess: self.excess,
             excess_per_hour: NanoUsd::from_usd(excess_per_hour),
-            projected: self.projection(function, around),
+            projected: self.projection(function, watch.evidence(), around),
             loss_bound: bound(function, around),
             attribution: self.attribution,
         }
     }
 
-    fn projection(&self, function: &FunctionState, around: &Surroundings<'_>) -> Projection {
-        let evidence = function.evidence_now(around).max(function.duration.value());
+    /// The channel that spoke first, and all others that are past their threshold.
+    fn channels(
+        &self,
+        watch: &Watch,
+        open: &OpenAlarm,
+        around: &Surroundings<'_>,
+    ) -> BTreeMap<Channel, ChannelReading> {
+        let reading = |channel| watch.reading(channel, open.expected, self.rate, around);
+        let all = Channel::ALL.into_iter().map(|channel| (channel, reading(channel)));
+        let speaks = |reading: &ChannelReading| reading.evidence_log10 >= reading.threshold_log10;
+        all.filter(|(channel, reading)| *channel == open.channel || speaks(reading)).collect()
+    }
+
+    fn projection(
+        &self,
+        function: &FunctionState,
+        evidence: f64,
+        around: &Surroundings<'_>,
+    ) -> Projection {
         project(&ProjectionInput {
             now: self.now,
             spent_month: function.rates(around).cost(&function.month_usage),
@@ -138,22 +158,27 @@ fn severity(class: Class, per_hour: f64, lost: f64, settings: &DetectionSettings
 }
 
 /// How a watched function is doing.
-pub fn pulse(function: &FunctionState, now: EventTime, around: &Surroundings<'_>) -> Pulse {
+pub fn pulse(
+    function: &FunctionState,
+    watch: &Watch,
+    now: EventTime,
+    around: &Surroundings<'_>,
+) -> Pulse {
     let second = now.second();
-    let alarm = function.alarm.as_deref();
+    let alarm = watch.alarm.as_deref();
     let mean = alarm.map_or(function.mean_mb_ms, |open| mean_mb_ms(open, function));
     let memory = f64::from(function.memory_mb.max(1));
     let refused = alarm.map(|open| open.refused_rates(second, RATE_SECONDS));
     let (forbidden, throttled) = refused.unwrap_or_default();
     Pulse {
-        function: function.name.clone(),
+        function: function.to_key(),
         alarmed: alarm.is_some(),
-        served: function.served.rate(second, RATE_SECONDS),
+        served: watch.served.rate(second, RATE_SECONDS),
         forbidden,
         throttled,
-        expected: function.baseline.expected(),
-        tolerated: function.tolerance,
-        dispersion: function.baseline.dispersion(1.0, 1.0),
+        expected: watch.baseline.expected(),
+        tolerated: watch.tolerance,
+        dispersion: watch.baseline.dispersion(1.0, 1.0),
         billed_ms: mean / memory,
         memory_mb: function.memory_mb,
         usd_per_call: function.rates(around).per_request(mean),
@@ -161,9 +186,9 @@ pub fn pulse(function: &FunctionState, now: EventTime, around: &Surroundings<'_>
 }
 
 /// Calls per second since the onset, over the last seconds at most.
-fn present_rate(function: &FunctionState, open: &OpenAlarm, now: EventTime) -> f64 {
+fn present_rate(watch: &Watch, open: &OpenAlarm, now: EventTime) -> f64 {
     let from = open.onset.second().max(now.second() - RATE_SECONDS);
-    let calls: u64 = (from..=now.second()).map(|second| function.served.get(second)).sum();
+    let calls: u64 = (from..=now.second()).map(|second| watch.served.get(second)).sum();
     let span = now.since_ms(EventTime::from_second(from)).max(500) as f64 / 1e3;
     calls as f64 / span
 }
@@ -176,49 +201,25 @@ fn mean_mb_ms(open: &OpenAlarm, function: &FunctionState) -> f64 {
     }
 }
 
-fn channels(
-    function: &FunctionState,
-    open: &OpenAlarm,
-    rate: f64,
-    around: &Surroundings<'_>,
-) -> BTreeMap<Channel, ChannelReading> {
-    let threshold_log10 = libm::log10(around.threshold);
-    let log10 = |value: f64| libm::log10(value.max(1e-9));
-    let reading = match open.channel {
-        Channel::RateFast => ChannelReading {
-            evidence_log10: log10(function.evidence_now(around)),
-            threshold_log10,
-            expected: open.expected,
-            observed: rate,
-        },
-        Channel::Duration => ChannelReading {
-            evidence_log10: log10(function.duration.value()),
-            threshold_log10,
-            expected: function.duration.expected_ms(),
-            observed: function.duration.observed_ms(),
-        },
-    };
-    BTreeMap::from([(open.channel, reading)])
-}
-
-fn attribution(function: &FunctionState, open: &OpenAlarm, now: EventTime) -> Attribution {
-    let Some(pane) = &function.pane else {
+fn attribution(watch: &Watch, open: &OpenAlarm, now: EventTime) -> Attribution {
+    let Some(pane) = &watch.pane else {
         return Attribution::default();
     };
     if pane.requests() < ATTRIBUTED_MIN {
         return Attribution::default();
     }
     let elapsed = now.since_ms(open.onset).max(0) as f64 / 1e3;
-    pane.attribution(function.reference(), open.expected * elapsed)
+    pane.attribution(watch.reference(), open.expected * elapsed)
 }
 
 fn class(open: &OpenAlarm, attribution: &Attribution) -> Class {
     if !attribution.sources.is_empty() && !attribution.diffuse {
         Class::Attack
-    } else if open.channel == Channel::Duration {
-        Class::Runaway
     } else {
-        Class::Unknown
+        match open.channel {
+            Channel::RateFast => Class::Unknown,
+            Channel::Duration | Channel::Memory | Channel::Retry => Class::Runaway,
+        }
     }
 }
 
@@ -226,13 +227,12 @@ fn bound(function: &FunctionState, around: &Surroundings<'_>) -> NanoUsd {
     let Some(memory) = function.memory() else {
         return NanoUsd::ZERO;
     };
-    let cap = function.cap.unwrap_or(ACCOUNT_CONCURRENCY);
+    let cap = function.cap().unwrap_or(ACCOUNT_CONCURRENCY);
     loss_bound(cap, memory, function.rates(around), 3_600.0, &Exposure::default())
 }
 
 /// Usage since the onset, as far as the ring remembers it, for an alarm that is opening.
-pub fn usage_since(function: &FunctionState, onset: i64) -> Usage {
-    let calls: u64 =
-        (onset..=function.served.newest()).map(|second| function.served.get(second)).sum();
+pub fn usage_since(function: &FunctionState, watch: &Watch, onset: i64) -> Usage {
+    let calls: u64 = (onset..=watch.served.newest()).map(|second| watch.served.get(second)).sum();
     function.usual(calls as f64)
 }

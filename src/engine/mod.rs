@@ -12,6 +12,7 @@ pub mod intake;
 pub mod shard;
 
 pub mod function;
+pub mod watch;
 pub mod window;
 
 pub mod baseline;

@@ -12,13 +12,14 @@ use hashbrown::HashTable;
 use super::alarm::{Alarm, AlarmState, Channel, MinuteRow, Output, alarm_id};
 use super::assess::{self, Standing};
 use super::batch::{Batch, Event, Timeliness};
-use super::detect;
+use super::detect::Thresholds;
 use super::frontier::AHEAD_SECONDS;
-use super::function::{FunctionState, LATENESS_SECONDS_MAX, Surroundings, Touch};
+use super::function::{FunctionState, Surroundings};
 use super::open_alarm::OpenAlarm;
 use super::partitions::{Deliveries, PARTITIONS, partition_of};
 use super::rate_card::{RateCard, RateIndex, RateKey};
 use super::settings::{DetectionSettings, EngineSettings};
+use super::watch::{LATENESS_SECONDS_MAX, Touch, Watch};
 use crate::cost::{FunctionRates, Month, Usage};
 use crate::record::FunctionKey;
 use crate::units::{AccountId, EventTime};
@@ -82,10 +83,10 @@ macro_rules! surroundings {
     ($engine:expr) => {
         Surroundings {
             detection: &$engine.detection,
-            threshold: $engine.threshold,
+            thresholds: $engine.thresholds,
             boundary: $engine.now.second() - i64::from($engine.settings.lateness_seconds),
             month: $engine.month,
-            watched_minutes: $engine.watched_minutes,
+            began: $engine.began.map_or(i64::MAX, EventTime::second),
             rates: &$engine.rates,
         }
     };
@@ -117,7 +118,7 @@ struct Partition {
 pub struct Engine {
     settings: EngineSettings,
     detection: DetectionSettings,
-    threshold: f64,
+    thresholds: Thresholds,
     rates: RateCard,
     functions_max: usize,
     table: HashTable<u32>,
@@ -130,9 +131,8 @@ pub struct Engine {
     totals: Vec<Usage>,
     counters: Counters,
     now: EventTime,
-    month: EventTime,
+    month: i32,
     began: Option<EventTime>,
-    watched_minutes: u64,
     outputs: Vec<(u64, u64, Output)>,
 }
 
@@ -152,7 +152,7 @@ impl Engine {
         let partitions = (0..PARTITIONS).map(|index| owns(index).then(partition)).collect();
         Self {
             functions_max: settings.functions_max.div_ceil(PARTITIONS),
-            threshold: detect::threshold(&detection),
+            thresholds: Thresholds::new(&detection),
             settings,
             detection,
             rates,
@@ -164,9 +164,8 @@ impl Engine {
             totals: Vec::new(),
             counters: Counters::default(),
             now: EventTime::MIN,
-            month: EventTime::MIN,
+            month: 0,
             began: None,
-            watched_minutes: 0,
             outputs: Vec::new(),
         }
     }
@@ -185,9 +184,8 @@ impl Engine {
     /// where it did.
     pub fn tick(&mut self, now: EventTime, sequence: u64, directives: &[Directive]) {
         self.now = now;
-        self.month = Month::of(now).start();
-        let began = *self.began.get_or_insert(now);
-        self.watched_minutes = now.since_ms(began).max(0).unsigned_abs() / 60_000;
+        self.month = Month::of(now).number();
+        self.began.get_or_insert(now);
         directives.iter().for_each(|directive| self.direct(directive));
         self.watch(now, sequence);
         self.sweep(now, sequence);
@@ -282,18 +280,11 @@ impl Engine {
         let around = surroundings!(self);
         let function = &mut self.functions[slot as usize];
         self.totals[function.total as usize] += event.usage();
-        if let Touch::Alarming(channel) = function.take(batch, event, &around) {
-            let onset = function.onset_of(channel, event);
-            let since = assess::usage_since(function, onset.second());
-            let id = alarm_id(&function.name, channel, onset);
-            let expected = function.baseline.expected();
-            let mut open = OpenAlarm::new(id, channel, onset, event, expected, since);
-            let standing = Standing::new(function, &open, self.now, &around);
-            open.severity = standing.severity;
-            let sequence = event.sequence;
-            let alarm = standing.alarm(function, &open, AlarmState::Opened, sequence, &around);
-            function.alarm = Some(Box::new(open));
-            function.pane.get_or_insert_default();
+        if let Touch::Alarming(channel) = function.take(batch, event, &around)
+            && let Some(mut watch) = function.watch.take()
+        {
+            let alarm = raise(function, &mut watch, channel, event, self.now, &around);
+            function.watch = Some(watch);
             self.watched.insert((event.key, slot));
             self.outputs.push((event.sequence, event.key, Output::Alarm(Box::new(alarm))));
         }
@@ -304,8 +295,8 @@ impl Engine {
         let function = &mut self.functions[slot as usize];
         function.gateway_seen = true;
         let architecture = self.rates.key(function.rate).architecture();
-        let rate = self.rates.resolve(&function.name.as_ref(), architecture, true, at);
-        let account = function.name.account;
+        let rate = self.rates.resolve(&function.name(), architecture, true, at);
+        let account = function.name().account;
         let total = self.total_of(account, rate);
         let function = &mut self.functions[slot as usize];
         function.rate = rate;
@@ -339,7 +330,7 @@ impl Engine {
         let rate = self.rates.resolve(&name, event.architecture, event.gateway, event.at);
         let total = self.total_of(name.account, rate);
         let around = surroundings!(self);
-        let state = FunctionState::new(name.to_key(), event, rate, total, &around);
+        let state = FunctionState::new(name, event, rate, total, &around);
         let slot = u32::try_from(self.functions.len()).ok()?;
         if self.functions.len() == self.functions.capacity() {
             self.functions.reserve_exact(self.functions.len() / GROWTH + 64);
@@ -359,13 +350,11 @@ impl Engine {
         };
         let idle = |slot: &&u32| {
             let function = &functions[**slot as usize];
-            function.alarm.is_none()
-                && !function.restricted
-                && self.now.second() - function.served.newest() >= IDLE_SECONDS
+            !function.is_needed() && self.now.second() - function.newest() >= IDLE_SECONDS
         };
         let order = |slot: &&u32| {
             let function = &functions[**slot as usize];
-            (function.served.newest(), function.key)
+            (function.newest(), function.key)
         };
         let Some(&slot) = slots.iter().filter(idle).min_by_key(order) else {
             return false;
@@ -423,9 +412,9 @@ impl Engine {
         let Some(slot) = self.find(key) else {
             return;
         };
+        let around = surroundings!(self);
         let function = &mut self.functions[slot as usize];
-        function.restricted = directive.restricted;
-        function.cap = directive.cap;
+        function.direct(directive.restricted, directive.cap, &around);
         if directive.restricted {
             self.watched.insert((key, slot));
         }
@@ -438,18 +427,22 @@ impl Engine {
             let around = surroundings!(self);
             let function = &mut self.functions[slot as usize];
             function.close(&around);
-            if let Some(open) = function.alarm.take() {
-                let (alarm, open) = follow(function, open, now, sequence, &around);
-                function.alarm = open;
-                if function.alarm.is_none() {
-                    function.alarm_is_over(&around);
-                }
-                let output = alarm.map(|alarm| (sequence, key, Output::Alarm(Box::new(alarm))));
-                self.outputs.extend(output);
+            let Some(mut watch) = function.watch.take() else {
+                self.watched.remove(&(key, slot));
+                continue;
+            };
+            let alarm = follow(function, &mut watch, now, sequence, &around);
+            let over = alarm.as_ref().is_some_and(|alarm| alarm.state == AlarmState::Closed);
+            let output = alarm.map(|alarm| (sequence, key, Output::Alarm(Box::new(alarm))));
+            self.outputs.extend(output);
+            function.watch = Some(watch);
+            if over {
+                function.alarm_is_over(&around);
             }
-            let pulse = assess::pulse(function, now, &around);
-            self.outputs.push((sequence, key, Output::Pulse(pulse)));
-            if function.alarm.is_none() && !function.restricted {
+            let pulse = function.watch.as_ref();
+            let pulse = pulse.map(|watch| assess::pulse(function, watch, now, &around));
+            self.outputs.extend(pulse.map(|pulse| (sequence, key, Output::Pulse(pulse))));
+            if !function.is_needed() {
                 self.watched.remove(&(key, slot));
             }
         }
@@ -476,7 +469,7 @@ impl Engine {
             let around = surroundings!(self);
             let function = &mut self.functions[slot as usize];
             function.close(&around);
-            function.calm_down();
+            function.calm_down(now.second());
             let minute = EventTime::from_second(around.boundary).minute();
             self.emit_minutes(slot, minute, sequence);
         }
@@ -486,15 +479,17 @@ impl Engine {
     fn emit_minutes(&mut self, slot: u32, before: i64, sequence: u64) {
         let around = surroundings!(self);
         let function = &mut self.functions[slot as usize];
-        let evidence = function.evidence().max(function.duration.value()).max(1e-9);
+        let watch = function.watch.as_ref();
+        let evidence = watch.map_or(0.0, |watch| watch.evidence()).max(1e-9);
+        let expected = watch.map_or(0.0, |watch| watch.baseline.expected());
         let rows: Vec<_> = function.take_minutes(before).collect();
         for row in rows {
             let row = MinuteRow {
                 minute: row.number,
-                function: function.name.clone(),
+                function: function.to_key(),
                 usage: row.usage,
                 nano_usd: function.rates(&around).cost(&row.usage),
-                expected: function.baseline.expected(),
+                expected,
                 billed_ms: function.billed_ms(),
                 memory_mb: function.memory_mb,
                 evidence_log10: libm::log10(evidence),
@@ -504,31 +499,54 @@ impl Engine {
     }
 }
 
-/// One second of an open alarm: what there is to say of it, and the alarm unless it is over.
+/// Opens the alarm that `event` has led to.
+fn raise(
+    function: &FunctionState,
+    watch: &mut Watch,
+    channel: Channel,
+    event: &Event,
+    now: EventTime,
+    around: &Surroundings<'_>,
+) -> Alarm {
+    let onset = watch.onset_of(channel, event);
+    let since = assess::usage_since(function, watch, onset.second());
+    let id = alarm_id(&function.to_key(), channel, onset);
+    let expected = watch.baseline.expected();
+    watch.pane.get_or_insert_default();
+    let mut open = OpenAlarm::new(id, channel, onset, event, expected, since);
+    let standing = Standing::new(function, watch, &open, now, around);
+    open.severity = standing.severity;
+    let sequence = event.sequence;
+    let alarm = standing.alarm(function, watch, &open, AlarmState::Opened, sequence, around);
+    watch.alarm = Some(Box::new(open));
+    alarm
+}
+
+/// One second of an alarm that may be open: what there is to say of it.
 fn follow(
     function: &FunctionState,
-    mut open: Box<OpenAlarm>,
+    watch: &mut Watch,
     now: EventTime,
     sequence: u64,
     around: &Surroundings<'_>,
-) -> (Option<Alarm>, Option<Box<OpenAlarm>>) {
-    let clear = libm::sqrt(around.threshold);
+) -> Option<Alarm> {
+    let mut open = watch.alarm.take()?;
+    let clear = libm::sqrt(around.thresholds.of(open.channel));
     // The seconds that opened it must be closed before closed seconds can clear it.
-    let quiet = around.boundary > open.evidence_at.second()
-        && match open.channel {
-            Channel::RateFast => function.evidence() < clear,
-            Channel::Duration => function.duration.value() < clear,
-        };
+    let seen = around.boundary > open.evidence_at.second();
+    let quiet = seen && watch.value(open.channel) < clear;
     let over = open.is_over(now.second(), quiet);
     let due = open.is_due(now.second());
     if !over && !due && !open.is_watched_closely(now.second()) {
-        return (None, Some(open));
+        watch.alarm = Some(open);
+        return None;
     }
-    let standing = Standing::new(function, &open, now, around);
+    let standing = Standing::new(function, watch, &open, now, around);
     let worse = standing.severity > open.severity;
     open.severity = standing.severity;
     let state = if over { AlarmState::Closed } else { AlarmState::Updated };
     let say = over || due || worse;
-    let alarm = say.then(|| standing.alarm(function, &open, state, sequence, around));
-    (alarm, (!over).then_some(open))
+    let alarm = say.then(|| standing.alarm(function, watch, &open, state, sequence, around));
+    watch.alarm = Some(open);
+    alarm
 }

@@ -221,6 +221,14 @@ fn what(alarm: &Alarm) -> String {
         Channel::Duration => {
             format!("runs {:.0} ms, {:.0} ms are expected", reading.observed, reading.expected)
         }
+        Channel::Memory => {
+            format!("runs with {:.0} MB, usual are {:.0} MB", reading.observed, reading.expected)
+        }
+        Channel::Retry => format!(
+            "{:.0} % of its calls fail or are repeats, up to {:.0} % are normal",
+            reading.observed * 100.0,
+            reading.expected * 100.0
+        ),
     }
 }
 

@@ -8,7 +8,7 @@ use std::thread::available_parallelism;
 use crate::config::settings::{self as conf, Settings};
 use crate::control::ladder::Control;
 use crate::cost::{AccountBook, CostSettings, Drag, DragOverride, Pattern, PriceBook};
-use crate::engine::detect;
+use crate::engine::detect::Thresholds;
 use crate::engine::intake::Intake;
 use crate::engine::rate_card::RateCard;
 use crate::engine::routes::Routes;
@@ -110,7 +110,7 @@ pub fn run_line(settings: &Settings, prices: String) -> RunLine {
         promise: Promise {
             pages_per_day: detection.pages_per_day,
             estate_functions: detection.estate_functions,
-            threshold_log10: detect::threshold(detection).log10(),
+            threshold_log10: Thresholds::new(detection).fast.log10(),
             envelope: detection.envelope,
         },
     }

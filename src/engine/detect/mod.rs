@@ -2,25 +2,45 @@
 //! the function behaves as its baseline allows, however it is looked at; so a large one is rare by
 //! Markov's inequality, and how rare is known beforehand.
 
-pub mod duration;
 pub mod negative_binomial;
 pub mod rate;
 pub mod retry;
 pub mod size;
 
+use super::alarm::Channel;
 use super::settings::DetectionSettings;
 
 #[cfg(test)]
 mod tests;
 
-/// Seconds in a day: the rate channel takes one look a second.
+/// Seconds in a day: no channel takes more than one look a second.
 const LOOKS_PER_DAY: f64 = 86_400.0;
-/// Channels that share the promise.
-const CHANNELS: f64 = 2.0;
+/// The fast rate has half of the promise, because seconds matter to it; the others share the rest.
+const FAST_SHARE: f64 = 0.5;
 
-/// The evidence at which a channel of one function alarms, so that false pages over the whole
-/// estate keep to the promise: the mean time to a false alarm is at least the threshold, in looks.
-pub fn threshold(settings: &DetectionSettings) -> f64 {
-    let looks = LOOKS_PER_DAY * CHANNELS * settings.estate_functions as f64;
-    (looks / settings.pages_per_day).max(10.0)
+/// The evidence at which a channel of one function alarms, so that false alarms over the whole
+/// estate keep to the promise: the mean time to a false alarm is at least the threshold, in seconds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Thresholds {
+    /// Of [`Channel::RateFast`].
+    pub fast: f64,
+    /// Of any other.
+    pub other: f64,
+}
+
+impl Thresholds {
+    /// Shares the promise among functions and channels.
+    pub fn new(settings: &DetectionSettings) -> Self {
+        let looks = LOOKS_PER_DAY * settings.estate_functions as f64 / settings.pages_per_day;
+        let others = Channel::ALL.len() as f64 - 1.0;
+        Self {
+            fast: (looks / FAST_SHARE).max(10.0),
+            other: (looks * others / (1.0 - FAST_SHARE)).max(10.0),
+        }
+    }
+
+    /// Of `channel`.
+    pub fn of(&self, channel: Channel) -> f64 {
+        if channel == Channel::RateFast { self.fast } else { self.other }
+    }
 }

@@ -1,0 +1,437 @@
+//! What is watched of a function that is called: its open seconds, its baseline, its evidence, its
+//! callers.
+//!
+//! Seconds are closed lazily, when the function is next touched or swept: whether a record is on
+//! time was decided when it was taken in, so the result does not depend on when that happens.
+
+use super::alarm::Channel;
+use super::attribution::{Pane, Reference};
+use super::baseline::Baseline;
+use super::batch::{Batch, Dimension, Event, Timeliness};
+use super::detect::rate::{ChannelReading, RateEvidence, RateModel};
+use super::detect::retry::RetryChannel;
+use super::detect::size::SizeChannel;
+use super::frontier::AHEAD_SECONDS;
+use super::function::{Surroundings, YOUNG_MINUTES};
+use super::open_alarm::OpenAlarm;
+use super::window::{RING, SecondRing};
+use crate::cost::FunctionRates;
+use crate::record::Status;
+use crate::units::EventTime;
+
+/// The latest a record may be and still have a bucket.
+pub const LATENESS_SECONDS_MAX: i64 = RING - AHEAD_SECONDS - 1;
+
+/// Evidence from which on callers are noted by name.
+const SUSPICION: f64 = 100.0;
+/// More seconds than can ever open between two looks at the evidence.
+const OPEN_SECONDS: u32 = 2 * 32;
+/// Until a function has a baseline it must burn this many times the floor to be noticed.
+const YOUNG_FLOOR: f64 = 20.0;
+/// A single minute may teach the baseline at most this many times what is tolerated now.
+const LEARNED_AT_ONCE: f64 = 2.0;
+/// A function that has been silent this long, and was never busier than [`FORGETTABLE`], is not
+/// watched any longer.
+const IDLE_SECONDS: i64 = 3_600;
+/// Calls per second that are forgotten without loss: three a minute.
+const FORGETTABLE: f64 = 0.05;
+
+/// How a function is called at this moment, as its owner knows it.
+#[derive(Debug, Clone, Copy)]
+pub struct Calling<'a> {
+    /// Prices.
+    pub rates: &'a FunctionRates,
+    /// Mean MB·ms per call.
+    pub mean_mb_ms: f64,
+    /// A restriction is in force.
+    pub restricted: bool,
+}
+
+impl Calling<'_> {
+    fn usd_per_call(&self) -> f64 {
+        self.rates.per_request(self.mean_mb_ms)
+    }
+}
+
+/// What touching a function led to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Touch {
+    /// Nothing to tell.
+    Quiet,
+    /// Evidence of a channel has reached its threshold.
+    Alarming(Channel),
+}
+
+/// The state of the detector for one function. In the order in which a quiet invocation needs it;
+/// what only alarms need is last.
+#[derive(Debug)]
+#[repr(C)]
+pub struct Watch {
+    /// Calls that the detector has seen.
+    calls: u64,
+    /// At this many calls the evidence is looked at; before, it cannot reach its target.
+    next_check: u64,
+    /// Nor before this many, where it is more, by a closer bound; then a look need not compute it.
+    next_value: u64,
+    closed: i64,
+    /// The open alarm.
+    pub alarm: Option<Box<OpenAlarm>>,
+    /// Callers since evidence began to gather.
+    pub pane: Option<Box<Pane>>,
+    /// Calls by second.
+    pub served: SecondRing,
+    /// Billed durations and memory.
+    pub size: SizeChannel,
+    /// Failures and repeats.
+    pub retry: RetryChannel,
+    /// Evidence over the closed seconds.
+    evidence: RateEvidence,
+    model: RateModel,
+    /// The first second of the present excursion of the evidence, over the closed seconds.
+    onset: i64,
+    minute_calls: u64,
+    minute_squares: u64,
+    /// The same as `onset` with the open seconds, as of the last look.
+    onset_now: i64,
+    /// Calls per second that are tolerated, envelope and money floor included.
+    pub tolerance: f64,
+    /// What is normal.
+    pub baseline: Baseline,
+    reference: Reference,
+}
+
+impl Watch {
+    /// A watch that begins at second `newest` with some earlier calls. Before `silent_since` nothing
+    /// is known; from then on the function was as good as silent.
+    pub fn new(
+        newest: i64,
+        earlier: impl Iterator<Item = i64> + Clone,
+        silent_since: i64,
+        calling: &Calling<'_>,
+        around: &Surroundings<'_>,
+    ) -> Self {
+        let first = earlier.clone().min().unwrap_or(newest);
+        let minutes = (first - silent_since).max(0).unsigned_abs() / 60;
+        let mut watch = Self {
+            calls: 0,
+            next_check: 0,
+            next_value: 0,
+            closed: around.boundary.min(first),
+            alarm: None,
+            pane: None,
+            served: SecondRing::new(first),
+            size: SizeChannel::default(),
+            retry: RetryChannel::default(),
+            evidence: RateEvidence::default(),
+            model: RateModel::new(1.0, 1.0),
+            onset: first,
+            minute_calls: 0,
+            minute_squares: 0,
+            onset_now: first,
+            tolerance: 0.0,
+            baseline: Baseline::after_silence(minute_of(first), minutes),
+            reference: Reference::default(),
+        };
+        for second in earlier {
+            watch.served.add(second);
+            watch.calls += 1;
+        }
+        watch.retune(calling, around);
+        watch
+    }
+
+    /// Reads a little of everything that a quiet invocation needs, so that it is in the cache soon.
+    pub fn touch(&self) -> u64 {
+        let ring = self.served.touch();
+        let model = self.size.value() + self.retry.value() + self.model.touch();
+        ring ^ model.to_bits() ^ self.minute_calls ^ self.calls
+    }
+
+    /// Takes in one invocation; `repeat` when its request failed before.
+    pub fn invocation(
+        &mut self,
+        event: &Event,
+        repeat: bool,
+        calling: &Calling<'_>,
+        around: &Surroundings<'_>,
+    ) -> Touch {
+        if let Some(alarm) = &mut self.alarm {
+            alarm.served(event.mb_ms, event.response_bytes);
+        }
+        if event.timeliness == Timeliness::Late {
+            return Touch::Quiet;
+        }
+        let second = event.at.second();
+        self.count(second, calling, around);
+        let learning = !self.is_frozen(calling.restricted);
+        let (failed, threshold) = (event.status != Status::Success, around.thresholds.other);
+        let retries = self.retry.invocation(failed, repeat, second, learning, threshold);
+        let (billed, version) = (event.billed.get(), event.version);
+        let block =
+            self.size.invocation(billed, event.memory_mb, version, second, learning, threshold);
+        if self.alarm.is_some() {
+            return Touch::Quiet;
+        }
+        if self.calls >= self.next_check {
+            self.close(calling, around);
+            let threshold = around.thresholds.fast;
+            if self.calls >= self.next_value && self.evaluate(around) >= threshold {
+                return Touch::Alarming(Channel::RateFast);
+            }
+        }
+        let seldom =
+            [(block, Channel::Duration), (block, Channel::Memory), (retries, Channel::Retry)];
+        let alarming = seldom.into_iter().find(|&(complete, channel)| {
+            complete && self.value(channel) >= threshold && self.matters(channel, calling, around)
+        });
+        alarming.map_or(Touch::Quiet, |(_, channel)| Touch::Alarming(channel))
+    }
+
+    /// Adds a call to its second.
+    fn count(&mut self, second: i64, calling: &Calling<'_>, around: &Surroundings<'_>) {
+        if second > self.served.newest() {
+            self.close(calling, around);
+        }
+        if second >= self.closed {
+            self.served.add(second);
+            self.calls += 1;
+        }
+    }
+
+    /// Whether the baseline must not learn now.
+    pub fn is_frozen(&self, restricted: bool) -> bool {
+        restricted || self.alarm.as_ref().is_some_and(|alarm| alarm.freezes(self.closed))
+    }
+
+    /// Closes every second before the boundary.
+    pub fn close(&mut self, calling: &Calling<'_>, around: &Surroundings<'_>) {
+        while self.closed < around.boundary {
+            let refused = self.alarm.as_ref().map_or(i64::MIN, |alarm| alarm.newest_refusal());
+            if self.closed > self.served.newest().max(refused) {
+                self.close_silence(calling, around);
+            } else {
+                self.close_second(calling, around);
+            }
+        }
+    }
+
+    fn close_second(&mut self, calling: &Calling<'_>, around: &Surroundings<'_>) {
+        let second = self.closed;
+        let served = self.served.get(second);
+        // While an alarm is open, what was turned away still counts as demand: a restriction that
+        // works must not look like an attack that has ended. It never opens an alarm.
+        let refused = self.alarm.as_ref().map_or(0, |alarm| alarm.refused_in(second));
+        self.evidence.second(&self.model, served + refused, around.thresholds.fast);
+        self.minute_calls += served;
+        self.minute_squares += served * served;
+        self.closed += 1;
+        if self.evidence.is_at_rest() {
+            self.onset = self.closed;
+        }
+        if self.closed.rem_euclid(60) == 0 {
+            self.close_minute(calling, around);
+        }
+    }
+
+    fn close_silence(&mut self, calling: &Calling<'_>, around: &Surroundings<'_>) {
+        let to_minute = 60 - self.closed.rem_euclid(60);
+        let part = (around.boundary - self.closed).min(to_minute);
+        self.evidence.silence(&self.model, part.unsigned_abs());
+        self.closed += part;
+        if self.closed.rem_euclid(60) == 0 {
+            self.close_minute(calling, around);
+            let minutes = (around.boundary - self.closed).div_euclid(60);
+            if minutes > 0 {
+                self.evidence.silence(&self.model, minutes.unsigned_abs() * 60);
+                self.closed += minutes * 60;
+                if !self.is_frozen(calling.restricted) {
+                    self.baseline.silence(minute_of(self.closed) - 1, minutes.unsigned_abs());
+                    self.retune(calling, around);
+                }
+            }
+        }
+        if self.evidence.is_at_rest() {
+            self.onset = self.closed;
+        }
+    }
+
+    fn close_minute(&mut self, calling: &Calling<'_>, around: &Surroundings<'_>) {
+        if !self.is_frozen(calling.restricted) {
+            let limit = LEARNED_AT_ONCE * self.tolerance;
+            // The minute that has just ended.
+            let number = minute_of(self.closed) - 1;
+            self.baseline.minute(number, self.minute_calls, self.minute_squares, limit);
+            self.retune(calling, around);
+        }
+        self.minute_calls = 0;
+        self.minute_squares = 0;
+    }
+
+    /// What is tolerated follows from the baseline and from what a call costs.
+    pub fn retune(&mut self, calling: &Calling<'_>, around: &Surroundings<'_>) {
+        let factor = if self.is_warm() { 1.0 } else { YOUNG_FLOOR };
+        let floor = around.detection.notice_floor_usd_per_hour * factor / 3_600.0;
+        let worth = floor / calling.usd_per_call().max(f64::MIN_POSITIVE);
+        let allowed = self.baseline.allowed(minute_of(self.closed)) * around.detection.envelope;
+        self.tolerance = allowed.max(worth);
+        let phi = self.baseline.dispersion(allowed, self.tolerance);
+        self.model = RateModel::new(self.tolerance, phi);
+        self.next_check = self.calls.saturating_add(1);
+        self.next_value = 0;
+    }
+
+    /// The evidence with the open seconds in it; sets when to look next. All is closed that can be.
+    fn evaluate(&mut self, around: &Surroundings<'_>) -> f64 {
+        let threshold = around.thresholds.fast;
+        let mut evidence = self.evidence;
+        let mut onset = self.onset;
+        for second in self.closed..=self.served.newest() {
+            evidence.second(&self.model, self.served.get(second), threshold);
+            if evidence.is_at_rest() {
+                onset = second + 1;
+            }
+        }
+        self.onset_now = onset;
+        let value = evidence.value();
+        let target = if value < SUSPICION { SUSPICION } else { threshold };
+        self.next_check = self.calls + evidence.calls_to(&self.model, target, OPEN_SECONDS);
+        self.next_value = 0;
+        let target = SUSPICION.min(threshold);
+        if value < target && self.model.is_steep(SUSPICION, OPEN_SECONDS) {
+            self.next_value = self.calls + 1 + evidence.calls_below(&self.model, target);
+        }
+        if value >= SUSPICION && self.pane.is_none() {
+            self.pane = Some(Box::default());
+        }
+        value
+    }
+
+    /// Evidence of a channel; of the rate over the closed seconds.
+    pub fn value(&self, channel: Channel) -> f64 {
+        match channel {
+            Channel::RateFast => self.evidence.value(),
+            Channel::Duration => self.size.value(),
+            Channel::Memory => self.size.memory_value(),
+            Channel::Retry => self.retry.value(),
+        }
+    }
+
+    /// The most that any channel has.
+    pub fn evidence(&self) -> f64 {
+        Channel::ALL.into_iter().map(|channel| self.value(channel)).fold(0.0, f64::max)
+    }
+
+    /// Evidence over everything that is known, for reports.
+    fn rate_now(&self, around: &Surroundings<'_>) -> f64 {
+        let mut evidence = self.evidence;
+        for second in self.closed..=self.served.newest() {
+            evidence.second(&self.model, self.served.get(second), around.thresholds.fast);
+        }
+        evidence.value()
+    }
+
+    /// How a channel stands, `rate` being the calls per second now and `expected` those before.
+    pub fn reading(
+        &self,
+        channel: Channel,
+        expected: f64,
+        rate: f64,
+        around: &Surroundings<'_>,
+    ) -> ChannelReading {
+        let value = match channel {
+            Channel::RateFast => self.rate_now(around),
+            _ => self.value(channel),
+        };
+        let (expected, observed) = match channel {
+            Channel::RateFast => (expected, rate),
+            Channel::Duration => (self.size.expected_ms(), self.size.observed_ms()),
+            Channel::Memory => (self.size.expected_mb(), self.size.observed_mb()),
+            Channel::Retry => (self.retry.expected(), self.retry.observed()),
+        };
+        ChannelReading {
+            evidence_log10: libm::log10(value.max(1e-9)),
+            threshold_log10: libm::log10(around.thresholds.of(channel)),
+            expected,
+            observed,
+        }
+    }
+
+    /// A change of what a call is, or of how it ends, is an alarm only where the money is worth it.
+    fn matters(&self, channel: Channel, calling: &Calling<'_>, around: &Surroundings<'_>) -> bool {
+        let usual = calling.usd_per_call();
+        let grown = |ratio: f64| calling.rates.per_request(calling.mean_mb_ms * ratio) - usual;
+        let per_call = match channel {
+            Channel::RateFast => usual,
+            Channel::Duration => grown(self.size.observed_ms() / self.size.expected_ms().max(1.0)),
+            Channel::Memory => grown(self.size.observed_mb() / self.size.expected_mb().max(1.0)),
+            Channel::Retry => usual * (self.retry.observed() - self.retry.expected()),
+        };
+        let per_hour = per_call * self.present_rate() * 3_600.0;
+        per_hour >= around.detection.notice_floor_usd_per_hour
+    }
+
+    /// Calls per second over the last seconds, or as usual where that is more.
+    fn present_rate(&self) -> f64 {
+        self.served.rate(self.served.newest(), RATE_SECONDS).max(self.baseline.expected())
+    }
+
+    /// Notes who calls.
+    pub fn note_sources(&mut self, batch: &Batch, event: &Event, restricted: bool) {
+        let address = event.sources[Dimension::Address as usize];
+        if let Some(pane) = &mut self.pane {
+            pane.add(batch, event);
+        } else if address.is_known() && !self.is_frozen(restricted) {
+            self.reference.add(address);
+        }
+    }
+
+    /// Who called while nothing was wrong.
+    pub fn reference(&self) -> &Reference {
+        &self.reference
+    }
+
+    /// When the excess began that `channel` has found in the second of `event`.
+    pub fn onset_of(&self, channel: Channel, event: &Event) -> EventTime {
+        let second = event.at.second();
+        EventTime::from_second(match channel {
+            Channel::RateFast => self.onset_now.min(second),
+            Channel::Duration | Channel::Memory | Channel::Retry => second,
+        })
+    }
+
+    /// Whether the function has a baseline.
+    fn is_warm(&self) -> bool {
+        self.baseline.minutes() >= YOUNG_MINUTES
+    }
+
+    /// The alarm has closed: learning goes on, and the slower channels start anew.
+    pub fn alarm_is_over(&mut self, calling: &Calling<'_>, around: &Surroundings<'_>) {
+        self.alarm = None;
+        self.size.restart();
+        self.retry.restart();
+        self.retune(calling, around);
+    }
+
+    /// Evidence has gone: the names that were noted meanwhile are forgotten.
+    pub fn calm_down(&mut self) {
+        if self.alarm.is_none() && self.evidence.is_at_rest() {
+            self.pane = None;
+        }
+    }
+
+    /// Whether it has nothing to remember.
+    pub fn is_idle(&self, now: i64) -> bool {
+        self.alarm.is_none()
+            && self.pane.is_none()
+            && now - self.served.newest() >= IDLE_SECONDS
+            && self.baseline.allowed(minute_of(self.closed)) < FORGETTABLE
+    }
+}
+
+/// Seconds over which the present rate is measured.
+const RATE_SECONDS: i64 = 10;
+
+/// Minutes since the epoch; event time has a range that they fit in.
+fn minute_of(second: i64) -> u32 {
+    u32::try_from(second.div_euclid(60)).unwrap_or(1)
+}
