@@ -5,8 +5,10 @@
 pub mod duration;
 pub mod negative_binomial;
 pub mod rate;
+pub mod recursion;
 pub mod retry;
 pub mod size;
+pub mod yoyo;
 
 use super::settings::DetectionSettings;
 
