@@ -3,6 +3,7 @@
 //! Markov's inequality, and how rare is known beforehand.
 
 pub mod duration;
+pub mod leech;
 pub mod negative_binomial;
 pub mod rate;
 pub mod recursion;
