@@ -2,10 +2,13 @@
 //! the function behaves as its baseline allows, however it is looked at; so a large one is rare by
 //! Markov's inequality, and how rare is known beforehand.
 
+pub mod leech;
 pub mod negative_binomial;
 pub mod rate;
+pub mod recursion;
 pub mod retry;
 pub mod size;
+pub mod yoyo;
 
 use super::alarm::Channel;
 use super::settings::DetectionSettings;
