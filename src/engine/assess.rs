@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::alarm::{Alarm, AlarmState, Channel, Class, Excess, Pulse, Severity};
-use super::attribution::Attribution;
+use super::attribution::{Attribution, Usual};
 use super::detect::rate::ChannelReading;
 use super::function::{FunctionState, Surroundings};
 use super::open_alarm::OpenAlarm;
@@ -53,7 +53,7 @@ pub fn alarm(
     let usd_per_call = rates.per_request(mean_mb_ms(open, function));
     let usual = open.expected * rates.per_request(function.mean_mb_ms);
     let burn = rate * usd_per_call * 3_600.0;
-    let attribution = attribution(function, open, now);
+    let attribution = attribution(function, open);
     Alarm {
         id: open.id.clone(),
         state,
@@ -138,15 +138,19 @@ fn channels(
     BTreeMap::from([(open.channel, reading)])
 }
 
-fn attribution(function: &FunctionState, open: &OpenAlarm, now: EventTime) -> Attribution {
+fn attribution(function: &FunctionState, open: &OpenAlarm) -> Attribution {
     let Some(pane) = &function.pane else {
         return Attribution::default();
     };
     if pane.requests() < ATTRIBUTED_MIN {
         return Attribution::default();
     }
-    let elapsed = now.since_ms(open.onset).max(0) as f64 / 1e3;
-    pane.attribution(function.reference(), open.expected * elapsed)
+    let usual = Usual {
+        per_second: open.expected,
+        mb_ms: function.mean_mb_ms,
+        dispersion: function.baseline.dispersion(1.0, 1.0),
+    };
+    pane.attribution(function.reference(), &usual)
 }
 
 fn class(open: &OpenAlarm, attribution: &Attribution) -> Class {

@@ -4,7 +4,8 @@
 //! time was decided when it was taken in, so the result does not depend on when that happens.
 
 use super::alarm::Channel;
-use super::attribution::{Pane, Reference};
+use super::attribution::pane::Pane;
+use super::attribution::reference::Reference;
 use super::baseline::Baseline;
 use super::batch::{Batch, Dimension, Event, EventKind, Timeliness};
 use super::detect::duration::DurationChannel;
@@ -15,7 +16,7 @@ use super::rate_card::{RateCard, RateIndex};
 use super::settings::DetectionSettings;
 use super::window::{RING, SecondRing};
 use crate::cost::{FunctionRates, Usage};
-use crate::record::FunctionKey;
+use crate::record::{FunctionKey, Status};
 use crate::units::{EventTime, MbMillis, MemoryMb};
 
 /// The latest a record may be and still have a bucket.
@@ -356,10 +357,17 @@ impl FunctionState {
         if value < target && self.model.is_steep(SUSPICION, OPEN_SECONDS) {
             self.next_value = self.calls + 1 + evidence.calls_below(&self.model, target);
         }
-        if value >= SUSPICION && self.pane.is_none() {
-            self.pane = Some(Box::default());
+        if value >= SUSPICION {
+            self.open_pane();
         }
         value
+    }
+
+    /// From now on callers are noted by name.
+    pub fn open_pane(&mut self) {
+        if self.pane.is_none() {
+            self.pane = Some(Box::new(Pane::new(self.mean_mb_ms, &self.reference)));
+        }
     }
 
     /// Evidence over the closed seconds.
@@ -424,9 +432,9 @@ impl FunctionState {
     fn note_sources(&mut self, batch: &Batch, event: &Event) {
         let address = event.sources[Dimension::Address as usize];
         if let Some(pane) = &mut self.pane {
-            pane.add(batch, event);
+            pane.add(batch, event, &self.reference);
         } else if address.is_known() && !self.is_frozen() {
-            self.reference.add(address);
+            self.reference.add(address, event.status != Status::Success);
         }
     }
 

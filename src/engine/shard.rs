@@ -291,7 +291,7 @@ impl Engine {
             let moment = Moment { now: self.now, sequence: event.sequence };
             let alarm = assess::alarm(function, &open, AlarmState::Opened, moment, &around);
             function.alarm = Some(Box::new(open));
-            function.pane.get_or_insert_default();
+            function.open_pane();
             self.watched.insert((event.key, slot));
             self.outputs.push((event.sequence, event.key, Output::Alarm(Box::new(alarm))));
         }
