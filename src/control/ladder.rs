@@ -20,7 +20,6 @@ use super::settings::{ControlSettings, Mode};
 use crate::cost::{Budget, Month, Pattern};
 use crate::engine::alarm::{Alarm, AlarmState, Class, Pulse, Severity};
 use crate::engine::attribution::SourceShare;
-use crate::engine::batch::Dimension;
 use crate::engine::shard::Directive;
 use crate::record::FunctionKey;
 use crate::units::{EventTime, NanoUsd};
@@ -244,7 +243,7 @@ impl Control {
         if !case.has_settled(now, &self.settings) {
             return;
         }
-        let named: Vec<&SourceShare> = alarm.attribution.along(Dimension::Address).collect();
+        let named: Vec<&SourceShare> = alarm.attribution.networks().collect();
         let separable = !named.is_empty() && !alarm.attribution.diffuse;
         if case.source.is_none() && separable {
             self.throttle_sources(function, case, alarm, &named, now);

@@ -57,7 +57,12 @@ fn alarm(name: &str, state: AlarmState, usd_per_hour: f64, sources: usize, secon
         excess_per_hour: NanoUsd::from_usd(usd_per_hour),
         projected: Projection::default(),
         loss_bound: NanoUsd(1),
-        attribution: Attribution { diffuse: sources.is_empty(), distinct: 500, sources },
+        attribution: Attribution {
+            diffuse: sources.is_empty(),
+            distinct: 500,
+            sources,
+            ..Attribution::default()
+        },
     }
 }
 

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::alarm::{Alarm, AlarmState, Channel, Class, Excess, Pulse, Severity};
-use super::attribution::Attribution;
+use super::attribution::crowd::{Reason, Verdict};
+use super::attribution::{Attribution, Usual};
 use super::detect::rate::ChannelReading;
 use super::function::{FunctionState, Surroundings};
 use super::open_alarm::OpenAlarm;
@@ -16,7 +17,7 @@ use crate::units::{EventTime, NanoUsd};
 /// Seconds over which the present rate is measured.
 const RATE_SECONDS: i64 = 3;
 /// Requests of known source before anything is said of who they come from.
-const ATTRIBUTED_MIN: u64 = 20;
+const ATTRIBUTED_MIN: u64 = 10;
 /// Concurrency of a region where nothing says otherwise: Lambda's default account limit.
 const ACCOUNT_CONCURRENCY: u32 = 1_000;
 /// Dispersion of hourly counts around their level; the level's own drift comes on top.
@@ -66,7 +67,7 @@ impl Standing {
         let usd_per_call = rates.per_request(mean_mb_ms(open, function));
         let usual = open.expected * rates.per_request(function.mean_mb_ms) * 3_600.0;
         let burn = rate * usd_per_call * 3_600.0;
-        let attribution = attribution(watch, open, now);
+        let attribution = attribution(watch, open, function.mean_mb_ms);
         let class = class(open, &attribution);
         let worth = severity(class, burn - usual, excess.nano_usd.usd(), around.detection);
         let severity = open.severity.max(worth);
@@ -201,25 +202,33 @@ fn mean_mb_ms(open: &OpenAlarm, function: &FunctionState) -> f64 {
     }
 }
 
-fn attribution(watch: &Watch, open: &OpenAlarm, now: EventTime) -> Attribution {
+fn attribution(watch: &Watch, open: &OpenAlarm, mb_ms: f64) -> Attribution {
     let Some(pane) = &watch.pane else {
         return Attribution::default();
     };
     if pane.requests() < ATTRIBUTED_MIN {
         return Attribution::default();
     }
-    let elapsed = now.since_ms(open.onset).max(0) as f64 / 1e3;
-    pane.attribution(watch.reference(), open.expected * elapsed)
+    let dispersion = watch.baseline.dispersion(1.0, 1.0);
+    let usual = Usual { per_second: open.expected, mb_ms, dispersion };
+    pane.attribution(watch.reference(), &usual)
 }
 
+/// The callers decide where they tell anything, else the channel does.
 fn class(open: &OpenAlarm, attribution: &Attribution) -> Class {
-    if !attribution.sources.is_empty() && !attribution.diffuse {
-        Class::Attack
-    } else {
-        match open.channel {
-            Channel::RateFast => Class::Unknown,
-            Channel::Duration | Channel::Memory | Channel::Retry => Class::Runaway,
-        }
+    let otherwise = match open.channel {
+        Channel::RateFast => Class::Unknown,
+        Channel::Duration | Channel::Memory | Channel::Retry => Class::Runaway,
+    };
+    match attribution.crowd.verdict {
+        Verdict::Attack => Class::Attack,
+        Verdict::Crowd => Class::Crowd,
+        Verdict::Unknown => match attribution.crowd.reason {
+            // As likely a batch job as an attacker.
+            Reason::OneSource | Reason::RegularGrew => otherwise,
+            _ if !attribution.sources.is_empty() && !attribution.diffuse => Class::Attack,
+            _ => otherwise,
+        },
     }
 }
 

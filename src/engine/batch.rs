@@ -33,14 +33,30 @@ pub enum Dimension {
     Principal,
     /// API, queue, bucket or bus that the event came through.
     Origin,
+    /// Route of an API: method and path.
+    Route,
+    /// The network around an address: /24, or /64 of IPv6. Follows from the address.
+    Prefix,
 }
 
 impl Dimension {
     /// How many there are.
-    pub const COUNT: usize = 3;
+    pub const COUNT: usize = 5;
+    /// How many of them an event names; they come first.
+    pub const NAMED: usize = 4;
     /// All of them, in index order.
-    pub const ALL: [Dimension; Self::COUNT] =
-        [Dimension::Address, Dimension::Principal, Dimension::Origin];
+    pub const ALL: [Dimension; Self::COUNT] = [
+        Dimension::Address,
+        Dimension::Principal,
+        Dimension::Origin,
+        Dimension::Route,
+        Dimension::Prefix,
+    ];
+
+    /// Whether it tells network addresses apart.
+    pub const fn is_network(self) -> bool {
+        matches!(self, Dimension::Address | Dimension::Prefix)
+    }
 
     /// The name of a source along this dimension in words; `name` is as a batch keeps it.
     pub fn shown(self, name: &[u8]) -> Box<str> {
@@ -49,17 +65,38 @@ impl Dimension {
                 Ok(octets) => IpAddr::from(octets).to_canonical().to_string().into(),
                 Err(_) => "".into(),
             },
-            Dimension::Principal | Dimension::Origin => {
+            Dimension::Prefix => match <[u8; 16]>::try_from(name) {
+                Ok(octets) => match IpAddr::from(octets).to_canonical() {
+                    IpAddr::V4(network) => format!("{network}/24").into(),
+                    IpAddr::V6(network) => format!("{network}/64").into(),
+                },
+                Err(_) => "".into(),
+            },
+            Dimension::Principal | Dimension::Origin | Dimension::Route => {
                 String::from_utf8_lossy(name).into_owned().into()
             }
         }
     }
 }
 
+/// Octets of an address as a batch keeps it that are its network's, by family.
+const V4_PREFIX_OCTETS: usize = 15;
+const V6_PREFIX_OCTETS: usize = 8;
+
+/// The network around an address, both as a batch keeps them.
+pub fn prefix_of(address: &[u8]) -> [u8; 16] {
+    let mut network = <[u8; 16]>::try_from(address).unwrap_or_default();
+    let is_v4 = network.starts_with(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff]);
+    let kept = if is_v4 { V4_PREFIX_OCTETS } else { V6_PREFIX_OCTETS };
+    network[kept..].fill(0);
+    network
+}
+
 /// A source of an event: its hash, and where its name stands in the arena. `len` 0 means unknown.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SourceSlot {
-    /// Keyed hash of dimension and name.
+    /// Keyed hash of dimension and name. The upper half of an address's is its network's alone, so
+    /// that neighbours are told without looking at names.
     pub hash: u64,
     at: u32,
     len: u16,
@@ -94,6 +131,9 @@ pub struct Event {
     pub key: u64,
     /// Identity of the delivery, 0 when unknown.
     pub delivery: u64,
+    /// Hash of the function's request id, by which a trigger and its invocation find one another;
+    /// 0 when unknown.
+    pub request: u64,
     /// Billed duration × memory; zero for triggers and refusals.
     pub mb_ms: MbMillis,
     /// Bytes that left the platform.
@@ -115,7 +155,7 @@ pub struct Event {
     /// Processor architecture.
     pub architecture: Architecture,
     /// Who asked, by [`Dimension`].
-    pub sources: [SourceSlot; Dimension::COUNT],
+    pub sources: [SourceSlot; Dimension::NAMED],
     account: AccountId,
     text_at: u32,
     region_len: u16,
@@ -145,6 +185,8 @@ pub struct EventBody {
     pub at: EventTime,
     /// See [`Event::delivery`].
     pub delivery: u64,
+    /// See [`Event::request`].
+    pub request: u64,
     /// Billed duration; zero for triggers and refusals.
     pub billed: BilledMs,
     /// Memory; `None` for triggers and refusals.
@@ -176,13 +218,14 @@ pub struct Batch {
 const TEXT_BYTES_MAX: usize = 1 << 30;
 
 impl Batch {
-    /// Appends one event.
+    /// Appends one event; `route` is empty where there is none.
     pub fn push(
         &mut self,
         function: FunctionRef<'_>,
         key: u64,
         body: EventBody,
         source: &Source<'_>,
+        route: &str,
     ) {
         let (text_at, region_len) = self.intern(function.region.as_bytes());
         let (_, name_len) = self.intern(function.name.as_bytes());
@@ -190,6 +233,7 @@ impl Batch {
             source.address.map_or(SourceSlot::default(), |address| self.address(address)),
             self.named(Dimension::Principal, source.principal),
             self.named(Dimension::Origin, source.origin),
+            self.named(Dimension::Route, Some(route)),
         ];
         self.events.push(Event {
             sequence: body.sequence,
@@ -197,6 +241,7 @@ impl Batch {
             at: body.at,
             key,
             delivery: body.delivery,
+            request: body.request,
             mb_ms: body.memory.map_or(MbMillis(0), |memory| MbMillis::of(body.billed, memory)),
             response_bytes: body.response_bytes,
             billed: body.billed,
@@ -273,7 +318,9 @@ impl Batch {
             IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
             IpAddr::V6(v6) => v6.octets(),
         };
-        self.slot(Dimension::Address, &octets)
+        let slot = self.slot(Dimension::Address, &octets);
+        let network = xxh3_64_with_seed(&prefix_of(&octets), Dimension::Prefix as u64 + 1);
+        SourceSlot { hash: (network & !0xffff_ffff) | (slot.hash & 0xffff_ffff), ..slot }
     }
 
     fn named(&mut self, dimension: Dimension, name: Option<&str>) -> SourceSlot {
@@ -314,6 +361,7 @@ mod tests {
             position: Position::default(),
             at: EventTime::MIN,
             delivery: 0,
+            request: 0,
             billed: BilledMs::try_new(100).unwrap(),
             memory: Some(MemoryMb::try_new(128).unwrap()),
             response_bytes: 0,
@@ -337,11 +385,11 @@ mod tests {
             ..Source::default()
         };
         let mut batch = Batch::default();
-        batch.push(function, 7, body(), &source);
+        batch.push(function, 7, body(), &source, "");
         let event = batch.events()[0];
         assert_eq!(batch.function(&event), function);
         assert_eq!(event.mb_ms, MbMillis(12_800));
-        let names: Vec<_> = Dimension::ALL
+        let names: Vec<_> = Dimension::ALL[..Dimension::NAMED]
             .iter()
             .map(|&dimension| dimension.shown(batch.source_name(event.sources[dimension as usize])))
             .collect();
@@ -357,7 +405,7 @@ mod tests {
         let mut batch = Batch::default();
         for address in ["203.0.113.9", "::ffff:203.0.113.9"] {
             let source = Source { address: address.parse().ok(), ..Source::default() };
-            batch.push(function, 7, body(), &source);
+            batch.push(function, 7, body(), &source, "");
         }
         assert_eq!(batch.events()[0].sources[0].hash, batch.events()[1].sources[0].hash);
     }

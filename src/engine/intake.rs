@@ -227,6 +227,7 @@ impl Intake {
             position,
             at: invocation.at,
             delivery: invocation.delivery.unwrap_or(0),
+            request: request_of(invocation.request_id),
             billed: invocation.billed,
             memory: Some(invocation.memory),
             response_bytes: 0,
@@ -238,15 +239,23 @@ impl Intake {
             architecture: invocation.architecture.unwrap_or_default(),
         };
         let source = invocation.source.unwrap_or_default();
-        self.door.enter(invocation.function, body, &source)
+        self.door.enter(invocation.function, body, &source, "")
     }
 
     fn trigger(&mut self, trigger: &Trigger<'_>, kind: EventKind, position: Position) -> Entry {
+        let (request_id, path) = match &trigger.target {
+            Target::Function(_) => (trigger.request_id, ""),
+            // The function's own id; an API has another for itself.
+            Target::Route(route) => {
+                (route.lambda_request_id.or(trigger.request_id), route.route)
+            }
+        };
         let body = EventBody {
             sequence: 0,
             position,
             at: trigger.at,
             delivery: trigger.delivery.unwrap_or(0),
+            request: request_of(request_id),
             billed: BilledMs::default(),
             memory: None,
             response_bytes: trigger.response_bytes,
@@ -258,9 +267,9 @@ impl Intake {
             architecture: crate::record::Architecture::default(),
         };
         match trigger.target {
-            Target::Function(function) => self.door.enter(function, body, &trigger.source),
+            Target::Function(function) => self.door.enter(function, body, &trigger.source, path),
             Target::Route(route) => match self.routes.resolve(&route) {
-                Some(function) => self.door.enter(function, body, &trigger.source),
+                Some(function) => self.door.enter(function, body, &trigger.source, path),
                 None => {
                     self.unrouted += 1;
                     Entry::Unrouted
@@ -270,8 +279,19 @@ impl Intake {
     }
 }
 
+/// See [`Event::request`].
+fn request_of(id: Option<&str>) -> u64 {
+    id.filter(|id| !id.is_empty()).map_or(0, |id| xxh3_64(id.as_bytes()).max(1))
+}
+
 impl Door {
-    fn enter(&mut self, function: FunctionRef<'_>, body: EventBody, source: &Source<'_>) -> Entry {
+    fn enter(
+        &mut self,
+        function: FunctionRef<'_>,
+        body: EventBody,
+        source: &Source<'_>,
+        route: &str,
+    ) -> Entry {
         let key = key_of(function);
         // A log event's id is unique within its log group only, that is, within its function.
         let delivery = match body.delivery {
@@ -286,7 +306,7 @@ impl Door {
                 self.refuse_waiting();
             }
             self.waiting_earliest = self.waiting_earliest.min(body.at);
-            self.waiting.push(function, key, body, source);
+            self.waiting.push(function, key, body, source, route);
             return Entry::Waits;
         }
         let timeliness = now.map_or(Timeliness::OnTime, |now| self.timeliness(body.at, now));
@@ -294,7 +314,7 @@ impl Door {
         self.note_first(body.at, timeliness);
         let body = EventBody { sequence: self.sequence, timeliness, ..body };
         let shard = shard_of(partition_of(key), self.batches.len());
-        self.batches[shard].push(function, key, body, source);
+        self.batches[shard].push(function, key, body, source, route);
         Entry::Taken
     }
 

@@ -512,7 +512,7 @@ fn raise(
     let since = assess::usage_since(function, watch, onset.second());
     let id = alarm_id(&function.to_key(), channel, onset);
     let expected = watch.baseline.expected();
-    watch.pane.get_or_insert_default();
+    watch.open_pane(function.mean_mb_ms);
     let mut open = OpenAlarm::new(id, channel, onset, event, expected, since);
     let standing = Standing::new(function, watch, &open, now, around);
     open.severity = standing.severity;

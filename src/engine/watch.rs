@@ -5,7 +5,8 @@
 //! time was decided when it was taken in, so the result does not depend on when that happens.
 
 use super::alarm::Channel;
-use super::attribution::{Pane, Reference};
+use super::attribution::pane::Pane;
+use super::attribution::reference::Reference;
 use super::baseline::Baseline;
 use super::batch::{Batch, Dimension, Event, Timeliness};
 use super::detect::rate::{ChannelReading, RateEvidence, RateModel};
@@ -175,7 +176,7 @@ impl Watch {
         if self.calls >= self.next_check {
             self.close(calling, around);
             let threshold = around.thresholds.fast;
-            if self.calls >= self.next_value && self.evaluate(around) >= threshold {
+            if self.calls >= self.next_value && self.evaluate(calling, around) >= threshold {
                 return Touch::Alarming(Channel::RateFast);
             }
         }
@@ -281,7 +282,7 @@ impl Watch {
     }
 
     /// The evidence with the open seconds in it; sets when to look next. All is closed that can be.
-    fn evaluate(&mut self, around: &Surroundings<'_>) -> f64 {
+    fn evaluate(&mut self, calling: &Calling<'_>, around: &Surroundings<'_>) -> f64 {
         let threshold = around.thresholds.fast;
         let mut evidence = self.evidence;
         let mut onset = self.onset;
@@ -300,10 +301,17 @@ impl Watch {
         if value < target && self.model.is_steep(SUSPICION, OPEN_SECONDS) {
             self.next_value = self.calls + 1 + evidence.calls_below(&self.model, target);
         }
-        if value >= SUSPICION && self.pane.is_none() {
-            self.pane = Some(Box::default());
+        if value >= SUSPICION {
+            self.open_pane(calling.mean_mb_ms);
         }
         value
+    }
+
+    /// From now on callers are noted by name.
+    pub fn open_pane(&mut self, mean_mb_ms: f64) {
+        if self.pane.is_none() {
+            self.pane = Some(Box::new(Pane::new(mean_mb_ms, &self.reference)));
+        }
     }
 
     /// Evidence of a channel; of the rate over the closed seconds.
@@ -379,9 +387,9 @@ impl Watch {
     pub fn note_sources(&mut self, batch: &Batch, event: &Event, restricted: bool) {
         let address = event.sources[Dimension::Address as usize];
         if let Some(pane) = &mut self.pane {
-            pane.add(batch, event);
+            pane.add(batch, event, &self.reference);
         } else if address.is_known() && !self.is_frozen(restricted) {
-            self.reference.add(address);
+            self.reference.add(address, event.status != Status::Success);
         }
     }
 

@@ -6,7 +6,6 @@ use crate::control::action::{Action, OutcomeKind, Setting, Value, Verb};
 use crate::control::ladder::Abstention;
 use crate::control::settings::Mode;
 use crate::engine::alarm::{Alarm, AlarmState, Channel, Class};
-use crate::engine::batch::Dimension;
 use crate::record::FunctionKey;
 use crate::units::EventTime;
 
@@ -107,7 +106,7 @@ impl<W: Write> Narration<W> {
 
     fn sources(&mut self, alarm: &Alarm) -> io::Result<()> {
         let attribution = &alarm.attribution;
-        let named: Vec<_> = attribution.along(Dimension::Address).collect();
+        let named: Vec<_> = attribution.networks().collect();
         if named.is_empty() {
             return match attribution.distinct {
                 0 => Ok(()),
