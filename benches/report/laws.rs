@@ -3,7 +3,7 @@
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution as _, Gamma, Poisson};
 
-/// A negative-binomial count: mean `mean`, variance `mean` + `phi`·`mean`². Poisson when `phi` is 0.
+/// A negative-binomial count with variance `mean` + `phi`·`mean`²; Poisson when `phi` is 0.
 pub(crate) fn negative_binomial(mean: f64, phi: f64, rng: &mut ChaCha8Rng) -> u64 {
     let rate = if phi > 0.0 {
         Gamma::new(1.0 / phi, phi * mean).map_or(mean, |law| law.sample(rng))
