@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use bursar::cost::{CostSettings, PriceBook};
+use bursar::cost::{CostSettings, FunctionRates, PriceBook};
 use bursar::engine::alarm::{Alarm, Output, Severity};
 use bursar::engine::intake::Intake;
 use bursar::engine::rate_card::RateCard;
@@ -10,10 +10,10 @@ use bursar::engine::routes::Routes;
 use bursar::engine::settings::{DetectionSettings, EngineSettings};
 use bursar::engine::shard::Engine;
 use bursar::record::{
-    FunctionKey, FunctionRef, Invocation, Position, Record, Source, Status, Target, Trigger,
-    TriggerKind,
+    Architecture, FunctionKey, FunctionRef, Invocation, Position, Record, Source, Status, Target,
+    Trigger, TriggerKind,
 };
-use bursar::units::{BilledMs, EventTime, MbMillis, MemoryMb};
+use bursar::units::{BilledMs, EventTime, MemoryMb};
 
 use crate::functions::Call;
 
@@ -22,6 +22,12 @@ pub(crate) const MONDAY: i64 = 1_772_409_600;
 
 /// The region of all functions.
 const REGION: &str = "us-east-1";
+
+/// What an alarm is about that names no function of the driver, such as a whole account.
+pub(crate) const NO_FUNCTION: usize = usize::MAX;
+
+/// Less evidence than anybody shows.
+const NO_EVIDENCE: f64 = -9.0;
 
 /// A function by number, the only one of its account: no two of them are seen together.
 pub(crate) fn lone_function(index: usize) -> FunctionKey {
@@ -34,21 +40,24 @@ pub(crate) fn function_of(account: usize, index: usize) -> FunctionKey {
     FunctionKey { account, region: REGION.into(), name: format!("f{index}").into() }
 }
 
-/// Prices as the engine resolves them.
-pub(crate) struct Prices(RateCard);
+/// Prices as the engine resolves them: of a function by itself, and of one behind an API.
+#[derive(Clone, Copy)]
+pub(crate) struct Prices([FunctionRates; 2]);
 
 impl Prices {
     pub(crate) fn new() -> Self {
-        Self(RateCard::new(PriceBook::builtin(), CostSettings::default()))
+        let mut card = RateCard::new(PriceBook::builtin(), CostSettings::default());
+        let (key, at) = (lone_function(0), EventTime::from_second(MONDAY));
+        Self([false, true].map(|api| {
+            let row = card.resolve(&key.as_ref(), Architecture::default(), api, at);
+            *card.rates(row)
+        }))
     }
 
     /// Dollars for one call.
-    pub(crate) fn per_call(&mut self, api: bool, billed_ms: u32, memory_mb: u32) -> f64 {
-        let key = lone_function(0);
-        let at = EventTime::from_second(MONDAY);
-        let index = self.0.resolve(&key.as_ref(), Default::default(), api, at);
-        let usage = u64::from(billed_ms) * u64::from(memory_mb);
-        self.0.rates(index).per_request(MbMillis(usage).0 as f64)
+    pub(crate) fn per_call(&self, api: bool, billed_ms: u32, memory_mb: u32) -> f64 {
+        let mb_ms = f64::from(billed_ms) * f64::from(memory_mb);
+        self.0[usize::from(api)].per_request(mb_ms)
     }
 }
 
@@ -131,6 +140,8 @@ pub(crate) struct Driver {
     records: u64,
     cases: Vec<Vec<Case>>,
     open: Vec<BTreeMap<String, usize>>,
+    /// The ledger's evidence by function, of the first engine: minute since 1970 and log10.
+    evidence: Option<Vec<Vec<(i64, f64)>>>,
 }
 
 impl Driver {
@@ -168,14 +179,33 @@ impl Driver {
             cases: vec![Vec::new(); settings.len()],
             open: vec![BTreeMap::new(); settings.len()],
             engines: settings.into_iter().map(engine).collect(),
+            evidence: None,
         };
         driver.tick();
         driver
     }
 
+    /// Keeps the evidence that the ledger and the alarms show.
+    pub(crate) fn keep_evidence(&mut self) {
+        self.evidence = Some(vec![Vec::new(); self.functions.len()]);
+    }
+
+    /// The highest log10 of a function's evidence in some minutes since 1970, as far as the ledger
+    /// and the alarms show it.
+    pub(crate) fn peak(&self, function: usize, minutes: std::ops::Range<i64>) -> f64 {
+        let kept = self.evidence.as_ref().map_or(&[][..], |kept| &kept[function]);
+        let from = kept.partition_point(|&(minute, _)| minute < minutes.start);
+        let within = kept[from..].iter().take_while(|&&(minute, _)| minute < minutes.end);
+        within.map(|&(_, log10)| log10).fold(NO_EVIDENCE, f64::max)
+    }
+
     /// The second that comes next.
     pub(crate) fn now(&self) -> i64 {
         self.second
+    }
+
+    pub(crate) fn functions(&self) -> usize {
+        self.functions.len()
     }
 
     pub(crate) fn records(&self) -> u64 {
@@ -264,7 +294,14 @@ impl Driver {
         for (_, _, output) in self.engines[engine].drain() {
             match output {
                 Output::Alarm(alarm) => {
-                    let function = self.index[&alarm.function];
+                    let function = self.index.get(&alarm.function).copied();
+                    if let (Some(kept), 0, Some(function)) = (&mut self.evidence, engine, function)
+                    {
+                        let log10 = alarm.channels.values().map(|reading| reading.evidence_log10);
+                        let most = log10.fold(NO_EVIDENCE, f64::max);
+                        note(&mut kept[function], alarm.decided_at.minute(), most);
+                    }
+                    let function = function.unwrap_or(NO_FUNCTION);
                     let cases = &mut self.cases[engine];
                     let place = *self.open[engine].entry(alarm.id.clone()).or_insert(cases.len());
                     if place == cases.len() {
@@ -272,10 +309,22 @@ impl Driver {
                     }
                     cases[place].update(&alarm);
                 }
-                Output::Minute(_) | Output::Pulse(_) => {}
+                Output::Minute(row) => {
+                    if let (Some(kept), 0) = (&mut self.evidence, engine) {
+                        let function = self.index[&row.function];
+                        note(&mut kept[function], row.minute, row.evidence_log10);
+                    }
+                }
+                Output::Pulse(_) => {}
             }
         }
     }
+}
+
+/// Keeps evidence in the order of minutes. A row of the ledger comes up to a minute after its end.
+fn note(kept: &mut Vec<(i64, f64)>, minute: i64, log10: f64) {
+    let at = kept.partition_point(|&(known, _)| known <= minute);
+    kept.insert(at, (minute, log10));
 }
 
 fn gateway_line(function: FunctionRef<'_>, at: EventTime) -> Record<'_> {

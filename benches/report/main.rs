@@ -20,6 +20,7 @@
     reason = "a report prints, and the numbers are its own"
 )]
 
+mod attacks;
 mod clean;
 mod delay;
 mod driver;
@@ -27,6 +28,7 @@ mod functions;
 mod laws;
 mod numbers;
 mod parallel;
+mod promise;
 mod results;
 mod traces;
 
@@ -43,7 +45,12 @@ use traces::Traces;
 type Compute = fn(&Plan) -> Result<Section>;
 
 /// The sections, in the order in which they are printed.
-const SECTIONS: [(&str, Compute); 2] = [("clean", clean::section), ("delay", delay::section)];
+const SECTIONS: [(&str, Compute); 4] = [
+    ("clean", clean::section),
+    ("delay", delay::section),
+    ("attacks", attacks::section),
+    ("promise", promise::section),
+];
 
 #[derive(Parser)]
 #[command(about = "Recomputes every number of detection from seeds and real traces.")]

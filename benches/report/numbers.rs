@@ -19,7 +19,7 @@ pub(crate) fn share_interval(count: usize, of: usize) -> (f64, f64) {
     let quantile =
         |a: f64, b: f64, p: f64| Beta::new(a, b).map_or(f64::NAN, |law| law.inverse_cdf(p));
     let low = if count == 0 { 0.0 } else { quantile(k, n - k + 1.0, TAIL) };
-    let high = if count == of { 1.0 } else { quantile(k + 1.0, n - k, 1.0 - TAIL) };
+    let high = if count == of || of == 0 { 1.0 } else { quantile(k + 1.0, n - k, 1.0 - TAIL) };
     (low, high)
 }
 

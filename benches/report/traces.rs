@@ -20,9 +20,12 @@ use anyhow::{Context as _, Result, bail};
 use bursar::simulation::draw::{below, derive};
 use bursar::simulation::trace::{Trace, TraceError, TracePaths, TriggerGroup, Window};
 use flate2::read::MultiGzDecoder;
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng as _;
 
 use crate::driver::{MONDAY, lone_function};
 use crate::functions::{Counts, Duration, Function};
+use crate::laws::negative_binomial;
 
 /// What a call is taken to need where the trace does not say.
 pub(crate) const ASSUMED_MS: u32 = 100;
@@ -66,6 +69,20 @@ impl DataSet {
         } else {
             let minutes = (self.minutes as f64 * share) as usize;
             self.minutes = minutes.max(1_440).min(self.minutes);
+        }
+        self
+    }
+
+    /// Keeps one call in so many, by chance.
+    pub(crate) fn thinned(mut self, one_in: u64, seed: u64) -> Self {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        for function in &mut self.functions {
+            if let Counts::Minutes(counts) = &mut function.counts {
+                for count in counts {
+                    let mean = f64::from(*count) / one_in as f64;
+                    *count = negative_binomial(mean, 0.0, &mut rng) as u32;
+                }
+            }
         }
         self
     }
