@@ -6,6 +6,8 @@ pub mod replay;
 
 pub mod generate;
 
+pub mod evaluate;
+
 pub mod check;
 
 mod output;
@@ -42,6 +44,7 @@ enum Command {
     Run(run::RunArgs),
     Replay(replay::ReplayArgs),
     Generate(generate::GenerateArgs),
+    Evaluate(evaluate::EvaluateArgs),
     Check(check::CheckArgs),
 }
 
@@ -50,6 +53,8 @@ enum Command {
 pub enum Failure {
     /// The settings; exit code 2.
     Settings(ConfigProblems),
+    /// Arguments that do not go together; exit code 2.
+    Usage(String),
     /// Anything else; exit code 1.
     Other(anyhow::Error),
 }
@@ -74,6 +79,7 @@ pub fn main() -> u8 {
         Command::Run(args) => run::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Generate(args) => generate::run(&args, &mut io::stderr()).map_err(Failure::Other),
+        Command::Evaluate(args) => evaluate::run(&args),
         Command::Check(args) => check::run(&args),
     };
     match done {
@@ -87,6 +93,10 @@ fn tell(failure: &Failure) -> u8 {
     match failure {
         Failure::Settings(problems) => {
             eprintln!("{problems}");
+            2
+        }
+        Failure::Usage(problem) => {
+            eprintln!("bursar: {problem}");
             2
         }
         // A reader that has gone (`bursar ... | head`) is no failure worth a word.

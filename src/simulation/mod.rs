@@ -21,4 +21,6 @@ pub mod truth;
 
 pub mod generate;
 
+pub mod evaluation;
+
 pub mod embedded;

@@ -106,10 +106,11 @@ fn the_fingerprint_is_that_of_the_values_and_not_of_where_they_came_from() {
 #[test]
 fn help_names_the_commands_and_what_they_take() {
     for (args, parts) in [
-        (&["--help"][..], &["run", "replay", "generate", "check", "Examples:"][..]),
+        (&["--help"][..], &["run", "replay", "generate", "evaluate", "check", "Examples:"][..]),
         (&["run", "--help"], &["--config <FILE>"]),
         (&["replay", "--help"], &["--decisions", "--ledger", "--json", "<INPUT>...", "zstd"]),
         (&["generate", "--help"], &["--trace", "--attack", "yoyo", "min_rps=50", "--truth"]),
+        (&["evaluate", "--help"], &["--truth", "--decisions", "--ledger", "--json", "60 s"]),
         (&["check", "--help"], &["--config", "--print-default"]),
     ] {
         check(&run(&mut bursar(args)), 0, parts);

@@ -8,6 +8,8 @@ mod cli;
 
 mod replay;
 
+mod evaluate;
+
 mod determinism;
 
 mod bad_input;
