@@ -37,7 +37,8 @@ Examples:
   bursar check --config bursar.toml           what is wrong with my settings?
   bursar run --config bursar.toml             the daemon
   bursar replay records.jsonl.gz              what would it have done?
-  bursar replay --decisions d.jsonl - < records.jsonl";
+  bursar replay --decisions d.jsonl - < records.jsonl
+  bursar evaluate --truth t.json --decisions d.jsonl   how good was it?";
 
 #[derive(Debug, Subcommand)]
 enum Command {

@@ -139,7 +139,7 @@ fn pipeline(args: &ReplayArgs, settings: &Settings) -> anyhow::Result<Pipeline> 
 }
 
 /// An output must not replace what is being read.
-fn refuse_overwriting(inputs: &[PathBuf], outputs: &[&Path]) -> anyhow::Result<()> {
+pub(super) fn refuse_overwriting(inputs: &[PathBuf], outputs: &[&Path]) -> anyhow::Result<()> {
     for output in outputs.iter().filter(|path| !output::is_stdout(path)) {
         let same = |input: &&PathBuf| match (input.canonicalize(), output.canonicalize()) {
             (Ok(input), Ok(output)) => input == output,

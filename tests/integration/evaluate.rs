@@ -124,7 +124,7 @@ fn packed_files_are_read_and_damaged_ones_are_told_with_their_line() {
 
 #[test]
 fn files_of_other_runs_and_options_that_do_not_pair_up_are_refused() {
-    let [one, other] = [5, 6].map(|seed| generate(seed, 2, None));
+    let [one, other] = [2, 3].map(|minutes| generate(5, minutes, None));
     for recorded in [&one, &other] {
         replay(recorded.folder.path(), |command| {
             command.arg(&recorded.records);
@@ -141,6 +141,9 @@ fn files_of_other_runs_and_options_that_do_not_pair_up_are_refused() {
     let alone = evaluate(&one, &one.path("decisions.jsonl"), |command| {
         command.arg("--decisions").arg(other.path("decisions.jsonl"));
     });
+    let over = evaluate(&one, &one.path("decisions.jsonl"), |command| {
+        command.arg("--json").arg(one.path("truth.json"));
+    });
     let bare = run(&mut bursar(["evaluate"]));
     for (done, code, part) in [
         (foreign, 1, "score each replay against the truth about its own records"),
@@ -148,6 +151,7 @@ fn files_of_other_runs_and_options_that_do_not_pair_up_are_refused() {
         (swapped, 1, "line 1: a line of kind \"minute\""),
         (no_truth, 1, "give the whole file that bursar generate --truth wrote"),
         (alone, 2, "1 of --truth, 2 of --decisions and 0 of --ledger do not pair up"),
+        (over, 1, "truth.json is an input, name another file for the output"),
         (bare, 2, "--truth"),
     ] {
         assert_eq!(done.code(), Some(code), "{done:#?}");

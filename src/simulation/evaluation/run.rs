@@ -1,6 +1,5 @@
 //! One replay: its decisions against the truth, then its ledger.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::Serialize;
@@ -413,8 +412,8 @@ impl FalseCount {
 struct Unknown(BTreeMap<String, u64>);
 
 impl Unknown {
-    fn add(&mut self, kind: &Cow<'_, str>) {
-        let full = self.0.len() >= KINDS_MAX && !self.0.contains_key(&**kind);
+    fn add(&mut self, kind: &str) {
+        let full = self.0.len() >= KINDS_MAX && !self.0.contains_key(kind);
         let kind = if full { "others" } else { kind };
         *self.0.entry(kind.to_owned()).or_default() += 1;
     }

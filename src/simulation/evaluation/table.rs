@@ -12,6 +12,8 @@ use crate::units::NanoUsd;
 const ATTACKS_SHOWN: usize = 50;
 /// The same for false pages.
 const FALSE_SHOWN: usize = 10;
+/// The beginning of a victim's name, which in traces is a hash.
+const NAME_CHARS: usize = 12;
 /// What stands where there is nothing to say.
 const NONE: &str = "-";
 
@@ -69,12 +71,9 @@ impl Report {
         )?;
         writeln!(f, "false pages           {}", rate(&alarms.pages))?;
         if let Some(promised) = &alarms.promised {
-            let per_day = promised.pages_per_function_day;
-            writeln!(
-                f,
-                "  promised            {:.3}, {per_day:.1e} a function-day",
-                promised.pages
-            )?;
+            let [pages, per_day] =
+                [promised.pages, promised.pages_per_function_day].map(significant);
+            writeln!(f, "  promised            at most {pages}, {per_day} a function-day")?;
         }
         let listed = self.runs.iter().flat_map(|run| &run.false_pages.alarms);
         for alarm in listed.take(FALSE_SHOWN) {
@@ -145,17 +144,25 @@ fn rate(rate: &FalseRate) -> String {
     let channels: Vec<_> = channels.collect();
     let channels =
         if channels.is_empty() { String::new() } else { format!(" ({})", channels.join(", ")) };
-    format!(
-        "{}{channels}, {per_day:.3} a function-day behind warm-up (95 %: {low:.3} to {high:.3})",
-        rate.count,
-    )
+    let [per_day, low, high] = [per_day, low, high].map(significant);
+    let count = rate.count;
+    format!("{count}{channels}, {per_day} a function-day behind warm-up (95 %: {low} to {high})")
 }
 
 /// The name of a function without account and region, cut where it is a hash.
 fn short(function: &str) -> String {
     let name = function.splitn(3, ':').last().unwrap_or_default();
-    let head: String = name.chars().take(20).collect();
+    let head: String = name.chars().take(NAME_CHARS).collect();
     if head.len() < name.len() { format!("{head}…") } else { head }
+}
+
+/// Rates go over many orders of magnitude: a promise is one page in a hundred thousand days.
+fn significant(value: f64) -> String {
+    match value {
+        0.0 => "0".to_owned(),
+        0.01.. => format!("{value:.3}"),
+        _ => format!("{value:.1e}"),
+    }
 }
 
 fn seconds(ms: i64) -> String {

@@ -269,6 +269,8 @@ fn the_tables_say_what_the_report_holds() {
         "flood   k             left no records  -",
         "flood  1        1      0        0       100.0 % (20.7 to 100.0)",
         "false pages           3 (rate_fast 1, yoyo 2), 1.500 a function-day behind warm-up",
+        "promised            at most 2.0e-5, 1.0e-5 a function-day",
+        "false notices         1 (cost 1), 0.500 a function-day behind warm-up",
         "actions without one   0 planned, 1 applied, up to 30.0 % of legitimate requests refused",
         "unknown kinds of line gossip 2 (d.jsonl)",
     ] {
