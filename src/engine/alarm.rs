@@ -56,12 +56,22 @@ pub enum Channel {
     Memory,
     /// Share of calls that fail, or that were made before.
     Retry,
+    /// Growth by the same factor in equal times.
+    Recursion,
+    /// Dollars above the allowed that gather over bursts and pauses.
+    Yoyo,
 }
 
 impl Channel {
     /// All of them.
-    pub const ALL: [Channel; 4] =
-        [Channel::RateFast, Channel::Duration, Channel::Memory, Channel::Retry];
+    pub const ALL: [Channel; 6] = [
+        Channel::RateFast,
+        Channel::Duration,
+        Channel::Memory,
+        Channel::Retry,
+        Channel::Recursion,
+        Channel::Yoyo,
+    ];
 
     /// As it is written.
     pub const fn as_str(self) -> &'static str {
@@ -70,6 +80,8 @@ impl Channel {
             Channel::Duration => "duration",
             Channel::Memory => "memory",
             Channel::Retry => "retry",
+            Channel::Recursion => "recursion",
+            Channel::Yoyo => "yoyo",
         }
     }
 }

@@ -217,8 +217,8 @@ fn attribution(watch: &Watch, open: &OpenAlarm, mb_ms: f64) -> Attribution {
 /// The callers decide where they tell anything, else the channel does.
 fn class(open: &OpenAlarm, attribution: &Attribution) -> Class {
     let otherwise = match open.channel {
-        Channel::RateFast => Class::Unknown,
-        Channel::Duration | Channel::Memory | Channel::Retry => Class::Runaway,
+        Channel::RateFast | Channel::Yoyo => Class::Unknown,
+        Channel::Duration | Channel::Memory | Channel::Retry | Channel::Recursion => Class::Runaway,
     };
     match attribution.crowd.verdict {
         Verdict::Attack => Class::Attack,

@@ -150,6 +150,8 @@ pub struct Event {
     pub timeliness: Timeliness,
     /// It came through an API gateway, which is billed beside the function.
     pub gateway: bool,
+    /// The function itself asked for it.
+    pub own: bool,
     /// How an invocation ended.
     pub status: Status,
     /// Processor architecture.
@@ -250,6 +252,11 @@ impl Batch {
             kind: body.kind,
             timeliness: body.timeliness,
             gateway: body.gateway,
+            own: [source.principal, source.origin].into_iter().flatten().any(|asks| {
+                // An ARN ends with the function's name, and so does the session of its role.
+                let path = asks.strip_suffix(function.name);
+                path.is_some_and(|path| path.ends_with([':', '/']))
+            }),
             status: body.status,
             architecture: body.architecture,
             sources,

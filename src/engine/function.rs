@@ -188,10 +188,17 @@ impl FunctionState {
     }
 
     /// Takes in one record.
-    pub fn take(&mut self, batch: &Batch, event: &Event, around: &Surroundings<'_>) -> Touch {
+    /// `repeat` says that the same request has failed before.
+    pub fn take(
+        &mut self,
+        batch: &Batch,
+        event: &Event,
+        repeat: bool,
+        around: &Surroundings<'_>,
+    ) -> Touch {
         self.account(event, around);
         match event.kind {
-            EventKind::Invocation => self.invocation(batch, event, around),
+            EventKind::Invocation => self.invocation(batch, event, repeat, around),
             EventKind::Trigger => {
                 if let Some(watch) = &mut self.watch {
                     watch.note_sources(batch, event, self.restricted);
@@ -207,7 +214,13 @@ impl FunctionState {
         }
     }
 
-    fn invocation(&mut self, batch: &Batch, event: &Event, around: &Surroundings<'_>) -> Touch {
+    fn invocation(
+        &mut self,
+        batch: &Batch,
+        event: &Event,
+        repeat: bool,
+        around: &Surroundings<'_>,
+    ) -> Touch {
         let first = self.memory_mb == 0;
         if first {
             // Known so far only from triggers: the price of a call is not yet known.
@@ -230,7 +243,7 @@ impl FunctionState {
             watch.retune(&calling, around);
         }
         watch.note_sources(batch, event, calling.restricted);
-        watch.invocation(event, false, &calling, around)
+        watch.invocation(event, repeat, &calling, around)
     }
 
     /// Counts a call of a function without a watch, and says whether it should have one now.

@@ -43,10 +43,15 @@ impl Deliveries {
         Self { generations: [hashbrown::HashTable::new(), hashbrown::HashTable::new()], max }
     }
 
+    /// Whether an identity was noted lately.
+    pub fn has(&self, delivery: u64) -> bool {
+        let same = |seen: &u64| *seen == delivery;
+        self.generations.iter().any(|known| known.find(delivery, same).is_some())
+    }
+
     /// Notes an identity; false when it was seen before.
     pub fn is_new(&mut self, delivery: u64) -> bool {
-        let same = |seen: &u64| *seen == delivery;
-        if self.generations.iter().any(|known| known.find(delivery, same).is_some()) {
+        if self.has(delivery) {
             return false;
         }
         if self.generations[0].len() >= self.max {

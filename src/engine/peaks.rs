@@ -12,16 +12,15 @@
 
 /// Half-life of the highest minute of all, in minutes: two days.
 const HALF_LIFE: f64 = 2_880.0;
-/// An hour's peak fades to half in two weeks: from Sunday to Saturday by less than is tolerated.
-const HOUR_FADE: u16 = OCTAVE / 14;
+/// An hour's peak fades to half in twelve days: from Sunday to Saturday by less than is tolerated.
+const HOUR_FADE: u8 = 1;
 /// A minute's peak fades to half in two days.
-const MINUTE_FADE: u8 = MINUTE_OCTAVE / 2;
-/// Steps of an hour's code per factor of two: a step is 0.07 %.
-const OCTAVE: u16 = 1_024;
-/// Steps of a minute's code per factor of two: a step is 12 %.
-const MINUTE_OCTAVE: u8 = 6;
-/// Rates below 2 to the power of minus this, per second, count as none.
-const LOWEST: f64 = 12.0;
+const MINUTE_FADE: u8 = 6;
+/// Steps of a code per factor of two: a step is 6 %, and codes reach 32,000 calls a second. What is
+/// beyond is never foretold, so that the highest minute of all goes on to count.
+const OCTAVE: f64 = 12.0;
+/// Rates below 2 to the power of minus this, per second, count as none: one call a minute.
+const LOWEST: f64 = 6.0;
 /// A minute this many times what was foretold was not foretold; the envelope's default.
 const FORETOLD: f64 = 1.6;
 /// Minutes without surprise after which the hours, and the minutes, are believed.
@@ -41,7 +40,7 @@ pub struct Peaks {
     /// The minute, counted from the epoch, since which the hours have foretold everything.
     hours_since: u32,
     minutes_since: u32,
-    hours: [u16; 48],
+    hours: [u8; 48],
     minutes: [u8; 60],
 }
 
@@ -73,9 +72,9 @@ impl Peaks {
         }
         self.highest = self.highest.max(rate as f32);
         let hour = &mut self.hours[slot(number)];
-        *hour = (*hour).max(code(rate, f64::from(OCTAVE), u16::MAX.into()) as u16);
+        *hour = (*hour).max(code(rate));
         let minute = &mut self.minutes[(number % 60) as usize];
-        *minute = (*minute).max(code(rate, f64::from(MINUTE_OCTAVE), u8::MAX.into()) as u8);
+        *minute = (*minute).max(code(rate));
     }
 
     /// Nothing was called for `minutes` minutes up to and with `number`.
@@ -104,14 +103,14 @@ impl Peaks {
         if minute >= 60 - EDGE_MINUTES {
             highest = highest.max(self.hours[slot(number.saturating_add(60))]);
         }
-        rate(highest.into(), OCTAVE.into())
+        rate(highest)
     }
 
     /// A job's minute may slip by one.
     fn by_minute(&self, number: u32) -> f32 {
         let at = |minute: u32| self.minutes[(minute % 60) as usize];
         let highest = at(number % 60).max(at(number % 60 + 1)).max(at(number % 60 + 59));
-        rate(highest.into(), MINUTE_OCTAVE.into())
+        rate(highest)
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "statistics kept in single precision")]
@@ -125,9 +124,10 @@ impl Peaks {
             return;
         }
         self.day = number / DAY;
-        let faded = u16::try_from(days).unwrap_or(u16::MAX).saturating_mul(HOUR_FADE);
+        let days = u8::try_from(days).unwrap_or(u8::MAX);
+        let faded = days.saturating_mul(HOUR_FADE);
         self.hours.iter_mut().for_each(|hour| *hour = hour.saturating_sub(faded));
-        let faded = u8::try_from(days).unwrap_or(u8::MAX).saturating_mul(MINUTE_FADE);
+        let faded = days.saturating_mul(MINUTE_FADE);
         self.minutes.iter_mut().for_each(|minute| *minute = minute.saturating_sub(faded));
     }
 }
@@ -141,20 +141,20 @@ fn slot(number: u32) -> usize {
 }
 
 /// A rate as a logarithm, rounded up; 0 for next to nothing.
-fn code(rate: f64, octave: f64, most: u32) -> u32 {
+fn code(rate: f64) -> u8 {
     if rate <= 0.0 {
         return 0;
     }
-    let steps = libm::ceil((libm::log2(rate) + LOWEST) * octave);
-    u32::try_from(crate::units::whole(steps)).unwrap_or(u32::MAX).min(most)
+    let steps = libm::ceil((libm::log2(rate) + LOWEST) * OCTAVE);
+    u8::try_from(crate::units::whole(steps)).unwrap_or(u8::MAX)
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "statistics kept in single precision")]
-fn rate(code: u32, octave: f64) -> f32 {
+fn rate(code: u8) -> f32 {
     if code == 0 {
         return 0.0;
     }
-    libm::exp2(f64::from(code) / octave - LOWEST) as f32
+    libm::exp2(f64::from(code) / OCTAVE - LOWEST) as f32
 }
 
 #[cfg(test)]

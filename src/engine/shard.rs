@@ -11,7 +11,7 @@ use hashbrown::HashTable;
 
 use super::alarm::{Alarm, AlarmState, Channel, MinuteRow, Output, alarm_id};
 use super::assess::{self, Standing};
-use super::batch::{Batch, Event, Timeliness};
+use super::batch::{Batch, Event, EventKind, Timeliness};
 use super::detect::Thresholds;
 use super::frontier::AHEAD_SECONDS;
 use super::function::{FunctionState, Surroundings};
@@ -21,7 +21,7 @@ use super::rate_card::{RateCard, RateIndex, RateKey};
 use super::settings::{DetectionSettings, EngineSettings};
 use super::watch::{LATENESS_SECONDS_MAX, Touch, Watch};
 use crate::cost::{FunctionRates, Month, Usage};
-use crate::record::FunctionKey;
+use crate::record::{FunctionKey, Status};
 use crate::units::{AccountId, EventTime};
 
 /// Partitions are swept in turn, each once a minute, from this second of the minute on: by then
@@ -34,6 +34,9 @@ const SWEEP_SECONDS: i64 = 60 - AHEAD_SECONDS - SWEEP_FROM;
 const IDLE_SECONDS: i64 = 3_600;
 /// The most pairs of account and price whose usage is totalled apart; the rest shares account 0.
 const ACCOUNTS_MAX: usize = 10_000;
+
+/// The most failed requests that are remembered in each partition, to recognise their repeats.
+const FAILED_MAX: usize = 1_024;
 
 /// Room for functions grows by this part at a time. Doubling would leave up to half of what is by
 /// far the largest table unused.
@@ -110,7 +113,23 @@ impl std::ops::AddAssign for Observed {
 #[derive(Debug)]
 struct Partition {
     deliveries: Deliveries,
+    /// Requests that failed lately, mixed with their function's key.
+    failed: Deliveries,
     slots: Vec<u32>,
+}
+
+impl Partition {
+    /// Whether an invocation does what failed before: the platform's own retries keep the id.
+    fn is_repeat(&mut self, event: &Event) -> bool {
+        if event.request == 0 || event.kind != EventKind::Invocation {
+            return false;
+        }
+        let request = event.request ^ event.key;
+        match event.status {
+            Status::Success => self.failed.has(request),
+            Status::Error | Status::Timeout => !self.failed.is_new(request),
+        }
+    }
 }
 
 /// The functions of some partitions.
@@ -147,6 +166,7 @@ impl Engine {
     ) -> Self {
         let partition = || Partition {
             deliveries: Deliveries::new(settings.deliveries_max),
+            failed: Deliveries::new(FAILED_MAX),
             slots: Vec::new(),
         };
         let partitions = (0..PARTITIONS).map(|index| owns(index).then(partition)).collect();
@@ -261,6 +281,7 @@ impl Engine {
             self.counters.duplicate += 1;
             return;
         }
+        let repeat = partition.is_repeat(event);
         self.counters.counted += 1;
         self.counters.late += u64::from(event.timeliness == Timeliness::Late);
         // Another may have moved there if one was evicted meanwhile.
@@ -280,7 +301,7 @@ impl Engine {
         let around = surroundings!(self);
         let function = &mut self.functions[slot as usize];
         self.totals[function.total as usize] += event.usage();
-        if let Touch::Alarming(channel) = function.take(batch, event, &around)
+        if let Touch::Alarming(channel) = function.take(batch, event, repeat, &around)
             && let Some(mut watch) = function.watch.take()
         {
             let alarm = raise(function, &mut watch, channel, event, self.now, &around);

@@ -10,8 +10,10 @@ use super::attribution::reference::Reference;
 use super::baseline::Baseline;
 use super::batch::{Batch, Dimension, Event, Timeliness};
 use super::detect::rate::{ChannelReading, RateEvidence, RateModel};
+use super::detect::recursion::RecursionChannel;
 use super::detect::retry::RetryChannel;
 use super::detect::size::SizeChannel;
+use super::detect::yoyo::YoyoChannel;
 use super::frontier::AHEAD_SECONDS;
 use super::function::{Surroundings, YOUNG_MINUTES};
 use super::open_alarm::OpenAlarm;
@@ -85,6 +87,10 @@ pub struct Watch {
     pub size: SizeChannel,
     /// Failures and repeats.
     pub retry: RetryChannel,
+    /// Calls since the last closed second that the function itself asked for.
+    own_calls: u32,
+    recursion: RecursionChannel,
+    yoyo: YoyoChannel,
     /// Evidence over the closed seconds.
     evidence: RateEvidence,
     model: RateModel,
@@ -123,6 +129,9 @@ impl Watch {
             served: SecondRing::new(first),
             size: SizeChannel::default(),
             retry: RetryChannel::default(),
+            own_calls: 0,
+            recursion: RecursionChannel::default(),
+            yoyo: YoyoChannel::default(),
             evidence: RateEvidence::default(),
             model: RateModel::new(1.0, 1.0),
             onset: first,
@@ -166,7 +175,9 @@ impl Watch {
         self.count(second, calling, around);
         let learning = !self.is_frozen(calling.restricted);
         let (failed, threshold) = (event.status != Status::Success, around.thresholds.other);
+        // Completes with the first call of a new second.
         let retries = self.retry.invocation(failed, repeat, second, learning, threshold);
+        self.own_calls = self.own_calls.saturating_add(event.own.into());
         let (billed, version) = (event.billed.get(), event.version);
         let block =
             self.size.invocation(billed, event.memory_mb, version, second, learning, threshold);
@@ -183,7 +194,9 @@ impl Watch {
         let seldom =
             [(block, Channel::Duration), (block, Channel::Memory), (retries, Channel::Retry)];
         let alarming = seldom.into_iter().find(|&(complete, channel)| {
-            complete && self.value(channel) >= threshold && self.matters(channel, calling, around)
+            complete
+                && self.value(channel) >= around.thresholds.of(channel)
+                && self.matters(channel, calling, around)
         });
         alarming.map_or(Touch::Quiet, |(_, channel)| Touch::Alarming(channel))
     }
@@ -223,6 +236,8 @@ impl Watch {
         // works must not look like an attack that has ended. It never opens an alarm.
         let refused = self.alarm.as_ref().map_or(0, |alarm| alarm.refused_in(second));
         self.evidence.second(&self.model, served + refused, around.thresholds.fast);
+        let own = std::mem::take(&mut self.own_calls);
+        self.recursion.second(served, own.into(), around.thresholds.other);
         self.minute_calls += served;
         self.minute_squares += served * served;
         self.closed += 1;
@@ -238,15 +253,19 @@ impl Watch {
         let to_minute = 60 - self.closed.rem_euclid(60);
         let part = (around.boundary - self.closed).min(to_minute);
         self.evidence.silence(&self.model, part.unsigned_abs());
+        self.recursion.silence(part.unsigned_abs(), around.thresholds.other);
         self.closed += part;
         if self.closed.rem_euclid(60) == 0 {
             self.close_minute(calling, around);
             let minutes = (around.boundary - self.closed).div_euclid(60);
             if minutes > 0 {
-                self.evidence.silence(&self.model, minutes.unsigned_abs() * 60);
-                self.closed += minutes * 60;
+                let minutes = minutes.unsigned_abs();
+                self.evidence.silence(&self.model, minutes * 60);
+                self.recursion.silence(minutes * 60, around.thresholds.other);
+                self.yoyo.silence(minutes, around.thresholds.yoyo);
+                self.closed += 60 * i64::try_from(minutes).unwrap_or(0);
                 if !self.is_frozen(calling.restricted) {
-                    self.baseline.silence(minute_of(self.closed) - 1, minutes.unsigned_abs());
+                    self.baseline.silence(minute_of(self.closed) - 1, minutes);
                     self.retune(calling, around);
                 }
             }
@@ -257,6 +276,9 @@ impl Watch {
     }
 
     fn close_minute(&mut self, calling: &Calling<'_>, around: &Surroundings<'_>) {
+        let usd = calling.usd_per_call();
+        let allowed = 60.0 * self.tolerance * usd;
+        self.yoyo.minute(self.minute_calls as f64 * usd, allowed, around.thresholds.yoyo);
         if !self.is_frozen(calling.restricted) {
             let limit = LEARNED_AT_ONCE * self.tolerance;
             // The minute that has just ended.
@@ -321,12 +343,15 @@ impl Watch {
             Channel::Duration => self.size.value(),
             Channel::Memory => self.size.memory_value(),
             Channel::Retry => self.retry.value(),
+            Channel::Recursion => self.recursion.value(),
+            Channel::Yoyo => self.yoyo.value_usd(),
         }
     }
 
     /// The most that any channel has.
     pub fn evidence(&self) -> f64 {
-        Channel::ALL.into_iter().map(|channel| self.value(channel)).fold(0.0, f64::max)
+        let channels = Channel::ALL.into_iter().filter(|&channel| channel != Channel::Yoyo);
+        channels.map(|channel| self.value(channel)).fold(0.0, f64::max)
     }
 
     /// Evidence over everything that is known, for reports.
@@ -351,7 +376,8 @@ impl Watch {
             _ => self.value(channel),
         };
         let (expected, observed) = match channel {
-            Channel::RateFast => (expected, rate),
+            Channel::RateFast | Channel::Recursion => (expected, rate),
+            Channel::Yoyo => (0.0, value),
             Channel::Duration => (self.size.expected_ms(), self.size.observed_ms()),
             Channel::Memory => (self.size.expected_mb(), self.size.observed_mb()),
             Channel::Retry => (self.retry.expected(), self.retry.observed()),
@@ -369,7 +395,8 @@ impl Watch {
         let usual = calling.usd_per_call();
         let grown = |ratio: f64| calling.rates.per_request(calling.mean_mb_ms * ratio) - usual;
         let per_call = match channel {
-            Channel::RateFast => usual,
+            Channel::Yoyo => return true,
+            Channel::RateFast | Channel::Recursion => usual,
             Channel::Duration => grown(self.size.observed_ms() / self.size.expected_ms().max(1.0)),
             Channel::Memory => grown(self.size.observed_mb() / self.size.expected_mb().max(1.0)),
             Channel::Retry => usual * (self.retry.observed() - self.retry.expected()),
@@ -404,6 +431,9 @@ impl Watch {
         EventTime::from_second(match channel {
             Channel::RateFast => self.onset_now.min(second),
             Channel::Duration | Channel::Memory | Channel::Retry => second,
+            // It has grown by half for half a dozen buckets of four seconds at the least.
+            Channel::Recursion => second - 16,
+            Channel::Yoyo => second - 60 * i64::from(self.yoyo.minutes()),
         })
     }
 

@@ -6,16 +6,19 @@ pub const RING: i64 = SLOTS as i64;
 const SLOTS: usize = 32;
 
 /// One count a second for the last [`RING`] seconds up to the newest.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct SecondRing {
-    counts: [u32; SLOTS],
+    /// Lower halves of the counts.
+    counts: [u16; SLOTS],
+    /// Upper halves: hardly any function is ever called 65,536 times within a second.
+    high: Option<Box<[u16; SLOTS]>>,
     newest: i64,
 }
 
 impl SecondRing {
     /// An empty ring that ends with second `newest`.
     pub fn new(newest: i64) -> Self {
-        Self { counts: [0; SLOTS], newest }
+        Self { counts: [0; SLOTS], high: None, newest }
     }
 
     /// Counts one in `second`; where that is newer than the newest, the ring moves on. A second
@@ -26,12 +29,19 @@ impl SecondRing {
             let skipped = (second - self.newest).min(RING);
             for fresh in second - skipped + 1..=second {
                 self.counts[slot(fresh)] = 0;
+                if let Some(high) = &mut self.high {
+                    high[slot(fresh)] = 0;
+                }
             }
             self.newest = second;
         }
         if second > self.newest - RING {
-            let count = &mut self.counts[slot(second)];
-            *count = count.saturating_add(1);
+            let (count, carried) = self.counts[slot(second)].overflowing_add(1);
+            self.counts[slot(second)] = count;
+            if carried {
+                let high = self.high.get_or_insert_default();
+                high[slot(second)] = high[slot(second)].saturating_add(1);
+            }
         }
     }
 
@@ -40,12 +50,13 @@ impl SecondRing {
         if second > self.newest || second <= self.newest - RING {
             return 0;
         }
-        u64::from(self.counts[slot(second)])
+        let high = self.high.as_ref().map_or(0, |high| high[slot(second)]);
+        u64::from(high) << 16 | u64::from(self.counts[slot(second)])
     }
 
     /// Reads from all of its cache lines.
     pub fn touch(&self) -> u64 {
-        u64::from(self.counts[0] ^ self.counts[SLOTS / 2] ^ self.counts[SLOTS - 1])
+        u64::from(self.counts[0] ^ self.counts[SLOTS - 1])
     }
 
     /// The newest second with a count.
@@ -69,6 +80,15 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use std::collections::BTreeMap;
+
+    #[test]
+    fn more_calls_than_half_a_word_holds_are_counted_and_forgotten() {
+        let mut ring = SecondRing::new(0);
+        (0..200_000).for_each(|_| ring.add(5));
+        assert_eq!((ring.get(5), ring.get(4)), (200_000, 0));
+        ring.add(5 + RING);
+        assert_eq!((ring.get(5), ring.get(5 + RING)), (0, 1));
+    }
 
     proptest! {
         #[test]

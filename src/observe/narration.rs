@@ -228,6 +228,11 @@ fn what(alarm: &Alarm) -> String {
             reading.observed * 100.0,
             reading.expected * 100.0
         ),
+        Channel::Recursion => format!(
+            "its calls multiply: {:.0} a second, {:.1} are expected",
+            reading.observed, reading.expected
+        ),
+        Channel::Yoyo => format!("bursts have cost ${:.2} above the allowed", reading.observed),
     }
 }
 

@@ -10,6 +10,7 @@ pub mod retry;
 pub mod size;
 pub mod yoyo;
 
+use self::yoyo::YoyoSettings;
 use super::alarm::Channel;
 use super::settings::DetectionSettings;
 
@@ -21,6 +22,12 @@ const LOOKS_PER_DAY: f64 = 86_400.0;
 /// The fast rate has half of the promise, because seconds matter to it; the others share the rest.
 const FAST_SHARE: f64 = 0.5;
 
+/// The bucket leaks this part of the page floor: bursts that burn the floor a quarter of the time
+/// must fill it.
+const YOYO_LEAK: f64 = 8.0;
+/// And it holds what so many bursts cost that are just not worth a page by themselves.
+const YOYO_CAPACITY: f64 = 3.0;
+
 /// The evidence at which a channel of one function alarms, so that false alarms over the whole
 /// estate keep to the promise: the mean time to a false alarm is at least the threshold, in seconds.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -29,21 +36,32 @@ pub struct Thresholds {
     pub fast: f64,
     /// Of any other.
     pub other: f64,
+    /// Of [`Channel::Yoyo`], which counts in dollars.
+    pub yoyo: YoyoSettings,
 }
 
 impl Thresholds {
     /// Shares the promise among functions and channels.
     pub fn new(settings: &DetectionSettings) -> Self {
         let looks = LOOKS_PER_DAY * settings.estate_functions as f64 / settings.pages_per_day;
-        let others = Channel::ALL.len() as f64 - 1.0;
+        // The bucket of dollars takes no part in it.
+        let others = Channel::ALL.len() as f64 - 2.0;
         Self {
             fast: (looks / FAST_SHARE).max(10.0),
             other: (looks * others / (1.0 - FAST_SHARE)).max(10.0),
+            yoyo: YoyoSettings {
+                leak_usd_per_hour: settings.page_floor_usd_per_hour / YOYO_LEAK,
+                capacity_usd: settings.page_after_usd.max(1e-6) * YOYO_CAPACITY,
+            },
         }
     }
 
     /// Of `channel`.
     pub fn of(&self, channel: Channel) -> f64 {
-        if channel == Channel::RateFast { self.fast } else { self.other }
+        match channel {
+            Channel::RateFast => self.fast,
+            Channel::Yoyo => self.yoyo.capacity_usd,
+            _ => self.other,
+        }
     }
 }

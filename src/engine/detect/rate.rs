@@ -25,11 +25,13 @@ pub const FACTORS: [f64; 5] = [1.5, 2.0, 4.0, 10.0, 50.0];
 const CLAMP: f64 = FACTORS.len() as f64;
 
 /// The per-second likelihood ratio for one tolerance and dispersion: e = c·q^x per factor.
+///
+/// In single precision, for there are many; rounded down, so that the mean stays at most one.
 #[derive(Debug, Clone, Copy)]
 pub struct RateModel {
-    c: [f64; FACTORS.len()],
-    q: [f64; FACTORS.len()],
-    ln_q_max: f64,
+    c: [f32; FACTORS.len()],
+    q: [f32; FACTORS.len()],
+    ln_q_max: f32,
 }
 
 impl RateModel {
@@ -39,38 +41,53 @@ impl RateModel {
         let tolerance = tolerance.clamp(1e-9, 1e12);
         let phi = phi.clamp(1e-6, 1e6);
         let mut model = Self { c: [0.0; 5], q: [0.0; 5], ln_q_max: 0.0 };
+        let mut ln_q_max = 0.0_f64;
         for (index, factor) in FACTORS.into_iter().enumerate() {
             let a = libm::log((1.0 + phi * tolerance) / (1.0 + phi * factor * tolerance));
             let ln_q = libm::log(factor) + a;
-            model.c[index] = libm::exp(a / phi);
-            model.q[index] = libm::exp(ln_q);
-            model.ln_q_max = model.ln_q_max.max(ln_q);
+            model.c[index] = rounded_down(libm::exp(a / phi));
+            model.q[index] = rounded_down(libm::exp(ln_q));
+            ln_q_max = ln_q_max.max(ln_q);
         }
+        model.ln_q_max = rounded_down(ln_q_max).next_up();
         model
     }
 
     /// Reads from all of its cache lines.
     pub fn touch(&self) -> f64 {
-        self.c[0] + self.ln_q_max
+        f64::from(self.c[0] + self.ln_q_max)
     }
 
     /// Whether [`RateEvidence::calls_to`] is 1 for this threshold, whatever the evidence.
     pub fn is_steep(&self, threshold: f64, open_seconds: u32) -> bool {
-        let calls = libm::log(threshold / f64::from(open_seconds)) / self.ln_q_max;
+        let calls = libm::log(threshold / f64::from(open_seconds)) / f64::from(self.ln_q_max);
         calls < 1.0 - 1e-9
     }
 
     /// The likelihood ratios of a second with `count` calls.
     fn ratios(&self, count: u64) -> [f64; FACTORS.len()] {
+        let (c, q) = (self.c.map(f64::from), self.q.map(f64::from));
         match count {
-            0 => self.c,
-            1 => std::array::from_fn(|index| self.c[index] * self.q[index]),
+            0 => c,
+            1 => std::array::from_fn(|index| c[index] * q[index]),
             _ => {
-                let powers = powers(&self.q, count);
-                std::array::from_fn(|index| self.c[index] * powers[index])
+                let powers = powers(&q, count);
+                std::array::from_fn(|index| c[index] * powers[index])
             }
         }
     }
+}
+
+/// What is kept of a component: not too much, and never more than it is.
+fn kept(value: f64, threshold: f64) -> f32 {
+    rounded_down(value.min(CLAMP * threshold))
+}
+
+/// The next single-precision number that is not above.
+#[expect(clippy::cast_possible_truncation, reason = "rounded down right here")]
+fn rounded_down(value: f64) -> f32 {
+    let near = value as f32;
+    if f64::from(near) > value { near.next_down() } else { near }
 }
 
 /// [`power`] of each base; side by side, so that the processor can multiply several at once.
@@ -105,10 +122,10 @@ fn power(base: f64, exponent: u64) -> f64 {
 /// What has been gathered against the baseline so far.
 #[derive(Debug, Clone, Copy)]
 pub struct RateEvidence {
-    m: [f64; FACTORS.len()],
+    m: [f32; FACTORS.len()],
     /// CUSUM (as a ratio, not its logarithm) of one factor of the mixture. Its last 1 is the
     /// maximum-likelihood estimate of when the excess began.
-    since: f64,
+    since: f32,
 }
 
 impl Default for RateEvidence {
@@ -125,9 +142,9 @@ impl RateEvidence {
     pub fn second(&mut self, model: &RateModel, count: u64, threshold: f64) {
         let ratios = model.ratios(count);
         for (m, ratio) in self.m.iter_mut().zip(ratios) {
-            *m = ((*m + 1.0) * ratio).min(CLAMP * threshold);
+            *m = kept((f64::from(*m) + 1.0) * ratio, threshold);
         }
-        self.since = (self.since * ratios[ONSET_FACTOR]).clamp(1.0, CLAMP * threshold);
+        self.since = kept(f64::from(self.since) * ratios[ONSET_FACTOR], threshold).max(1.0);
     }
 
     /// Takes in `seconds` seconds without a call, in closed form.
@@ -135,18 +152,19 @@ impl RateEvidence {
         if seconds == 0 {
             return;
         }
-        for (m, &c) in self.m.iter_mut().zip(&model.c) {
+        for (m, c) in self.m.iter_mut().zip(model.c.map(f64::from)) {
             let decay = power(c, seconds);
             // Sum of the geometric series c + c² + … + c^k.
             let restarts = if c < 1.0 { c * (1.0 - decay) / (1.0 - c) } else { seconds as f64 };
-            *m = *m * decay + restarts;
+            *m = rounded_down(f64::from(*m) * decay + restarts);
         }
-        self.since = (self.since * power(model.c[ONSET_FACTOR], seconds)).max(1.0);
+        let decay = power(model.c[ONSET_FACTOR].into(), seconds);
+        self.since = rounded_down(f64::from(self.since) * decay).max(1.0);
     }
 
     /// The evidence: the mean over the mixture.
     pub fn value(&self) -> f64 {
-        self.m.iter().sum::<f64>() / FACTORS.len() as f64
+        self.m.iter().map(|&m| f64::from(m)).sum::<f64>() / FACTORS.len() as f64
     }
 
     /// Whether nothing speaks for an excess that has already begun.
@@ -158,11 +176,12 @@ impl RateEvidence {
     /// the open seconds they fall. One call multiplies a component by at most q; a second that
     /// opens adds at most one to it, for which `open_seconds` is set aside.
     pub fn calls_to(&self, model: &RateModel, threshold: f64, open_seconds: u32) -> u64 {
-        let most = self.m.iter().fold(0.0_f64, |most, &m| most.max(m)) + f64::from(open_seconds);
+        let most = self.m.iter().fold(0.0_f32, |most, &m| most.max(m));
+        let most = f64::from(most) + f64::from(open_seconds);
         if most >= threshold {
             return 1;
         }
-        let calls = libm::log(threshold / most) / model.ln_q_max;
+        let calls = libm::log(threshold / most) / f64::from(model.ln_q_max);
         // At least one; a float too large for the integer saturates, and that many never come.
         crate::units::whole(calls).max(1)
     }
@@ -176,10 +195,10 @@ impl RateEvidence {
         // Rounding is a few parts in 10^15 per step.
         let below = threshold * (1.0 - 1e-9);
         let mut reached: [f64; FACTORS.len()] = std::array::from_fn(|index| {
-            let c = model.c[index];
-            self.m[index] + c / (1.0 - c)
+            let c = f64::from(model.c[index]);
+            f64::from(self.m[index]) + c / (1.0 - c)
         });
-        let (mut growth, mut calls, mut step) = (model.q, 0, 1);
+        let (mut growth, mut calls, mut step) = (model.q.map(f64::from), 0, 1);
         loop {
             reached.iter_mut().zip(&growth).for_each(|(reached, growth)| *reached *= growth);
             // Positive form, so that infinity and NaN end the search as well.
@@ -230,7 +249,8 @@ mod tests {
             for (share, calm) in [(1.0, 1.0), (1.0, 0.5), (0.7, 1.0), (0.3, 0.2), (0.01, 1.0)] {
                 let law = negative_binomial(tolerance * share, phi * calm, 20_000);
                 for index in 0..FACTORS.len() {
-                    let (ln_c, ln_q) = (model.c[index].ln(), model.q[index].ln());
+                    let (c, q) = (f64::from(model.c[index]), f64::from(model.q[index]));
+                    let (ln_c, ln_q) = (c.ln(), q.ln());
                     let ratios = (0_u64..).map(|x| ln_c + ln_q * x as f64);
                     let mean: f64 = law.iter().zip(ratios).map(|(p, e)| (p + e).exp()).sum();
                     assert!(mean <= 1.0 + 1e-9, "{tolerance} {phi} {share} {calm}: {mean}");

@@ -129,14 +129,14 @@ impl RetryChannel {
 /// One of the two shares.
 #[derive(Debug, Clone, Copy, Default)]
 struct Share {
-    evidence: [f64; STEPS.len()],
+    evidence: [f32; STEPS.len()],
     learned: f32,
     latest: f32,
 }
 
 impl Share {
     fn value(&self) -> f64 {
-        self.evidence.iter().sum::<f64>() / STEPS.len() as f64
+        self.evidence.iter().map(|&one| f64::from(one)).sum::<f64>() / STEPS.len() as f64
     }
 
     /// The largest mean share that is normal. A block counts as a single draw, however many calls
@@ -156,7 +156,7 @@ impl Share {
         for (evidence, step) in self.evidence.iter_mut().zip(STEPS) {
             let q = p + step * (1.0 - p);
             let ratio = seen * (q / p) + (1.0 - seen) * ((1.0 - q) / (1.0 - p));
-            *evidence = ((*evidence + 1.0) * ratio).min(CLAMP * threshold);
+            *evidence = ((f64::from(*evidence) + 1.0) * ratio).min(CLAMP * threshold) as f32;
         }
     }
 

@@ -50,9 +50,9 @@ const CLAMP: f64 = 4.0;
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SizeChannel {
     /// Σ ln(billed ms) of the open block.
-    sum: f64,
-    duration_evidence: f64,
-    memory_evidence: f64,
+    sum: f32,
+    duration_evidence: f32,
+    memory_evidence: f32,
     /// The second in which the latest block opened.
     opened: i64,
     /// Invocations in the open block.
@@ -94,7 +94,7 @@ impl SizeChannel {
             self.least_mb = u32::MAX;
             self.most_mb = 1;
         }
-        self.sum += libm::log(f64::from(billed_ms.max(1)));
+        self.sum += libm::log(f64::from(billed_ms.max(1))) as f32;
         self.least_mb = self.least_mb.min(memory_mb.max(1));
         self.most_mb = self.most_mb.max(memory_mb);
         self.count += 1;
@@ -122,12 +122,12 @@ impl SizeChannel {
 
     /// The evidence that invocations run longer.
     pub fn value(&self) -> f64 {
-        self.duration_evidence
+        self.duration_evidence.into()
     }
 
     /// The evidence that invocations run with more memory.
     pub fn memory_value(&self) -> f64 {
-        self.memory_evidence
+        self.memory_evidence.into()
     }
 
     /// Forgets the evidence, keeps what was learned.
@@ -157,7 +157,7 @@ impl SizeChannel {
     }
 
     fn close_block(&mut self, learning: bool, threshold: f64) {
-        let duration = self.sum / f64::from(BLOCK);
+        let duration = f64::from(self.sum) / f64::from(BLOCK);
         self.sum = 0.0;
         self.count = 0;
         if self.blocks >= BLOCKS_TO_LEARN {
@@ -175,13 +175,15 @@ impl SizeChannel {
         let spread = libm::sqrt(f64::from(self.variance)).max(SPREAD_MIN);
         let z = ((block - f64::from(self.mean) - LN_ENVELOPE) / spread).clamp(-3.0, 3.0);
         let ratio = libm::exp(TILT * z - TILT * TILT / 2.0);
-        self.duration_evidence = ((self.duration_evidence + 1.0) * ratio).min(CLAMP * threshold);
+        let grown = (self.value() + 1.0) * ratio;
+        self.duration_evidence = grown.min(CLAMP * threshold) as f32;
     }
 
     fn test_memory(&mut self, threshold: f64) {
         let excess = libm::log(f64::from(self.least_mb)) - f64::from(self.memory) - LN_ENVELOPE;
         let ratio = if excess > 0.0 { RARITY } else { 0.0 };
-        self.memory_evidence = ((self.memory_evidence + 1.0) * ratio).min(CLAMP * threshold);
+        let grown = (self.memory_value() + 1.0) * ratio;
+        self.memory_evidence = grown.min(CLAMP * threshold) as f32;
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "statistics kept in single precision")]
@@ -190,11 +192,11 @@ impl SizeChannel {
         // Plain average first, then exponential.
         let weight = WEIGHT.max(1.0 / f64::from(self.blocks));
         let gate = |evidence| if evidence > SUSPICIOUS { WEIGHT_WHEN_SUSPICIOUS } else { 1.0 };
-        let w = weight * gate(self.duration_evidence);
+        let w = weight * gate(self.value());
         let off = duration - f64::from(self.mean);
         self.mean += (w * off) as f32;
         self.variance = ((1.0 - w) * (f64::from(self.variance) + w * off * off)) as f32;
-        let w = weight * gate(self.memory_evidence);
+        let w = weight * gate(self.memory_value());
         let off = libm::log(f64::from(self.most_mb)) - f64::from(self.memory);
         self.memory += (w * off) as f32;
     }
