@@ -2,6 +2,7 @@
 //! the function behaves as its baseline allows, however it is looked at; so a large one is rare by
 //! Markov's inequality, and how rare is known beforehand.
 
+pub mod aggregate;
 pub mod duration;
 pub mod leech;
 pub mod negative_binomial;
