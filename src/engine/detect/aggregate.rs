@@ -1,13 +1,13 @@
 //! Are many functions of one account a little too busy, none of them enough to tell by itself?
 //!
 //! Each function gives an e-value for its count of the minute, [`minute_evidence`]. The arithmetic
-//! mean of e-values is one under any dependence between them, and in essence the only symmetric
-//! way to merge them of which that is true (Vovk & Wang, Ann. Statist. 49(3) 2021,
-//! doi 10.1214/20-AOS2020); functions of one account do move together, so nothing stronger, such as
-//! the product, would keep the promise. Over minutes the means go through the Shiryaev-Roberts
+//! mean of e-values is one under any dependence between them, and in essence the only symmetric way
+//! to merge them of which that is true (Vovk & Wang, Ann. Statist. 49(3) 2021, doi
+//! 10.1214/20-AOS2020); functions of one account do move together, so nothing stronger, such as the
+//! product, would keep the promise. Over minutes the means go through the Shiryaev-Roberts
 //! recursion (Shin, Ramdas, Rinaldo, arXiv 2203.03532): the mean time to a false alarm at threshold
-//! A is at least A minutes, sixty times more than a promise in seconds asks for. The null: given the
-//! past, every function's mean is at most what is tolerated of it.
+//! A is at least A minutes, sixty times more than a promise in seconds asks for. The null: given
+//! the past, every function's mean is at most what is tolerated of it.
 //!
 //! A mean is carried by its largest members: of two hundred functions at ten times what is
 //! tolerated, the few busiest speak for all. So a single flooded function lifts it too; it has its

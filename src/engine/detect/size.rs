@@ -10,7 +10,7 @@
 //!
 //! **Memory** is configured, not drawn: it is the same in every invocation until somebody changes
 //! it. The null is therefore a belief and no measured law: that a whole block over the envelope,
-//! without a new version, comes at most once in [`RARITY`] blocks. Then e = `RARITY` for such a
+//! without a new version, comes at most once in `RARITY` blocks. Then e = `RARITY` for such a
 //! block and 0 for any other is an e-value, and two blocks in a row are enough for a page.
 //!
 //! A block opens at most once a second of event time, with that second's first invocations; the
