@@ -11,8 +11,8 @@
 //! the run length is shorter than promised.
 //!
 //! **Days.** The logarithm of the day's sum against an anchor: the mean of the last fortnight or
-//! month, weekends with an offset of their own. Both may be taught at most 1 % of growth a day, so a
-//! slow ramp cannot make itself normal: it leaves its anchor behind. The difference, less an
+//! month, weekends with an offset of their own. Both may be taught at most 1 % of growth a day, so
+//! a slow ramp cannot make itself normal: it leaves its anchor behind. The difference, less an
 //! envelope, is standardised with the learned spread and the error of a young anchor, clipped to
 //! ±3, and tilted as exp(h·z − h²/2): an e-value for every law that is sub-Gaussian after the
 //! clipping with a standardised mean of at most zero. Spread and anchor learn from residuals cut
@@ -21,12 +21,12 @@
 //! What is possible depends on how much a day differs from its like, by simulation of a hundred
 //! days with a weekly season and independent deviations of 15 %: of the runs 2 % reach an evidence
 //! of 100 without cause and 46 % reach 30. Five percent more each day reaches 100 after nine days;
-//! a fifth more reaches 30 within a fortnight in six runs of
-//! ten, and 100 in one or two. At deviations of 30 % it is 41 % of the runs, and eleven days.
-//! Where days resemble the one before (correlation one half), evidence of 100 comes without cause
-//! in 41 % of the runs at 15 % and in nearly all at 30 %: there the run length is shorter than
-//! promised. Honest growth of more than half a percent a day is found as well, since nothing in the
-//! sums tells it from a leech; what it costs has to.
+//! a fifth more reaches 30 within a fortnight in six runs of ten, and 100 in one or two. At
+//! deviations of 30 % it is 41 % of the runs that reach 100 without cause, and eleven days. Where
+//! days resemble the one before (correlation one half), evidence of 100 comes without cause in 41 %
+//! of the runs at 15 % and in nearly all at 30 %: there the run length is shorter than promised.
+//! Honest growth of more than half a percent a day is found as well, since nothing in the sums
+//! tells it from a leech; what it costs has to.
 
 use super::negative_binomial;
 
@@ -103,16 +103,16 @@ pub struct DayLeech {
 }
 
 impl DayLeech {
-    /// Takes in one closed day with `sum` calls or dollars, at least one in whatever small unit;
+    /// Takes in one closed day with `sum` calls or dollars, more than one in whatever small unit;
     /// less is a silent day. `learning` is false while the baseline is frozen, `threshold` is in
     /// days.
     pub fn day(&mut self, sum: f64, is_weekend: bool, learning: bool, threshold: f64) {
-        // Positive form: what is not a number is a silent day.
-        if !(sum >= 1.0) {
+        // `max` takes 1 for what is not a number: a silent day.
+        let day = libm::log(sum.clamp(f64::MIN, f64::MAX).max(1.0));
+        if day <= 0.0 {
             self.silence(1);
             return;
         }
-        let day = libm::log(sum.min(f64::MAX));
         if self.days >= DAYS_TO_LEARN {
             self.test(day, is_weekend, threshold);
         }

@@ -2,6 +2,7 @@
 //! the function behaves as its baseline allows, however it is looked at; so a large one is rare by
 //! Markov's inequality, and how rare is known beforehand.
 
+pub mod aggregate;
 pub mod leech;
 pub mod negative_binomial;
 pub mod rate;
@@ -16,6 +17,14 @@ use super::settings::DetectionSettings;
 
 #[cfg(test)]
 mod tests;
+
+/// The next single-precision number that is not above: evidence that is kept in single precision,
+/// as there is so much of it, is never more than it was.
+#[expect(clippy::cast_possible_truncation, reason = "rounded down right here")]
+fn rounded_down(value: f64) -> f32 {
+    let near = value as f32;
+    if f64::from(near) > value { near.next_down() } else { near }
+}
 
 /// Seconds in a day: no channel takes more than one look a second.
 const LOOKS_PER_DAY: f64 = 86_400.0;

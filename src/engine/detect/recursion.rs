@@ -2,12 +2,12 @@
 //!
 //! Calls are counted in buckets of three widths, so that some width sees a factor of about two to
 //! eight from one bucket to the next for every doubling time from seconds to minutes. The null:
-//! given the past, a bucket's mean is at most [`GROWTH`] times the level of the last few, or a
-//! floor, with negative-binomial dispersion up to [`PHI`]. The e-value of a bucket is the likelihood
-//! ratio against that, the Shiryaev-Roberts recursion (Shin, Ramdas, Rinaldo, arXiv 2203.03532)
-//! runs over the buckets of a width, and the evidence is the mean over the widths. So under the
-//! null the mean time to a false alarm at threshold A is at least A seconds, and four times that
-//! as no bucket is narrower than four seconds.
+//! given the past, a bucket's mean is at most `GROWTH` times the level of the last few, or a
+//! floor, with negative-binomial dispersion up to `PHI`. The e-value of a bucket is the
+//! likelihood ratio against that, the Shiryaev-Roberts recursion (Shin, Ramdas, Rinaldo, arXiv
+//! 2203.03532) runs over the buckets of a width, and the evidence is the mean over the widths. So
+//! under the null the mean time to a false alarm at threshold A is at least A seconds, and four
+//! times that as no bucket is narrower than four seconds.
 //!
 //! A burst breaks the null: a cron job goes from nothing to hundreds in a second. But it is flat
 //! or over in the next bucket, and a recursion is not. So the e-value of one bucket is clipped,

@@ -18,6 +18,8 @@
 //! A dependency that is down for a minute breaks the null as well: its callers do pay for failing
 //! work. Whether that is worth an alarm is for the caller to weigh in money.
 
+use super::rounded_down;
+
 /// Shares up to this many times the learned bound are normal; as for rates.
 const ENVELOPE: f64 = 1.6;
 /// And so is one call in twenty, whatever was learned: a rare failure has no rate to speak of.
@@ -156,7 +158,8 @@ impl Share {
         for (evidence, step) in self.evidence.iter_mut().zip(STEPS) {
             let q = p + step * (1.0 - p);
             let ratio = seen * (q / p) + (1.0 - seen) * ((1.0 - q) / (1.0 - p));
-            *evidence = ((f64::from(*evidence) + 1.0) * ratio).min(CLAMP * threshold) as f32;
+            let grown = (f64::from(*evidence) + 1.0) * ratio;
+            *evidence = rounded_down(grown.min(CLAMP * threshold));
         }
     }
 

@@ -10,7 +10,7 @@
 //!
 //! **Memory** is configured, not drawn: it is the same in every invocation until somebody changes
 //! it. The null is therefore a belief and no measured law: that a whole block over the envelope,
-//! without a new version, comes at most once in [`RARITY`] blocks. Then e = `RARITY` for such a
+//! without a new version, comes at most once in `RARITY` blocks. Then e = `RARITY` for such a
 //! block and 0 for any other is an e-value, and two blocks in a row are enough for a page.
 //!
 //! A block opens at most once a second of event time, with that second's first invocations; the
@@ -21,6 +21,8 @@
 //! A new version that has taken over starts the learning anew: a deploy may well change what a call
 //! costs. Versions that share the traffic share the baseline, with the largest memory of a block as
 //! its mark.
+
+use super::rounded_down;
 
 /// Invocations per block.
 const BLOCK: u32 = 16;
@@ -176,14 +178,14 @@ impl SizeChannel {
         let z = ((block - f64::from(self.mean) - LN_ENVELOPE) / spread).clamp(-3.0, 3.0);
         let ratio = libm::exp(TILT * z - TILT * TILT / 2.0);
         let grown = (self.value() + 1.0) * ratio;
-        self.duration_evidence = grown.min(CLAMP * threshold) as f32;
+        self.duration_evidence = rounded_down(grown.min(CLAMP * threshold));
     }
 
     fn test_memory(&mut self, threshold: f64) {
         let excess = libm::log(f64::from(self.least_mb)) - f64::from(self.memory) - LN_ENVELOPE;
         let ratio = if excess > 0.0 { RARITY } else { 0.0 };
         let grown = (self.memory_value() + 1.0) * ratio;
-        self.memory_evidence = grown.min(CLAMP * threshold) as f32;
+        self.memory_evidence = rounded_down(grown.min(CLAMP * threshold));
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "statistics kept in single precision")]
