@@ -7,7 +7,7 @@
 //! the true rate with the true dispersion; what the engine has to learn it also has to allow for.
 
 use anyhow::Result;
-use bursar::engine::detect;
+use bursar::engine::detect::Thresholds;
 use bursar::engine::settings::DetectionSettings;
 use bursar::simulation::draw::derive;
 use rand_chacha::ChaCha8Rng;
@@ -48,7 +48,7 @@ impl Cell {
         let settings = DetectionSettings::default();
         let tolerated = settings.envelope * self.rate;
         let divergence = divergence(self.factor * self.rate, tolerated, PHI);
-        detect::threshold(&settings).ln() / divergence
+        Thresholds::new(&settings).fast.ln() / divergence
     }
 
     /// How long a run is waited for.
@@ -79,7 +79,7 @@ pub(crate) fn section(plan: &Plan) -> Result<Section> {
     section.note(format!(
         "Negative-binomial traffic, phi {PHI} a second, one function; settings as shipped, so a \
          channel's threshold is A = {:.3e}. From a random second on, the rate is multiplied.",
-        detect::threshold(&settings)
+        Thresholds::new(&settings).fast
     ));
     section.note(format!(
         "Bound: ln A / divergence of the attack's law from the law at {} times the true rate.",

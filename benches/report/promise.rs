@@ -1,7 +1,7 @@
 //! Is the promise kept? Mean time between false alarms, beside the threshold that it follows from.
 
 use anyhow::Result;
-use bursar::engine::detect;
+use bursar::engine::detect::Thresholds;
 use bursar::engine::detect::rate::{RateEvidence, RateModel};
 use bursar::engine::settings::DetectionSettings;
 use bursar::simulation::draw::derive;
@@ -184,7 +184,7 @@ fn promising(threshold: f64) -> DetectionSettings {
         page_floor_usd_per_hour: FLOOR,
         ..DetectionSettings::default()
     };
-    let pages_per_day = detect::threshold(&one) / threshold;
+    let pages_per_day = Thresholds::new(&one).fast / threshold;
     DetectionSettings { pages_per_day, ..one }
 }
 
@@ -196,7 +196,7 @@ const TRUE_PARTS: [(f64, f64); 5] = [(1.0, 1.0), (1.0, 0.5), (0.7, 1.0), (0.3, 0
 
 /// The mean of a second's evidence, by summing over all counts.
 fn means(section: &mut Section) {
-    let threshold = detect::threshold(&DetectionSettings::default());
+    let threshold = Thresholds::new(&DetectionSettings::default()).fast;
     let title = format!("Mean of a second's evidence at A = {threshold:.3e}, at most");
     let phis: Vec<_> = DISPERSIONS.iter().map(|phi| format!("phi {phi}")).collect();
     let mut names = vec!["tolerated calls/s"];

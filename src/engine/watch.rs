@@ -95,11 +95,11 @@ pub struct Watch {
     evidence: RateEvidence,
     model: RateModel,
     /// The first second of the present excursion of the evidence, over the closed seconds.
-    onset: i64,
+    onset: u32,
     minute_calls: u64,
     minute_squares: u64,
     /// The same as `onset` with the open seconds, as of the last look.
-    onset_now: i64,
+    onset_now: u32,
     /// Calls per second that are tolerated, envelope and money floor included.
     pub tolerance: f64,
     /// What is normal.
@@ -134,10 +134,10 @@ impl Watch {
             yoyo: YoyoChannel::default(),
             evidence: RateEvidence::default(),
             model: RateModel::new(1.0, 1.0),
-            onset: first,
+            onset: whole_second(first),
             minute_calls: 0,
             minute_squares: 0,
-            onset_now: first,
+            onset_now: whole_second(first),
             tolerance: 0.0,
             baseline: Baseline::after_silence(minute_of(first), minutes),
             reference: Reference::default(),
@@ -242,7 +242,7 @@ impl Watch {
         self.minute_squares += served * served;
         self.closed += 1;
         if self.evidence.is_at_rest() {
-            self.onset = self.closed;
+            self.onset = whole_second(self.closed);
         }
         if self.closed.rem_euclid(60) == 0 {
             self.close_minute(calling, around);
@@ -271,7 +271,7 @@ impl Watch {
             }
         }
         if self.evidence.is_at_rest() {
-            self.onset = self.closed;
+            self.onset = whole_second(self.closed);
         }
     }
 
@@ -311,7 +311,7 @@ impl Watch {
         for second in self.closed..=self.served.newest() {
             evidence.second(&self.model, self.served.get(second), threshold);
             if evidence.is_at_rest() {
-                onset = second + 1;
+                onset = whole_second(second + 1);
             }
         }
         self.onset_now = onset;
@@ -429,7 +429,7 @@ impl Watch {
     pub fn onset_of(&self, channel: Channel, event: &Event) -> EventTime {
         let second = event.at.second();
         EventTime::from_second(match channel {
-            Channel::RateFast => self.onset_now.min(second),
+            Channel::RateFast => i64::from(self.onset_now).min(second),
             Channel::Duration | Channel::Memory | Channel::Retry => second,
             // It has grown by half for half a dozen buckets of four seconds at the least.
             Channel::Recursion => second - 16,
@@ -472,4 +472,9 @@ const RATE_SECONDS: i64 = 10;
 /// Minutes since the epoch; event time has a range that they fit in.
 fn minute_of(second: i64) -> u32 {
     u32::try_from(second.div_euclid(60)).unwrap_or(1)
+}
+
+/// Seconds since the epoch; the range of event time ends before they would overflow.
+fn whole_second(second: i64) -> u32 {
+    u32::try_from(second).unwrap_or(0)
 }

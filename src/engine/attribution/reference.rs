@@ -8,7 +8,7 @@ use crate::engine::batch::SourceSlot;
 /// Addresses that are told apart.
 const ADDRESSES: usize = 12;
 /// Networks that are told apart.
-const PREFIXES: usize = 6;
+const PREFIXES: usize = 4;
 /// The latest requests, with which the next is compared.
 const RECENT: usize = 8;
 /// Everything is halved when so many requests have come, so that it follows the present.

@@ -48,7 +48,7 @@ pub struct RetryChannel {
     failures: Share,
     repeats: Share,
     /// The second of the open block, and what is in it.
-    second: i64,
+    second: u32,
     calls: u32,
     failed: u32,
     repeated: u32,
@@ -67,6 +67,7 @@ impl RetryChannel {
         learning: bool,
         threshold: f64,
     ) -> bool {
+        let second = u32::try_from(second).unwrap_or(0);
         // An earlier second is a record out of order: it belongs to the open block.
         let complete = self.calls > 0 && second > self.second;
         if complete {

@@ -56,7 +56,7 @@ pub struct SizeChannel {
     duration_evidence: f32,
     memory_evidence: f32,
     /// The second in which the latest block opened.
-    opened: i64,
+    opened: u32,
     /// Invocations in the open block.
     count: u32,
     blocks: u32,
@@ -89,6 +89,7 @@ impl SizeChannel {
     ) -> bool {
         self.note_version(version);
         if self.count == 0 {
+            let second = u32::try_from(second).unwrap_or(0);
             if second <= self.opened {
                 return false;
             }

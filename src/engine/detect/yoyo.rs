@@ -17,6 +17,8 @@
 //! The level is held at twice the capacity, so that it is below it again within that time however
 //! large the flood was.
 
+use super::rounded_down;
+
 /// The level never exceeds this many capacities.
 const CLAMP: f64 = 2.0;
 
@@ -32,7 +34,7 @@ pub struct YoyoSettings {
 /// Dollars above the allowed that have not leaked away, for one function.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct YoyoChannel {
-    level_usd: f64,
+    level_usd: f32,
     /// Minutes since the bucket was last empty; 0 while it is.
     minutes: u32,
 }
@@ -45,7 +47,7 @@ impl YoyoChannel {
         let excess = if excess > 0.0 { excess } else { 0.0 };
         let most = CLAMP * settings.capacity_usd;
         self.drain(excess, 1, settings);
-        self.level_usd = self.level_usd.min(most);
+        self.level_usd = self.level_usd.min(rounded_down(most));
     }
 
     /// Takes in `minutes` minutes in which no more was spent than allowed, in closed form.
@@ -55,12 +57,12 @@ impl YoyoChannel {
 
     /// Gathered excess, dollars.
     pub fn value_usd(&self) -> f64 {
-        self.level_usd
+        self.level_usd.into()
     }
 
     /// Whether more has gathered than the capacity.
     pub fn is_over(&self, settings: YoyoSettings) -> bool {
-        self.level_usd > settings.capacity_usd
+        self.value_usd() > settings.capacity_usd
     }
 
     /// How long ago it began to gather, minutes; 0 where nothing has.
@@ -70,7 +72,7 @@ impl YoyoChannel {
 
     fn drain(&mut self, excess_usd: f64, minutes: u64, settings: YoyoSettings) {
         let leak = settings.leak_usd_per_hour / 60.0 * minutes as f64;
-        self.level_usd = (self.level_usd + excess_usd - leak).max(0.0);
+        self.level_usd = rounded_down((self.value_usd() + excess_usd - leak).max(0.0));
         self.minutes = if self.level_usd > 0.0 {
             self.minutes.saturating_add(u32::try_from(minutes).unwrap_or(u32::MAX))
         } else {
