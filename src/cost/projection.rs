@@ -2,17 +2,22 @@
 //! how soon.
 //!
 //! Two scenarios are mixed, because either alone misleads: what burns now **persists**, or spend
-//! **reverts** to its baseline. Their weights are the posterior odds that the caller has. Within a
-//! scenario the hour is a compound count (gamma) and longer spans are log-normal, where the level
-//! of the traffic is the larger unknown; `distribution` has the formulas and the proof of invariant
-//! C1. Quantiles are the smallest whole nano-dollar at which the mixture reaches 10, 50 and 90 %.
+//! **reverts** to its baseline. Their weights are the posterior odds that the caller has. Where a
+//! [`History`] is given, the baseline is what the function has learned of itself, along its season
+//! and as wide as its own forecasts were wrong; without one it is a flat rate with an assumed
+//! spread. A burn that persists is a flat rate always: an attack has no season. There the hour is a
+//! compound count (gamma) and longer spans are log-normal, where the level of the traffic is the
+//! larger unknown; `distribution` has the formulas and the proof of invariant C1. Quantiles are the
+//! smallest whole nano-dollar at which the mixture reaches 10, 50 and 90 %.
 
 use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::cost::distribution::{Spread, reached_by};
+use crate::cost::forecast::Forecaster;
 use crate::cost::month::Month;
+use crate::cost::season::Shape;
 use crate::units::{EventTime, NanoUsd};
 
 /// Default step of the log level per square root of an hour: 5 % in an hour, 17 % in half a day.
@@ -25,20 +30,32 @@ const LEVEL_LOG_VARIANCE_MAX: f64 = 1.0;
 /// Inputs are cut here; a dollar rate of 1e9 an hour is a hundred times the whole platform.
 const USD_MAX: f64 = 1e9;
 
+/// Milliseconds in an hour.
+const HOUR_MS: f64 = 3_600_000.0;
+
 /// Exhaustion further away than a hundred years is never.
 const EXHAUSTION_HOURS_MAX: f64 = 876_600.0;
+
+/// What a function, or an account, has learned of itself in steps of an hour.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct History<'a> {
+    /// Fed with every closed hour.
+    pub forecaster: &'a Forecaster,
+    /// Its season.
+    pub shape: &'a Shape,
+}
 
 /// What is known when a projection is made. NaN and negative numbers count as zero, numbers above
 /// 1e9, infinity included, as 1e9.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct ProjectionInput {
+pub struct ProjectionInput<'a> {
     /// Event time of the projection.
     pub now: EventTime,
     /// Spent since the first of the month.
     pub spent_month: NanoUsd,
     /// Current burn in dollars an hour.
     pub burn_usd_per_hour: f64,
-    /// Burn when nothing unusual happens, in dollars an hour.
+    /// Burn when nothing unusual happens, in dollars an hour; not asked where there is a history.
     pub baseline_usd_per_hour: f64,
     /// Mean cost of a request in dollars.
     pub request_usd: f64,
@@ -51,6 +68,8 @@ pub struct ProjectionInput {
     pub level_log_sd: f64,
     /// Natural log of the odds that the current burn persists.
     pub persist_log_odds: f64,
+    /// What was learned; one that has seen nothing counts as none.
+    pub history: Option<History<'a>>,
 }
 
 /// Three points of a distribution of money.
@@ -78,7 +97,7 @@ pub struct Projection {
     pub month_end: Quantiles,
 }
 
-/// When a budget is used up if the current burn persists.
+/// When a budget is used up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Exhaustion {
     /// One time in ten it is sooner. This is the one to act on.
@@ -88,7 +107,7 @@ pub struct Exhaustion {
 }
 
 /// Spend of the next hour, day and month.
-pub fn project(input: &ProjectionInput) -> Projection {
+pub fn project(input: &ProjectionInput<'_>) -> Projection {
     let month = Outlook::month(input);
     let hour = Outlook::over(input, 1.0, Family::Gamma);
     let day = Outlook::over(input, 24.0, Family::LogNormal);
@@ -105,7 +124,7 @@ pub fn project(input: &ProjectionInput) -> Projection {
 }
 
 /// The probability that the month ends above `budget`.
-pub fn probability_over(input: &ProjectionInput, budget: NanoUsd) -> f64 {
+pub fn probability_over(input: &ProjectionInput<'_>, budget: NanoUsd) -> f64 {
     let left = budget.minus(input.spent_month);
     if left < NanoUsd::ZERO {
         return 1.0;
@@ -113,31 +132,38 @@ pub fn probability_over(input: &ProjectionInput, budget: NanoUsd) -> f64 {
     (1.0 - Outlook::month(input).at_most(left)).clamp(0.0, 1.0)
 }
 
-/// How long `budget` lasts if the current burn persists; `None` when that is more than a hundred
-/// years. The month's end is not considered.
-pub fn time_to_exhaustion(input: &ProjectionInput, budget: NanoUsd) -> Option<Exhaustion> {
-    let distance = budget.minus(input.spent_month).usd();
-    if distance <= 0.0 {
+/// How long `budget` lasts; `None` when that is more than a hundred years. The month's end is not
+/// considered. With a history it is the time by which both scenarios together have used it up with
+/// that probability; without one the current burn is taken to persist.
+pub fn time_to_exhaustion(input: &ProjectionInput<'_>, budget: NanoUsd) -> Option<Exhaustion> {
+    let left = budget.minus(input.spent_month);
+    if left <= NanoUsd::ZERO {
         return Some(Exhaustion { p10: Duration::ZERO, p50: Duration::ZERO });
     }
     let drift = tame(input.burn_usd_per_hour);
     let variance = per_unit(input) * drift + tame(input.dispersion) * drift * drift;
-    let p50 = passage_hours(0.5, distance, drift, variance)?;
-    let p10 = passage_hours(0.1, distance, drift, variance).unwrap_or(p50).min(p50);
+    let reached = |hours: f64| match input.history {
+        Some(history) if history.forecaster.seen() > 0 => {
+            1.0 - Outlook::over(input, hours, Family::LogNormal).at_most(left)
+        }
+        _ => reached_by(hours, left.usd(), drift, variance),
+    };
+    let p50 = passage_hours(0.5, reached)?;
+    let p10 = passage_hours(0.1, reached).unwrap_or(p50).min(p50);
     let span = |hours: f64| Duration::try_from_secs_f64(hours * 3_600.0).unwrap_or(Duration::MAX);
     Some(Exhaustion { p10: span(p10), p50: span(p50) })
 }
 
-/// The time in hours by which the budget is used up with probability `p`, by bisection: 80 halvings
-/// leave less than a nanosecond of a hundred years.
-fn passage_hours(p: f64, distance: f64, drift: f64, variance: f64) -> Option<f64> {
+/// The time in hours by which something is reached with probability `p`, by bisection: 60 halvings
+/// leave less than a microsecond of a hundred years.
+fn passage_hours(p: f64, reached: impl Fn(f64) -> f64) -> Option<f64> {
     let (mut low, mut high) = (0.0, EXHAUSTION_HOURS_MAX);
-    if reached_by(high, distance, drift, variance) < p {
+    if reached(high) < p {
         return None;
     }
-    for _ in 0..80 {
+    for _ in 0..60 {
         let middle = f64::midpoint(low, high);
-        if reached_by(middle, distance, drift, variance) < p {
+        if reached(middle) < p {
             low = middle;
         } else {
             high = middle;
@@ -160,12 +186,12 @@ struct Outlook {
 }
 
 impl Outlook {
-    fn month(input: &ProjectionInput) -> Self {
+    fn month(input: &ProjectionInput<'_>) -> Self {
         let hours = Month::of(input.now).hours_left(input.now);
         Outlook::over(input, hours, Family::LogNormal)
     }
 
-    fn over(input: &ProjectionInput, hours: f64, family: Family) -> Self {
+    fn over(input: &ProjectionInput<'_>, hours: f64, family: Family) -> Self {
         let relative = tame(input.dispersion) / hours.max(1.0);
         let sd = tame(input.level_log_sd);
         // The mean of a random walk over a span has a third of the variance of its end.
@@ -183,7 +209,13 @@ impl Outlook {
         Outlook {
             persist: 1.0 / (1.0 + libm::exp(-odds)),
             current: spread(input.burn_usd_per_hour),
-            baseline: spread(input.baseline_usd_per_hour),
+            baseline: match input.history {
+                Some(history) if history.forecaster.seen() > 0 => {
+                    let from = input.now.ms() as f64 / HOUR_MS;
+                    history.forecaster.spread(hours, history.shape.load(from, from + hours))
+                }
+                _ => spread(input.baseline_usd_per_hour),
+            },
         }
     }
 
@@ -218,7 +250,7 @@ impl Outlook {
 }
 
 /// Variance per dollar of mean that single requests bring: m2 / m1.
-fn per_unit(input: &ProjectionInput) -> f64 {
+fn per_unit(input: &ProjectionInput<'_>) -> f64 {
     let mean = tame(input.request_usd);
     if mean > 0.0 { (tame(input.request_usd_squared) / mean).min(USD_MAX) } else { 0.0 }
 }

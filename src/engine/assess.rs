@@ -179,6 +179,7 @@ fn projection(
         dispersion: HOURLY_DISPERSION,
         level_log_sd: LEVEL_LOG_SD_DEFAULT,
         persist_log_odds: libm::log(evidence.max(1e-9)) + PERSIST_PRIOR,
+        history: None,
     })
 }
 
