@@ -76,7 +76,7 @@ pub(crate) fn load(folder: &Path, seed: u64) -> Vec<Series> {
     all
 }
 
-/// Adds a site's hours twice: to be forecast by weeks and by four weeks, from its first midnight on.
+/// Adds a site's hours twice: to be forecast by weeks and by four weeks, from midnight on.
 fn long(all: &mut Vec<Series>, which: usize, start: i64, counts: &[f64], per_hour: usize) {
     let hours = counts.chunks_exact(per_hour);
     let spend: Vec<f64> = hours.map(|hour| hour.iter().sum::<f64>() * CALL_USD).collect();

@@ -138,7 +138,7 @@ impl Window {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 <= it < SLOTS")]
+#[expect(clippy::cast_possible_truncation, reason = "0 <= it < SLOTS")]
 const fn place(slot: i64) -> usize {
     slot.rem_euclid(SLOTS as i64) as usize
 }
@@ -250,7 +250,8 @@ mod tests {
         /// Against a list of everything that was spent.
         #[test]
         fn windows_sum_what_a_list_of_all_spend_sums(
-            spends in prop::collection::vec((0..6_000i64, 0..1_000_000i64), 0..60), later in 0..600i64,
+            spends in prop::collection::vec((0..6_000i64, 0..1_000_000i64), 0..60),
+            later in 0..600i64,
         ) {
             let mut spends = spends;
             spends.sort_unstable();

@@ -100,11 +100,6 @@ impl Spread {
         if z >= CERTAIN { 1.0 } else { normal(z) }
     }
 
-    /// A point beyond which nothing is left.
-    pub(super) fn upper_end(&self) -> f64 {
-        self.point(CERTAIN + 0.01)
-    }
-
     /// The point that lies `z` standard deviations from the center.
     pub(super) fn point(&self, z: f64) -> f64 {
         match *self {

@@ -2,8 +2,8 @@
 //! its own closed steps. A step is an hour in the daemon; the code knows only numbers of steps.
 //!
 //! **A ladder of horizons.** Rung k forecasts blocks of 3^k steps, 1 to 729: an hour to a month.
-//! Each rung has its own level, an exponentially weighted mean over three of its blocks, because what
-//! is best for the next hour is not best for the month; a plain mean while it is young. When a
+//! Each rung has its own level, an exponentially weighted mean over three of its blocks, because
+//! what is best for the next hour is not best for the month; a plain mean while it is young. When a
 //! block closes, actual A is held against what the rung said at its start, F, by the relative error
 //! r = (A - F) / max(A, F), which is within ±1 whatever happens. Each rung keeps the mean of r²
 //! (how wrong) and of r (which way: growth).
@@ -60,7 +60,7 @@ const MISS: i8 = 9;
 const HIT: i8 = -1;
 /// Factors stay within e^±1: misses beyond that are no matter of calibration.
 const FACTOR_MAX: i8 = 100;
-/// Silent steps that are lived through one by one. A longer gap, three months of hours, starts anew.
+/// Silent steps that are lived through; after a longer gap, three months of hours, it starts anew.
 const GAP_MAX: i64 = 2_187;
 /// Amounts and weights are cut here.
 const USD_MAX: f64 = 1e9;

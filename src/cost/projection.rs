@@ -14,7 +14,7 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::cost::distribution::{Spread, reached_by};
+use crate::cost::distribution::{Spread, Z_90, reached_by};
 use crate::cost::forecast::Forecaster;
 use crate::cost::month::Month;
 use crate::cost::season::Shape;
@@ -29,6 +29,9 @@ const LEVEL_LOG_VARIANCE_MAX: f64 = 1.0;
 
 /// Inputs are cut here; a dollar rate of 1e9 an hour is a hundred times the whole platform.
 const USD_MAX: f64 = 1e9;
+
+/// A quantile is searched to one part in 2^33.
+const DIGITS: u32 = 33;
 
 /// Milliseconds in an hour.
 const HOUR_MS: f64 = 3_600_000.0;
@@ -225,19 +228,24 @@ impl Outlook {
     }
 
     fn quantiles(&self) -> Quantiles {
-        let p10 = self.quantile(0.1);
-        let p50 = self.quantile(0.5).max(p10);
-        Quantiles { p10, p50, p90: self.quantile(0.9).max(p50) }
+        let p10 = self.quantile(0.1, -Z_90);
+        let p50 = self.quantile(0.5, 0.0).max(p10);
+        Quantiles { p10, p50, p90: self.quantile(0.9, Z_90).max(p50) }
     }
 
-    /// The smallest whole amount that is reached with probability `p`.
-    fn quantile(&self, p: f64) -> NanoUsd {
-        let end = self.current.upper_end().max(self.baseline.upper_end());
+    /// The smallest whole amount that is reached with probability `p`, to ten digits. It lies
+    /// between the points that the scenarios alone have there, `z` standard deviations out.
+    fn quantile(&self, p: f64, z: f64) -> NanoUsd {
         if self.at_most(NanoUsd::ZERO) >= p {
             return NanoUsd::ZERO;
         }
-        let (mut low, mut high) = (0, NanoUsd::from_usd(end).0.saturating_add(1));
-        while high - low > 1 {
+        let (a, b) = (self.current.point(z), self.baseline.point(z));
+        let mut low = NanoUsd::from_usd(a.min(b)).0.saturating_sub(2).max(0);
+        let mut high = NanoUsd::from_usd(a.max(b)).0.saturating_add(2);
+        if self.at_most(NanoUsd(low)) >= p {
+            low = 0;
+        }
+        while high - low > 1 + (high >> DIGITS) {
             let middle = low + (high - low) / 2;
             if self.at_most(NanoUsd(middle)) >= p {
                 high = middle;

@@ -137,7 +137,7 @@ impl Shape {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 <= it < 168")]
+#[expect(clippy::cast_possible_truncation, reason = "0 <= it < 168")]
 const fn hour_of_week(hour: i64) -> usize {
     (hour.rem_euclid(WEEK as i64) + EPOCH_HOUR_OF_WEEK).rem_euclid(WEEK as i64) as usize
 }
