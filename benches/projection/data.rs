@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use bursar::units::EventTime;
+use jiff::Timestamp;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -55,10 +55,11 @@ pub(crate) fn load(folder: &Path, seed: u64) -> Vec<Series> {
     if let Some(file) = find(&folder.join("worldcup98"), "gz") {
         let text = unpacked("gzip", &["-dc"], &file);
         let rows: Vec<(&str, f64)> = text.lines().skip(1).map(row).collect();
-        let first: EventTime = format!("{}Z", rows[0].0.replace(' ', "T")).parse().unwrap();
+        let first: Timestamp = format!("{}Z", rows[0].0).parse().unwrap();
+        let first = first.as_second() / 60;
         // Hours start on the hour.
-        let skipped = (-first.minute()).rem_euclid(60);
-        let start = (first.minute() + skipped) / 60;
+        let skipped = (-first).rem_euclid(60);
+        let start = (first + skipped) / 60;
         let skipped = usize::try_from(skipped).unwrap();
         let minutes: Vec<f64> = rows.iter().skip(skipped).map(|&(_, calls)| calls).collect();
         long(&mut all, 1, start, &minutes, 60);

@@ -147,5 +147,5 @@ fn wilson(hits: usize, of: usize) -> (f64, f64) {
     let p = hits as f64 / n;
     let center = (p + z * z / (2.0 * n)) / (1.0 + z * z / n);
     let half = z / (1.0 + z * z / n) * (p * (1.0 - p) / n + z * z / (4.0 * n * n)).sqrt();
-    (center - half, center + half)
+    ((center - half).max(0.0), (center + half).min(1.0))
 }

@@ -10,9 +10,9 @@
 //!
 //! **Shrinkage.** A rung's error counts as many blocks as it has closed against
 //! [`PRIOR_BLOCKS`] of what the rung below makes it expect, half of the trend from rung to rung
-//! going on: independent errors average out over longer blocks, errors of the level do not. Drift
-//! is believed by the positive-part rule of James and Stein: b·n·b²/(n·b² + r²), almost nothing
-//! unless the errors agree with each other.
+//! going on: independent errors average out over longer blocks, errors of the level do not. The
+//! mean b of r is believed as far as the errors agree with each other, b·n·b²/(n·b² + r²): an
+//! empirical-Bayes shrinkage in the manner of James and Stein, almost nothing for bursts.
 //!
 //! **Spread.** With v the expected r² of a span of s steps and n steps seen, v·(1 + s/n) is the
 //! variance of a sum around a mean that is itself estimated. The sum is log-normal about that mean,
@@ -60,7 +60,8 @@ const MISS: i8 = 9;
 const HIT: i8 = -1;
 /// Factors stay within e^±1: misses beyond that are no matter of calibration.
 const FACTOR_MAX: i8 = 100;
-/// Silent steps that are lived through; after a longer gap, three months of hours, it starts anew.
+/// The longest silence that is lived through, three months of hours; after a longer one, it is all
+/// that is remembered.
 const GAP_MAX: i64 = 2_187;
 /// Amounts and weights are cut here.
 const USD_MAX: f64 = 1e9;
@@ -114,8 +115,10 @@ impl Forecaster {
     pub fn observe(&mut self, step: i64, usd: f64, weight: impl Fn(i64) -> f64) {
         let step = i64::from(number(step));
         let next = i64::from(self.next);
-        if self.next == 0 || step - next > GAP_MAX {
-            *self = Self::watching_since(step);
+        if self.next == 0 {
+            self.next = number(step);
+        } else if step - next > GAP_MAX {
+            *self = Self::watching_since(step - GAP_MAX);
         } else if step < next {
             return;
         }

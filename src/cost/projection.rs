@@ -48,6 +48,19 @@ pub struct History<'a> {
     pub shape: &'a Shape,
 }
 
+impl History<'_> {
+    /// Spend from `now` up to `end`.
+    pub fn quantiles(&self, now: EventTime, end: EventTime) -> Quantiles {
+        let hours = end.since_ms(now).max(0) as f64 / HOUR_MS;
+        self.forecaster.quantiles(hours, self.load(now, hours))
+    }
+
+    fn load(&self, now: EventTime, hours: f64) -> f64 {
+        let from = now.ms() as f64 / HOUR_MS;
+        self.shape.load(from, from + hours)
+    }
+}
+
 /// What is known when a projection is made. NaN and negative numbers count as zero, numbers above
 /// 1e9, infinity included, as 1e9.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -214,8 +227,7 @@ impl Outlook {
             current: spread(input.burn_usd_per_hour),
             baseline: match input.history {
                 Some(history) if history.forecaster.seen() > 0 => {
-                    let from = input.now.ms() as f64 / HOUR_MS;
-                    history.forecaster.spread(hours, history.shape.load(from, from + hours))
+                    history.forecaster.spread(hours, history.load(input.now, hours))
                 }
                 _ => spread(input.baseline_usd_per_hour),
             },

@@ -102,7 +102,7 @@ fn four_in_five_totals_lie_between_p10_and_p90() {
 }
 
 #[test]
-fn a_silent_gap_is_lived_through_and_a_long_one_starts_anew() {
+fn a_silent_gap_is_lived_through_and_of_a_long_one_three_months_remain() {
     let (mut stepped, _) = fed(100, |_| 1.0);
     let mut jumped = stepped;
     for hour in MONDAY..MONDAY + 50 {
@@ -114,7 +114,10 @@ fn a_silent_gap_is_lived_through_and_a_long_one_starts_anew() {
     jumped.observe(MONDAY + 20, 9.0, |_| 1.0);
     assert_eq!(stepped, jumped, "a closed hour stays closed");
     jumped.observe(MONDAY + 10_000, 1.0, |_| 1.0);
-    assert_eq!(jumped.seen(), 1);
+    assert_eq!(jumped.seen(), 2_188);
+    let mut late = Forecaster::watching_since(MONDAY);
+    late.observe(MONDAY + 10_000, 1.0, |_| 1.0);
+    assert_eq!(late, jumped);
 }
 
 fn input<'a>(history: Option<History<'a>>, persist_log_odds: f64) -> ProjectionInput<'a> {
@@ -141,6 +144,9 @@ fn a_projection_with_a_history_reverts_to_it_along_the_season() {
     assert!((reverted.month_end.p50.usd() - 820.0).abs() < 60.0, "{reverted:?}");
     let persists = project(&input(history, 20.0));
     assert!((persists.day.p50.usd() - 240.0).abs() < 10.0, "{persists:?}");
+    let morning = history
+        .map(|it| it.quantiles(at("2026-11-16T00:00:00Z"), at("2026-11-16T12:00:00Z")).p50.usd());
+    assert!(morning.is_some_and(|usd| (usd - 36.0).abs() < 4.0), "{morning:?}");
     let unseen = Forecaster::default();
     let unseen = Some(History { forecaster: &unseen, shape: &shape });
     assert_eq!(project(&input(unseen, -20.0)), project(&input(None, -20.0)));
