@@ -97,7 +97,8 @@ impl Row {
         };
         let mut widths: Vec<f64> = outcomes.iter().map(|it| (it.p90 - it.p10) / it.truth).collect();
         widths.sort_by(f64::total_cmp);
-        let all_repeat = outcomes.iter().filter(|it| it.repeated.is_some()).count() > 0;
+        // A set's first period has no last one; the mean stands in for it.
+        let repeating = outcomes.iter().filter(|it| it.repeated.is_some()).count();
         let repeated = |it: &Outcome| pinball([it.repeated.unwrap_or(it.persisted); 3], it.truth);
         Some(Row {
             set,
@@ -108,7 +109,7 @@ impl Row {
             width: *widths.get(widths.len() / 2)?,
             pinball: mean(&|it| pinball([it.p10, it.p50, it.p90], it.truth)),
             persisted: mean(&|it| pinball([it.persisted; 3], it.truth)),
-            repeated: all_repeat.then(|| mean(&repeated)),
+            repeated: (2 * repeating >= outcomes.len()).then(|| mean(&repeated)),
         })
     }
 
