@@ -1,4 +1,4 @@
-//! The two families that a projection mixes, and the first-passage time of a budget. All functions
+//! The families that a projection mixes, and the first-passage time of a budget. All functions
 //! are `libm`'s, so that a replay is equal to the last bit on every machine.
 //!
 //! **Short horizons**: compound counts, matched to a gamma by its first two moments; its
@@ -9,6 +9,9 @@
 //!
 //! **Long horizons**: the level of the traffic is what is uncertain, so a log-normal whose log
 //! variance is that of the counts plus that of the level.
+//!
+//! **Learned horizons**: a log-normal with a width for each side, shifted down by a tenth of the
+//! mean so that nothing at all is possible. Every quantile is a multiple of the mean.
 //!
 //! **C1, monotone in the mean.** Write the variance as a·m + c·m² with a and c fixed.
 //! Gamma: t = m/k = a + c·m and k = m/t both rise with m, and the quantile is t·g(k)³ where
@@ -22,6 +25,12 @@ use core::f64::consts::{FRAC_1_SQRT_2, PI};
 /// Beyond so many standard deviations a point counts as certain: 3 in 100,000, and still within
 /// the range in which both families are monotone.
 const CERTAIN: f64 = 4.0;
+
+/// Standard normal quantile of 90 %.
+pub(super) const Z_90: f64 = 1.281_551_565_544_6;
+
+/// The shift of a learned spread, as a part of its mean.
+pub(super) const SHIFT: f64 = 0.1;
 
 /// The largest gamma shape: counts beyond it scatter by less than a millionth.
 const SHAPE_MAX: f64 = 1e12;
@@ -38,6 +47,9 @@ pub(super) enum Spread {
     Gamma { mean: f64, shape: f64 },
     /// Median and standard deviation of the log.
     LogNormal { median: f64, sigma: f64 },
+    /// `mean × ((1 + SHIFT) × exp(center + sigma × z) - SHIFT)` with its own sigma on each side of
+    /// the center; never negative.
+    Shifted { mean: f64, center: f64, below: f64, above: f64 },
 }
 
 impl Spread {
@@ -63,6 +75,14 @@ impl Spread {
         }
     }
 
+    /// A learned spread: where the log's center lies, and how wide its sides are.
+    pub(super) fn shifted(mean: f64, center: f64, below: f64, above: f64) -> Self {
+        if mean < MEAN_MIN {
+            return Spread::Nothing;
+        }
+        Spread::Shifted { mean, center, below: below.max(1e-9), above: above.max(1e-9) }
+    }
+
     /// The probability of at most `x`.
     pub(super) fn at_most(&self, x: f64) -> f64 {
         let z = match *self {
@@ -72,13 +92,16 @@ impl Spread {
                 (libm::cbrt(x / mean) - 1.0 + 1.0 / (9.0 * shape)) * 3.0 * libm::sqrt(shape)
             }
             Spread::LogNormal { median, sigma } => libm::log(x / median) / sigma,
+            Spread::Shifted { mean, center, below, above } => {
+                let distance = libm::log((x / mean + SHIFT) / (1.0 + SHIFT)) - center;
+                distance / if distance < 0.0 { below } else { above }
+            }
         };
         if z >= CERTAIN { 1.0 } else { normal(z) }
     }
 
-    /// A point beyond which nothing is left.
-    pub(super) fn upper_end(&self) -> f64 {
-        let z = CERTAIN + 0.01;
+    /// The point that lies `z` standard deviations from the center.
+    pub(super) fn point(&self, z: f64) -> f64 {
         match *self {
             Spread::Nothing => 0.0,
             Spread::Gamma { mean, shape } => {
@@ -86,6 +109,11 @@ impl Spread {
                 mean * libm::pow(root.max(0.0), 3.0)
             }
             Spread::LogNormal { median, sigma } => median * libm::exp(z * sigma),
+            Spread::Shifted { mean, center, below, above } => {
+                let sigma = if z < 0.0 { below } else { above };
+                let factor = (1.0 + SHIFT) * libm::exp(center + z * sigma) - SHIFT;
+                mean * factor.max(0.0)
+            }
         }
     }
 }

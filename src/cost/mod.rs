@@ -18,6 +18,7 @@ pub mod usage;
 mod price_file;
 
 pub mod budget;
+pub mod burn;
 pub mod drag;
 pub mod rates;
 pub mod settings;
@@ -27,21 +28,26 @@ pub mod account;
 
 pub mod bound;
 mod distribution;
+pub mod forecast;
 pub mod projection;
+pub mod season;
 
-pub use account::AccountBook;
+pub use account::{AccountBook, UsageQuantiles};
 pub use bound::{Exposure, loss_bound};
 pub use budget::{Budget, BudgetScope};
+pub use burn::{BURN_PAIRS, Burn, BurnMeter, BurnPair, BurnUrgency};
 pub use drag::{Drag, Gateway, RefusedCharge};
+pub use forecast::Forecaster;
 pub use month::Month;
 pub use pattern::Pattern;
 pub use price_file::PriceProblem;
 pub use prices::{PriceBook, Rates};
 pub use projection::{
-    Exhaustion, Projection, ProjectionInput, Quantiles, probability_over, project,
+    Exhaustion, History, Projection, ProjectionInput, Quantiles, probability_over, project,
     time_to_exhaustion,
 };
 pub use rates::{Component, FunctionRates};
+pub use season::{Season, Shape};
 pub use settings::{CostSettings, DragOverride};
 pub use tiers::TierMeter;
 pub use usage::Usage;

@@ -115,13 +115,49 @@ impl TierMeter {
     /// is credited at the account's lowest prices, because the platform does not say where it
     /// credits it.
     pub fn account_cost(&self, account: AccountId, book: &PriceBook, at: EventTime) -> NanoUsd {
-        let mut lines: Vec<(Rates, Reading)> = Vec::new();
+        self.bill(self.lines(account, book, at))
+    }
+
+    /// The same for a month in which the account comes to have used `whole` (requests and compute;
+    /// never less than so far), spread over regions and architectures as its usage so far.
+    pub fn projected_cost(
+        &self,
+        account: AccountId,
+        book: &PriceBook,
+        at: EventTime,
+        whole: &Usage,
+    ) -> NanoUsd {
+        let mut lines = self.lines(account, book, at);
+        let so_far = self.account_usage(account);
+        for (_, reading) in &mut lines {
+            reading.requests = scaled(reading.requests, whole.requests, so_far.requests);
+            reading.mb_ms = MbMillis(scaled(reading.mb_ms.0, whole.mb_ms.0, so_far.mb_ms.0));
+        }
+        self.bill(lines)
+    }
+
+    /// Requests and compute of an account for the month so far.
+    pub fn account_usage(&self, account: AccountId) -> Usage {
+        let mut sum = Usage::ZERO;
+        for reading in self.accounts.get(&account).into_iter().flat_map(|it| it.values().flatten())
+        {
+            sum += Usage { requests: reading.requests, mb_ms: reading.mb_ms, ..Usage::ZERO };
+        }
+        sum
+    }
+
+    fn lines(&self, account: AccountId, book: &PriceBook, at: EventTime) -> Vec<(Rates, Reading)> {
+        let mut lines = Vec::new();
         for (region, readings) in self.accounts.get(&account).into_iter().flatten() {
             for architecture in [Architecture::X86_64, Architecture::Arm64] {
                 let reading = side(readings, architecture);
                 lines.push((book.rates(region, architecture, at), reading));
             }
         }
+        lines
+    }
+
+    fn bill(&self, mut lines: Vec<(Rates, Reading)>) -> NanoUsd {
         let (mut free_requests, mut free_mb_ms) =
             if self.free_tier { (FREE_REQUESTS, FREE_MB_MS.0) } else { (0, 0) };
         lines.sort_by_key(|(rates, _)| rates.request);
@@ -158,6 +194,16 @@ impl TierMeter {
         }
         true
     }
+}
+
+/// `part` of a sum that grows from `from` to `to`, rounded up; it does not shrink, and a part of
+/// nothing does not grow.
+pub(super) fn scaled(part: u64, to: u64, from: u64) -> u64 {
+    if from == 0 {
+        return part;
+    }
+    let grown = u128::from(part) * u128::from(to.max(from));
+    u64::try_from(grown.div_ceil(u128::from(from))).unwrap_or(u64::MAX)
 }
 
 fn lambda_cost(rates: &Rates, requests: u64, from: MbMillis, to: MbMillis) -> NanoUsd {

@@ -39,6 +39,23 @@ impl Usage {
         }
     }
 
+    /// Every part `factor` times, rounded; what is no number and what is negative count as zero.
+    #[must_use]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "float to integer `as` saturates, and NaN is zero"
+    )]
+    pub fn times(&self, factor: f64) -> Self {
+        let times = |count: u64| (count as f64 * factor).round() as u64;
+        Usage {
+            requests: times(self.requests),
+            mb_ms: MbMillis(times(self.mb_ms.0)),
+            refused: times(self.refused),
+            response_bytes: times(self.response_bytes),
+        }
+    }
+
     /// Saturating sum of every part.
     #[must_use]
     pub const fn plus(self, other: Usage) -> Self {

@@ -135,6 +135,7 @@ impl Standing {
             dispersion: HOURLY_DISPERSION,
             level_log_sd: LEVEL_LOG_SD_DEFAULT,
             persist_log_odds: libm::log(evidence.max(1e-9)) + PERSIST_PRIOR,
+            history: None,
         })
     }
 }

@@ -1,6 +1,7 @@
-//! Whole bills, price files and projections, seen from outside.
+//! Whole bills, price files, forecasts and projections, seen from outside.
 
 mod bills;
+mod forecasts;
 mod price_books;
 mod projections;
 

@@ -8,7 +8,7 @@ use crate::cost::{ProjectionInput, Quantiles, probability_over, project, time_to
 use crate::units::{EventTime, NanoUsd};
 
 /// Ten dollars an hour in requests of a thousandth of a cent, half way through November.
-fn steady() -> ProjectionInput {
+fn steady() -> ProjectionInput<'static> {
     ProjectionInput {
         now: at("2026-11-16T00:00:00Z"),
         spent_month: NanoUsd::from_usd(100.0),
@@ -19,6 +19,7 @@ fn steady() -> ProjectionInput {
         dispersion: 0.01,
         level_log_sd: LEVEL_LOG_SD_DEFAULT,
         persist_log_odds: 20.0,
+        history: None,
     }
 }
 
@@ -87,7 +88,7 @@ fn a_budget_is_broken_surely_probably_or_not() {
 #[test]
 fn time_to_exhaustion_is_the_money_left_over_the_burn() {
     let left =
-        |input: &ProjectionInput, usd: f64| time_to_exhaustion(input, NanoUsd::from_usd(usd));
+        |input: &ProjectionInput<'_>, usd: f64| time_to_exhaustion(input, NanoUsd::from_usd(usd));
     let day = left(&steady(), 340.0).unwrap();
     assert!((day.p50.as_secs_f64() / 86_400.0 - 1.0).abs() < 0.01, "{day:?}");
     assert!(day.p10 < day.p50 && day.p10 > Duration::from_secs(20 * 3_600));
@@ -136,7 +137,7 @@ fn magnitude() -> impl Strategy<Value = f64> {
     ]
 }
 
-fn any_input() -> impl Strategy<Value = ProjectionInput> {
+fn any_input() -> impl Strategy<Value = ProjectionInput<'static>> {
     let rates = (magnitude(), magnitude(), magnitude(), magnitude());
     let rest = (magnitude(), 0.0..2.0f64, -50.0..50.0f64, any::<i64>());
     let times = EventTime::MIN.ms()..=EventTime::MAX.ms();
@@ -151,6 +152,7 @@ fn any_input() -> impl Strategy<Value = ProjectionInput> {
             dispersion: phi,
             level_log_sd: level,
             persist_log_odds: odds,
+            history: None,
         }
     })
 }
