@@ -12,7 +12,7 @@ use crate::Plan;
 use crate::driver::{Case, Driver, MONDAY, Prices, lone_function};
 use crate::functions::Call;
 use crate::laws::negative_binomial;
-use crate::numbers::{poisson_interval, shown};
+use crate::numbers::{COMPARED, SHOWN, Tail, poisson_interval, shown};
 use crate::parallel;
 use crate::results::{Better, Measure, Section, Table};
 
@@ -88,8 +88,8 @@ pub(crate) fn section(plan: &Plan) -> Result<Section> {
     let mut section = Section::new("promise");
     section.note(format!(
         "Synthetic traffic through the whole engine with what it has learned: {} h that only \
-         teach, {} h that count, on many functions. The page floor is lowered to the price of {FLOOR_PART} \
-         times the true rate, far below the envelope, so that it hides nothing; the promise is set \
+         teach, {} h that count, on many functions. The page floor is lowered to the price \
+         of {FLOOR_PART} times the true rate, far below the envelope, so that it hides nothing; the promise is set \
          so that a channel's threshold is A.",
         LEARNING_SECONDS / 3_600,
         COUNTED_SECONDS / 3_600
@@ -118,14 +118,15 @@ pub(crate) fn section(plan: &Plan) -> Result<Section> {
         let mut row = vec![name.to_owned(), rate.to_string()];
         row.push(shown(runs.iter().map(|run| run.seconds).fold(f64::INFINITY, f64::min)));
         for (run, threshold) in runs.iter().zip(THRESHOLDS) {
-            let ratio = run.ratio(threshold);
+            let ratio = run.ratio(threshold, SHOWN);
             row.push(run.shown(ratio));
             let cell = format!("{name}, {rate}/s, A = {threshold:.0e}");
             if ratio.high < 1.0 {
                 broken.push(cell.clone());
             }
             if name != CONTROL {
-                section.measure(format!("{cell}: mean time / A"), ratio);
+                let measure = run.ratio(threshold, COMPARED);
+                section.measure(format!("{cell}: mean time / A"), measure);
             }
         }
         table.row(row);
@@ -154,8 +155,8 @@ struct Run {
 }
 
 impl Run {
-    fn ratio(&self, threshold: f64) -> Measure {
-        let (low, high) = poisson_interval(self.alarms);
+    fn ratio(&self, threshold: f64, tail: Tail) -> Measure {
+        let (low, high) = poisson_interval(self.alarms, tail);
         let of = |alarms: f64| self.seconds / alarms / threshold;
         let value = if self.alarms == 0 { of(high) } else { of(self.alarms as f64) };
         Measure::new(value, (of(high), of(low)), Better::Higher)
@@ -245,8 +246,8 @@ fn means(section: &mut Section) {
     }
     section.note(format!(
         "The second table is exact: the mean of one second's evidence under negative-binomial laws \
-         of the tolerated mean and dispersion and below, of which the highest is shown. It must not \
-         exceed 1; it is at most 1 + {:.1e}.",
+         of the tolerated mean and dispersion and below, of which the highest is shown. It must \
+         not exceed 1; it is at most 1 + {:.1e}.",
         (most - 1.0).max(0.0)
     ));
     let rounded = Measure::new(most, (most, most + 1e-9), Better::Lower);
