@@ -92,8 +92,8 @@ fn notes(section: &mut Section) {
     section.note(format!(
         "Multiples are of the function's mean and only on functions with {ACTIVE_PER_HOUR} calls \
          an hour or more; near-idle are those with fewer than {IDLE_PER_HOUR}. Worth: costs more \
-         than {floor} $/h by itself. Delays and dollars are of the worth ones; one that was not paged \
-         has no delay (never) and costs all it cost."
+         than {floor} $/h by itself. Delays and dollars are of the worth ones; one that was not \
+         paged has no delay (never) and costs all it cost."
     ));
     section.note(
         "TPR at 1 % FPR: share of all cases whose highest evidence in the ledger (a row a minute) \

@@ -89,8 +89,8 @@ pub(crate) fn section(plan: &Plan) -> Result<Section> {
     section.note(format!(
         "Synthetic traffic through the whole engine with what it has learned: {} h that only \
          teach, {} h that count, on many functions. The page floor is lowered to the price \
-         of {FLOOR_PART} times the true rate, far below the envelope, so that it hides nothing; the promise is set \
-         so that a channel's threshold is A.",
+         of {FLOOR_PART} times the true rate, far below the envelope, so that it hides \
+         nothing; the promise is set so that a channel's threshold is A.",
         LEARNING_SECONDS / 3_600,
         COUNTED_SECONDS / 3_600
     ));
