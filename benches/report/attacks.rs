@@ -10,7 +10,7 @@ use bursar::simulation::draw::{Draw, derive};
 use crate::Plan;
 use crate::clean::LEARNING_MINUTES;
 use crate::functions::Clients;
-use crate::numbers::{Sorted, share_interval, shown};
+use crate::numbers::{COMPARED, SHOWN, Sorted, share_interval, shown};
 use crate::parallel;
 use crate::results::{Better, Measure, Section, Table};
 use crate::traces::DataSet;
@@ -90,10 +90,10 @@ fn notes(section: &mut Section) {
         ATTACKERS = kind::ATTACKERS
     ));
     section.note(format!(
-        "Multiples are of the function's mean and only on functions with {ACTIVE_PER_HOUR} calls an \
-         hour or more; near-idle are those with fewer than {IDLE_PER_HOUR}. Worth: costs more than \
-         {floor} $/h by itself. Delays and dollars are of the worth ones; one that was not paged \
-         has no delay (never) and costs all it cost."
+        "Multiples are of the function's mean and only on functions with {ACTIVE_PER_HOUR} calls \
+         an hour or more; near-idle are those with fewer than {IDLE_PER_HOUR}. Worth: costs more \
+         than {floor} $/h by itself. Delays and dollars are of the worth ones; one that was not \
+         paged has no delay (never) and costs all it cost."
     ));
     section.note(
         "TPR at 1 % FPR: share of all cases whose highest evidence in the ledger (a row a minute) \
@@ -245,10 +245,12 @@ impl<'a> Board<'a> {
         let floor = ControlSettings::default().action_floor_usd_per_hour;
         let all: Vec<_> = outcomes.iter().filter(|it| it.usd > 0.0 && !it.open_before).collect();
         let worth: Vec<_> = all.iter().filter(|it| it.usd_per_hour > floor).copied().collect();
-        let paged = |of: &[&Outcome]| share(of.iter().filter(|it| it.page.is_some()).count(), of);
-        let by_chance = share(all.iter().filter(|it| self.calm.paged(it)).count(), &all);
-        let above = share(all.iter().filter(|it| it.peak > self.one_percent).count(), &all);
-        let of_worth = paged(&worth);
+        let paged = |of: &[&Outcome]| of.iter().filter(|it| it.page.is_some()).count();
+        let found = share(paged(&all), all.len());
+        let by_chance = share(all.iter().filter(|it| self.calm.paged(it)).count(), all.len());
+        let above = all.iter().filter(|it| it.peak > self.one_percent).count();
+        let above = share(above, all.len());
+        let of_worth = share(paged(&worth), worth.len());
         let delay = Sorted::new(worth.iter().map(|it| it.page));
         let usd = Sorted::new(worth.iter().map(|it| Some(it.usd)));
         let any_delay = Sorted::new(all.iter().map(|it| it.page));
@@ -258,8 +260,8 @@ impl<'a> Board<'a> {
             all.len().to_string(),
             shown(per_hour.quantile(0.5)),
             worth.len().to_string(),
-            with_interval(of_worth),
-            percent(paged(&all)),
+            with_interval(of_worth, share_interval(paged(&worth), worth.len(), SHOWN)),
+            percent(found),
             percent(by_chance),
             all.iter().filter(|it| it.notice).count().to_string(),
             shown(delay.quantile(0.5)),
@@ -269,15 +271,16 @@ impl<'a> Board<'a> {
             shown(any_delay.quantile(0.5)),
             if has_windows { percent(above) } else { "-".to_owned() },
         ]);
-        let median =
-            |of: &Sorted| Measure::new(of.quantile(0.5), of.quantile_interval(0.5), Better::Lower);
+        let median = |of: &Sorted| {
+            Measure::new(of.quantile(0.5), of.quantile_interval(0.5, COMPARED), Better::Lower)
+        };
         let mut note = |what: &str, measure| {
             self.measures.push((format!("{}, {name}: {what}", self.set.name), measure));
         };
         if all.is_empty() {
             return;
         }
-        note("share paged of all", paged(&all));
+        note("share paged of all", found);
         if has_windows {
             note("TPR at 1 % FPR", above);
         }
@@ -295,17 +298,16 @@ impl<'a> Board<'a> {
 }
 
 /// A share of some cases; of none, anything.
-fn share(count: usize, of: &[&Outcome]) -> Measure {
-    let value = count as f64 / of.len() as f64;
-    Measure::new(value, share_interval(count, of.len()), Better::Higher)
+fn share(count: usize, of: usize) -> Measure {
+    Measure::new(count as f64 / of as f64, share_interval(count, of, COMPARED), Better::Higher)
 }
 
 fn percent(share: Measure) -> String {
     if share.value.is_nan() { "-".to_owned() } else { format!("{:.1} %", share.value * 100.0) }
 }
 
-fn with_interval(share: Measure) -> String {
-    let (low, high) = (share.low * 100.0, share.high * 100.0);
+fn with_interval(share: Measure, (low, high): (f64, f64)) -> String {
+    let (low, high) = (low * 100.0, high * 100.0);
     match percent(share) {
         none if none == "-" => none,
         percent => format!("{percent} ({low:.1} to {high:.1})"),

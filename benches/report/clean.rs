@@ -8,7 +8,7 @@ use bursar::units::EventTime;
 use crate::Plan;
 use crate::driver::{Case, Driver};
 use crate::functions::Clients;
-use crate::numbers::{poisson_interval, shown};
+use crate::numbers::{COMPARED, SHOWN, poisson_interval, shown};
 use crate::parallel;
 use crate::results::{Better, Measure, Section, Table};
 use crate::traces::{ASSUMED_MB, ASSUMED_MS, DataSet};
@@ -113,7 +113,7 @@ fn count(section: &mut Section, table: &mut Table, set: &DataSet, sources: bool,
     let acts = pass.cases.iter().filter(|case| case.would_act(floor)).count();
     let detection = DetectionSettings::default();
     let promised = detection.pages_per_day / detection.estate_functions as f64 * 1e3;
-    let (low, high) = poisson_interval(pages);
+    let (low, high) = poisson_interval(pages, SHOWN);
     let per_thousand = |count: f64| count / days * 1e3;
     let with = if sources { "yes" } else { "no" };
     table.row(vec![
@@ -134,7 +134,7 @@ fn count(section: &mut Section, table: &mut Table, set: &DataSet, sources: bool,
         shown(promised),
     ]);
     for (what, count) in [("pages", pages), ("notices", notices), ("acts", acts)] {
-        let (low, high) = poisson_interval(count);
+        let (low, high) = poisson_interval(count, COMPARED);
         let interval = (low / days, high / days);
         let name = format!("{}, sources {with}: {what} per function-day", set.name);
         section.measure(name, Measure::new(count as f64 / days, interval, Better::Lower));

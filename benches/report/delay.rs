@@ -17,7 +17,7 @@ use crate::Plan;
 use crate::driver::{Driver, MONDAY, Prices, lone_function};
 use crate::functions::Call;
 use crate::laws::{divergence, negative_binomial};
-use crate::numbers::{Sorted, share_interval, shown};
+use crate::numbers::{COMPARED, Sorted, share_interval, shown};
 use crate::parallel;
 use crate::results::{Better, Measure, Section, Table};
 
@@ -186,10 +186,12 @@ fn table(section: &mut Section, title: &str, cells: &[Cell], seed: u64) -> Table
             cell.rate, cell.memory_mb, cell.billed_ms, cell.factor, cell.learning_hours
         );
         let share = paged as f64 / runs.len() as f64;
-        let found = Measure::new(share, share_interval(paged, runs.len()), Better::Higher);
+        let found =
+            Measure::new(share, share_interval(paged, runs.len(), COMPARED), Better::Higher);
         section.measure(format!("{name}: share paged"), found);
         for (what, p) in [("median", 0.5), ("p95", 0.95)] {
-            let delay = Measure::new(page.quantile(p), page.quantile_interval(p), Better::Lower);
+            let delay =
+                Measure::new(page.quantile(p), page.quantile_interval(p, COMPARED), Better::Lower);
             section.measure(format!("{name}: {what} seconds to the page"), delay);
         }
     }

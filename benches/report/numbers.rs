@@ -1,25 +1,31 @@
 //! Quantiles and sampling intervals.
 
-use statrs::distribution::{Beta, ContinuousCDF as _, Gamma};
+use statrs::distribution::{Beta, Binomial, ContinuousCDF as _, DiscreteCDF as _, Gamma};
 
-/// Two-sided 95 %.
-const TAIL: f64 = 0.025;
+/// Chance that the truth lies beyond one end of an interval.
+pub(crate) type Tail = f64;
 
-/// Exact 95 % interval of the mean of a Poisson count (Garwood, Biometrika 28, 1936).
-pub(crate) fn poisson_interval(count: usize) -> (f64, f64) {
+/// Of the intervals that are shown: 95 % in all.
+pub(crate) const SHOWN: Tail = 0.025;
+/// Of those that another run is compared by. There are hundreds of numbers, and none of them may
+/// look worse by chance.
+pub(crate) const COMPARED: Tail = 5e-5;
+
+/// Exact interval of the mean of a Poisson count (Garwood, Biometrika 28, 1936).
+pub(crate) fn poisson_interval(count: usize, tail: Tail) -> (f64, f64) {
     let quantile =
         |shape: f64, p: f64| Gamma::new(shape, 1.0).map_or(f64::NAN, |law| law.inverse_cdf(p));
-    let low = if count == 0 { 0.0 } else { quantile(count as f64, TAIL) };
-    (low, quantile(count as f64 + 1.0, 1.0 - TAIL))
+    let low = if count == 0 { 0.0 } else { quantile(count as f64, tail) };
+    (low, quantile(count as f64 + 1.0, 1.0 - tail))
 }
 
-/// Exact 95 % interval of a share (Clopper and Pearson, Biometrika 26, 1934).
-pub(crate) fn share_interval(count: usize, of: usize) -> (f64, f64) {
+/// Exact interval of a share (Clopper and Pearson, Biometrika 26, 1934).
+pub(crate) fn share_interval(count: usize, of: usize, tail: Tail) -> (f64, f64) {
     let (k, n) = (count as f64, of as f64);
     let quantile =
         |a: f64, b: f64, p: f64| Beta::new(a, b).map_or(f64::NAN, |law| law.inverse_cdf(p));
-    let low = if count == 0 { 0.0 } else { quantile(k, n - k + 1.0, TAIL) };
-    let high = if count == of || of == 0 { 1.0 } else { quantile(k + 1.0, n - k, 1.0 - TAIL) };
+    let low = if count == 0 { 0.0 } else { quantile(k, n - k + 1.0, tail) };
+    let high = if count == of || of == 0 { 1.0 } else { quantile(k + 1.0, n - k, 1.0 - tail) };
     (low, high)
 }
 
@@ -51,14 +57,16 @@ impl Sorted {
         self.at(rank.min(self.all) - 1)
     }
 
-    /// Distribution-free 95 % interval of a quantile, from the binomial law of its rank.
-    pub(crate) fn quantile_interval(&self, p: f64) -> (f64, f64) {
-        let n = self.all as f64;
-        let spread = 1.96 * (n * p * (1.0 - p)).sqrt();
-        let low = (n * p - spread).floor();
-        let high = (n * p + spread).ceil();
-        let low = if low < 0.0 { 0.0 } else { self.at(low as usize) };
-        (low.min(self.quantile(p)), self.at(high as usize))
+    /// Distribution-free interval of a quantile, from the binomial law of its rank.
+    pub(crate) fn quantile_interval(&self, p: f64, tail: Tail) -> (f64, f64) {
+        let Ok(rank) = Binomial::new(p, self.all as u64) else {
+            return (0.0, f64::INFINITY);
+        };
+        // So many may be below the quantile, at least and at most.
+        let least = (0..self.all).take_while(|&below| rank.cdf(below as u64) <= tail).count();
+        let most = (0..self.all).find(|&below| rank.cdf(below as u64) >= 1.0 - tail);
+        let low = if least == 0 { 0.0 } else { self.at(least - 1) };
+        (low, most.map_or(f64::INFINITY, |most| self.at(most)))
     }
 }
 

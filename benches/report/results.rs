@@ -8,6 +8,8 @@ use std::path::Path;
 use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 
+use crate::numbers::shown;
+
 /// Changes whenever files of another version cannot be compared.
 const VERSION: u32 = 1;
 
@@ -47,7 +49,7 @@ pub(crate) enum Better {
     Lower,
 }
 
-/// A number and where it could lie, at 95 %, with another sample of the same size.
+/// A number and where it could lie: see `numbers::COMPARED`.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Measure {
     pub(crate) value: f64,
@@ -61,6 +63,14 @@ impl Measure {
     pub(crate) fn new(value: f64, (low, high): (f64, f64), better: Better) -> Self {
         let finite = |value: f64| value.clamp(-f64::MAX, f64::MAX);
         Self { value: finite(value), low: finite(low), high: finite(high), better }
+    }
+
+    fn shown(&self) -> String {
+        let number = |value: f64| match value.abs() {
+            f64::MAX => "no end".to_owned(),
+            _ => shown(value),
+        };
+        format!("{} ({} to {})", number(self.value), number(self.low), number(self.high))
     }
 
     /// Whether this is worse than `before` by more than both samples explain.
@@ -168,10 +178,7 @@ impl Report {
                 compared += 1;
                 if now.is_worse_than(then) {
                     worse += 1;
-                    println!(
-                        "WORSE {} {name}: {:.6} ({:.6} to {:.6}), was {:.6} ({:.6} to {:.6})",
-                        section.name, now.value, now.low, now.high, then.value, then.low, then.high
-                    );
+                    println!("WORSE {} {name}: {} was {}", section.name, now.shown(), then.shown());
                 }
             }
         }

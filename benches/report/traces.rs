@@ -3,7 +3,8 @@
 //! - `azure2019-functions`: `invocations`, `durations` and `memory` (`.csv`, `.csv.gz`), functions
 //!   over some hours, calls a minute. Azure Functions Trace 2019 (Shahrad et al., USENIX ATC 2020),
 //!   CC-BY 4.0.
-//! - `azure2019-days`: one `.csv`, `.csv.gz` or `.csv.xz` with `series,m1,…,m1440`; the same source.
+//! - `azure2019-days`: one `.csv`, `.csv.gz` or `.csv.xz` with `series,m1,…,m1440`; the same
+//!   source.
 //! - `nasa1995`: a text or a `.tbz2` of one with a count a second. Internet Traffic Archive, NASA
 //!   Kennedy Space Center.
 //! - `worldcup98`: one `.csv` or `.csv.gz` with `period,count`, a row a minute. Internet Traffic
