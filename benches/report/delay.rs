@@ -65,10 +65,8 @@ impl Cell {
 /// What became of one attack; times are seconds from its beginning.
 struct Run {
     evidence: Option<f64>,
-    alarm: Option<f64>,
+    said: Option<f64>,
     records: Option<f64>,
-    /// It was said, but not as a page.
-    notice: bool,
     /// Alarms while nothing was wrong.
     before: usize,
 }
@@ -87,9 +85,9 @@ pub(crate) fn section(plan: &Plan) -> Result<Section> {
     ));
     section.note(
         "Delays in seconds from the first second of the attack to the record that gave the \
-         evidence, and to the page. A run without a page counts as longer than any other in the \
-         quantiles, and as long as it was waited for (40 times the bound, at least ten minutes) in \
-         the mean.",
+         evidence, and to the alarm; whether that is a notice or a page is a matter of money, not \
+         of evidence. A run without an alarm counts as longer than any other in the quantiles, and \
+         as long as it was waited for (40 times the bound, at least ten minutes) in the mean.",
     );
     let normal = |rate, billed_ms, memory_mb, factors: &[f64]| {
         let cells = RUNS.iter().flat_map(|&(learning_hours, runs)| {
@@ -134,12 +132,11 @@ fn table(section: &mut Section, title: &str, cells: &[Cell], seed: u64) -> Table
             "excess $/h",
             "learned h",
             "runs",
-            "paged",
-            "only noticed",
+            "found",
             "alarms before",
             "evidence median s",
             "p95 s",
-            "page median s",
+            "alarm median s",
             "p95 s",
             "mean s",
             "bound s",
@@ -151,30 +148,28 @@ fn table(section: &mut Section, title: &str, cells: &[Cell], seed: u64) -> Table
     for (index, cell) in cells.iter().enumerate() {
         let seed = derive(seed, index as u64);
         let runs = parallel::map(cell.runs, |run| attack(cell, derive(seed, run as u64)));
-        let paged = runs.iter().filter(|run| run.alarm.is_some()).count();
-        let notices = runs.iter().filter(|run| run.notice).count();
+        let found = runs.iter().filter(|run| run.said.is_some()).count();
         let before: usize = runs.iter().map(|run| run.before).sum();
         let evidence = Sorted::new(runs.iter().map(|run| run.evidence));
-        let page = Sorted::new(runs.iter().map(|run| run.alarm));
+        let said = Sorted::new(runs.iter().map(|run| run.said));
         let records = Sorted::new(runs.iter().map(|run| run.records));
         let bound = cell.bound_seconds();
         let patience = cell.patience_seconds() as f64;
         let mean = runs.iter().map(|run| run.evidence.unwrap_or(patience)).sum::<f64>();
         let mean = mean / runs.len() as f64;
-        let at_least = if paged < runs.len() { "≥ " } else { "" };
+        let at_least = if found < runs.len() { "≥ " } else { "" };
         table.row(vec![
             cell.rate.to_string(),
             format!("x{}", cell.factor),
             shown(cell.excess_usd_per_hour()),
             cell.learning_hours.to_string(),
             runs.len().to_string(),
-            paged.to_string(),
-            notices.to_string(),
+            found.to_string(),
             before.to_string(),
             shown(evidence.quantile(0.5)),
             shown(evidence.quantile(0.95)),
-            shown(page.quantile(0.5)),
-            shown(page.quantile(0.95)),
+            shown(said.quantile(0.5)),
+            shown(said.quantile(0.95)),
             format!("{at_least}{}", shown(mean)),
             shown(bound),
             format!("{at_least}{}", shown(mean / bound)),
@@ -185,14 +180,14 @@ fn table(section: &mut Section, title: &str, cells: &[Cell], seed: u64) -> Table
             "{} calls/s of {} MB x {} ms, x{}, {} h learned",
             cell.rate, cell.memory_mb, cell.billed_ms, cell.factor, cell.learning_hours
         );
-        let share = paged as f64 / runs.len() as f64;
+        let share = found as f64 / runs.len() as f64;
         let found =
-            Measure::new(share, share_interval(paged, runs.len(), COMPARED), Better::Higher);
-        section.measure(format!("{name}: share paged"), found);
+            Measure::new(share, share_interval(found, runs.len(), COMPARED), Better::Higher);
+        section.measure(format!("{name}: share found"), found);
         for (what, p) in [("median", 0.5), ("p95", 0.95)] {
             let delay =
-                Measure::new(page.quantile(p), page.quantile_interval(p, COMPARED), Better::Lower);
-            section.measure(format!("{name}: {what} seconds to the page"), delay);
+                Measure::new(said.quantile(p), said.quantile_interval(p, COMPARED), Better::Lower);
+            section.measure(format!("{name}: {what} seconds to the alarm"), delay);
         }
     }
     table
@@ -218,21 +213,18 @@ fn attack(cell: &Cell, seed: u64) -> Run {
         let second = driver.now() * 1_000 - began;
         records.extend(calls.iter().map(|call| second + i64::from(call.ms)));
         driver.second(&calls);
-        let said = driver.cases(0)[before..].iter().find_map(|case| Some((case, case.page_at?)));
-        if let Some((case, page_at)) = said {
+        if let Some(case) = driver.cases(0).get(before) {
             let evidence = since(case.evidence_at);
             let until = records.iter().filter(|&&ms| ms as f64 <= evidence * 1e3).count();
             return Run {
                 evidence: Some(evidence),
-                alarm: Some(since(page_at)),
+                said: Some(since(case.decided_at)),
                 records: Some(until as f64),
-                notice: false,
                 before,
             };
         }
     }
-    let notice = driver.cases(0).len() > before;
-    Run { evidence: None, alarm: None, records: None, notice, before }
+    Run { evidence: None, said: None, records: None, before }
 }
 
 /// A second's calls, in order.
