@@ -9,6 +9,11 @@
 //! threefold flood of a steady function for seconds. So a minute counts as busy only as far as its
 //! count surely exceeds what chance adds (its lower confidence bound).
 //!
+//! What an attack does must not become normal before it is found. So minutes are learned in blocks
+//! of [`BLOCK_CALLS`] calls, about as many as a fivefold excess takes to find, and while the
+//! evidence speaks against the function the block is held back for a while: if an alarm comes of
+//! it, nothing was learned, and else it is learned a little later.
+//!
 //! The dispersion is estimated by the method of moments from the squares of the one-second counts
 //! within their minute and then moved up to about the 90 % confidence bound: overstating it costs
 //! delay, understating it would break the promise.
@@ -22,6 +27,14 @@ const TAU_SLOW: f64 = 360.0;
 const Z_BUSY: f64 = 2.5;
 /// Dispersion beyond this is no chance but a burst, and bursts are what peaks are for.
 const PHI_CHANCE: f64 = 1.0;
+/// Calls that make a block of minutes.
+const BLOCK_CALLS: f32 = 64.0;
+/// The longest block, in minutes. The first blocks are shorter: a quarter of what is known already.
+const BLOCK_MINUTES: u32 = 60;
+/// A block is held back for so many minutes and so many times [`BLOCK_CALLS`], or for the longest
+/// block's time.
+const HELD_MINUTES: u32 = 5;
+const HELD_BLOCKS: f32 = 10.0;
 /// Time constant of the dispersion, in minutes.
 const TAU_DISPERSION: f64 = 60.0;
 /// Dispersion is never taken to be less: no real traffic is Poisson at every scale.
@@ -46,43 +59,77 @@ pub struct Baseline {
     clumping: f32,
     square: f32,
     minutes: u32,
+    block: Block,
+}
+
+/// Minutes that are not yet learned.
+#[derive(Debug, Clone, Copy, Default)]
+struct Block {
+    calls: f32,
+    minutes: u32,
+    /// The surely busiest of them, in calls per second, and which it was.
+    busiest: f32,
+    busiest_at: u32,
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "statistics kept in single precision")]
 impl Baseline {
-    /// Learns from the closed minute `number` since the epoch: `calls` in it, and the sum of the
-    /// squares of its one-second counts. `limit` is the most, in calls per second, that one minute
-    /// may teach.
-    pub fn minute(&mut self, number: u32, calls: u64, squares: u64, limit: f64) {
+    /// Takes in the closed minute `number` since the epoch: `calls` in it, and the sum of the
+    /// squares of its one-second counts. `limit` is the most, in calls per second, that is learned
+    /// at once; `suspicious` says that there is evidence against it.
+    pub fn minute(&mut self, number: u32, calls: u64, squares: u64, limit: f64, suspicious: bool) {
         let seen = calls as f64 / 60.0;
-        let rate = seen.min(limit);
-        let fast = weight(TAU_FAST, self.minutes);
-        let slow = weight(TAU_SLOW, self.minutes);
-        self.fast += (fast * (rate - f64::from(self.fast))) as f32;
-        self.slow += (slow * (rate - f64::from(self.slow))) as f32;
-        let phi = self.learned_dispersion().min(PHI_CHANCE);
-        let chance = libm::sqrt(calls as f64 * (1.0 + phi * seen)) / 60.0;
-        self.peaks.minute(number, (seen - Z_BUSY * chance).min(limit));
-        if calls > 0 {
-            let w = weight(TAU_DISPERSION, self.minutes);
+        if calls > 0 && !suspicious {
+            let w = weight(TAU_DISPERSION, self.minutes, 1.0);
             let clumping = (squares as f64 - calls as f64) / 60.0 - seen * seen;
             self.clumping += (w * (clumping - f64::from(self.clumping))) as f32;
             self.square += (w * (seen * seen - f64::from(self.square))) as f32;
         }
-        self.minutes = self.minutes.saturating_add(1);
+        let phi = self.learned_dispersion().min(PHI_CHANCE);
+        let chance = libm::sqrt(calls as f64 * (1.0 + phi * seen)) / 60.0;
+        let sure = (seen - Z_BUSY * chance) as f32;
+        let block = &mut self.block;
+        if sure > block.busiest {
+            (block.busiest, block.busiest_at) = (sure, number);
+        }
+        block.calls += calls as f32;
+        block.minutes += 1;
+        let known = self.minutes + block.minutes;
+        let is_long = block.minutes >= (known / 4).clamp(1, BLOCK_MINUTES);
+        let held = block.minutes < HELD_MINUTES || block.calls < HELD_BLOCKS * BLOCK_CALLS;
+        let is_whole = block.calls >= BLOCK_CALLS && !(suspicious && held);
+        if is_whole || is_long && !(suspicious && block.minutes < BLOCK_MINUTES) {
+            self.learn(number, limit);
+        }
     }
 
-    /// Learns from `minutes` minutes without a call, the last of them `number`, in closed form.
+    /// Takes in `minutes` minutes without a call, the last of them `number`, in closed form.
     pub fn silence(&mut self, number: u32, minutes: u64) {
-        if minutes == 0 {
-            return;
+        if minutes > 0 {
+            let minutes = u32::try_from(minutes).unwrap_or(u32::MAX);
+            self.block.minutes = self.block.minutes.saturating_add(minutes);
+            self.learn(number, f64::INFINITY);
         }
-        let span = minutes as f64;
-        self.fast *= libm::exp(-span / TAU_FAST) as f32;
-        self.slow *= libm::exp(-span / TAU_SLOW) as f32;
-        self.peaks.silence(number, minutes);
-        let minutes = u32::try_from(minutes).unwrap_or(u32::MAX);
-        self.minutes = self.minutes.saturating_add(minutes);
+    }
+
+    /// Forgets what is not yet learned: it was an attack.
+    pub fn discard(&mut self) {
+        self.block = Block::default();
+    }
+
+    fn learn(&mut self, number: u32, limit: f64) {
+        let block = std::mem::take(&mut self.block);
+        let span = f64::from(block.minutes);
+        let rate = (f64::from(block.calls) / (60.0 * span)).min(limit);
+        let fast = weight(TAU_FAST, self.minutes, span);
+        let slow = weight(TAU_SLOW, self.minutes, span);
+        self.fast += (fast * (rate - f64::from(self.fast))) as f32;
+        self.slow += (slow * (rate - f64::from(self.slow))) as f32;
+        self.peaks.pass(number, u64::from(block.minutes));
+        if block.busiest > 0.0 {
+            self.peaks.minute(block.busiest_at, f64::from(block.busiest).min(limit));
+        }
+        self.minutes = self.minutes.saturating_add(block.minutes);
     }
 
     /// A baseline of a function that was silent for `minutes` minutes, the last of them `number`.
@@ -104,7 +151,7 @@ impl Baseline {
 
     /// The highest rate that is known to be normal in minute `number`.
     pub fn allowed(&self, number: u32) -> f64 {
-        self.peaks.allowed(number).max(self.fast.max(self.slow).into())
+        self.peaks.allowed(number).max(self.slow.into())
     }
 
     /// Upper bound of the dispersion (variance = mean + phi·mean²) of traffic with mean
@@ -132,10 +179,10 @@ impl Baseline {
     }
 }
 
-/// Weight of a new observation: a plain average at first, exponential later.
-fn weight(tau: f64, minutes: u32) -> f64 {
-    let steady = 1.0 - libm::exp(-1.0 / tau);
-    steady.max(1.0 / (f64::from(minutes) + 1.0))
+/// Weight of `span` new minutes: a plain average at first, exponential later.
+fn weight(tau: f64, minutes: u32, span: f64) -> f64 {
+    let steady = 1.0 - libm::exp(-span / tau);
+    steady.max(span / (f64::from(minutes) + span))
 }
 
 #[cfg(test)]
@@ -147,7 +194,7 @@ mod tests {
         for minute in 0..minutes {
             let counts = (0..60).map(|second| per_second(minute * 60 + second));
             let (calls, squares) = counts.fold((0, 0), |(n, s), x| (n + x, s + x * x));
-            baseline.minute(number(minute), calls, squares, f64::MAX);
+            baseline.minute(number(minute), calls, squares, f64::MAX, false);
         }
         baseline
     }
@@ -174,7 +221,7 @@ mod tests {
     #[test]
     fn one_wild_minute_teaches_no_more_than_its_limit() {
         let mut baseline = learn(|_| 1, 60);
-        baseline.minute(number(60), 60_000, 60_000_000, 3.0);
+        baseline.minute(number(60), 60_000, 60_000_000, 3.0, false);
         assert!(baseline.allowed(number(61)) <= 3.0);
     }
 
@@ -182,12 +229,12 @@ mod tests {
     fn silence_in_closed_form_equals_silent_minutes() {
         let mut stepped = learn(|_| 5, 400);
         let mut jumped = stepped;
-        for minute in 400..500 {
-            stepped.minute(number(minute), 0, 0, f64::MAX);
+        for minute in 400..520 {
+            stepped.minute(number(minute), 0, 0, f64::MAX, false);
         }
-        jumped.silence(number(499), 100);
+        jumped.silence(number(519), 120);
         assert!((stepped.expected() - jumped.expected()).abs() < 1e-3);
-        let end = number(500);
+        let end = number(520);
         assert!((stepped.allowed(end) - jumped.allowed(end)).abs() < 1e-2);
         assert_eq!(stepped.minutes(), jumped.minutes());
     }

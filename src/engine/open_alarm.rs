@@ -18,6 +18,8 @@ const LOOK_EVERY: i64 = 5;
 /// A notice keeps the baseline as it was for so long. What lasts longer and wakes nobody is taken
 /// for the new normal, step by step: else a service that has grown would be a notice for ever.
 const FREEZE_SECONDS: i64 = 1_800;
+/// And a page for a day: what nobody has stopped by then is what the function does.
+const FREEZE_PAGE_SECONDS: i64 = 86_400;
 /// A notice closes only after so much quiet: a busy day comes in waves, and each is no news.
 const HOLD_SECONDS: i64 = 600;
 
@@ -126,7 +128,11 @@ impl OpenAlarm {
 
     /// Whether the baseline must not learn in `second`.
     pub fn freezes(&self, second: i64) -> bool {
-        self.severity == Severity::Page || second - self.evidence_at.second() < FREEZE_SECONDS
+        let most = match self.severity {
+            Severity::Notice => FREEZE_SECONDS,
+            Severity::Page => FREEZE_PAGE_SECONDS,
+        };
+        second - self.evidence_at.second() < most
     }
 
     /// Whether it is time to see if a notice has become a page.

@@ -58,10 +58,11 @@ impl Default for Peaks {
 }
 
 impl Peaks {
-    /// Learns that in minute `number` since the epoch the rate was surely at least `rate`.
+    /// Learns that in minute `number` since the epoch the rate was surely at least `rate`. That time
+    /// has passed is told apart, by [`Peaks::pass`].
     #[expect(clippy::cast_possible_truncation, reason = "statistics kept in single precision")]
     pub fn minute(&mut self, number: u32, rate: f64) {
-        self.fade(number, 1);
+        self.fade(number, 0);
         // In the positive form, so that NaN is nothing; no platform starts a billion a second.
         let rate = if rate > 0.0 { rate.min(1e9) } else { 0.0 };
         if rate > f64::from(self.by_hour(number)) * FORETOLD {
@@ -77,8 +78,8 @@ impl Peaks {
         *minute = (*minute).max(code(rate));
     }
 
-    /// Nothing was called for `minutes` minutes up to and with `number`.
-    pub fn silence(&mut self, number: u32, minutes: u64) {
+    /// So many minutes have passed, up to and with `number`.
+    pub fn pass(&mut self, number: u32, minutes: u64) {
         self.fade(number, minutes);
     }
 
@@ -166,8 +167,13 @@ mod tests {
 
     fn after(days: u32, rate_at: impl Fn(u32) -> f64) -> Peaks {
         let mut peaks = Peaks::default();
-        (MONDAY..MONDAY + days * DAY).for_each(|minute| peaks.minute(minute, rate_at(minute)));
+        (MONDAY..MONDAY + days * DAY).for_each(|minute| one(&mut peaks, minute, rate_at(minute)));
         peaks
+    }
+
+    fn one(peaks: &mut Peaks, minute: u32, rate: f64) {
+        peaks.pass(minute, 1);
+        peaks.minute(minute, rate);
     }
 
     fn close(value: f64, expected: f64) -> bool {
@@ -200,8 +206,8 @@ mod tests {
     fn a_burst_at_an_odd_time_takes_the_trust_away_again() {
         let mut peaks = after(14, |minute| if minute % 60 == 5 { 100.0 } else { 0.1 });
         let next = MONDAY + 14 * DAY;
-        (next..next + 40).for_each(|minute| peaks.minute(minute, 0.1));
-        peaks.minute(next + 40, 50.0);
+        (next..next + 40).for_each(|minute| one(&mut peaks, minute, 0.1));
+        one(&mut peaks, next + 40, 50.0);
         assert!(peaks.allowed(next + 50) > 40.0);
     }
 
@@ -210,8 +216,8 @@ mod tests {
         let mut peaks = after(3, |_| 8.0);
         let mut quiet = peaks;
         let end = MONDAY + 10 * DAY;
-        peaks.silence(end - 1, u64::from(7 * DAY));
-        (MONDAY + 3 * DAY..end).for_each(|minute| quiet.minute(minute, 0.0));
+        peaks.pass(end - 1, u64::from(7 * DAY));
+        (MONDAY + 3 * DAY..end).for_each(|minute| one(&mut quiet, minute, 0.0));
         for minute in (end..end + DAY).step_by(7) {
             let (a, b) = (peaks.allowed(minute), quiet.allowed(minute));
             assert!((a - b).abs() < 1e-3, "{a} {b}");

@@ -539,7 +539,7 @@ fn raise(
     open.severity = standing.severity;
     let sequence = event.sequence;
     let alarm = standing.alarm(function, watch, &open, AlarmState::Opened, sequence, around);
-    watch.alarm = Some(Box::new(open));
+    watch.begin_alarm(open);
     alarm
 }
 

@@ -31,6 +31,8 @@ const SUSPICION: f64 = 100.0;
 const OPEN_SECONDS: u32 = 2 * 32;
 /// Until a function has a baseline it must burn this many times the floor to be noticed.
 const YOUNG_FLOOR: f64 = 20.0;
+/// What is learned waits while the evidence is this many times what silence leaves of it.
+const DOUBT: f64 = 30.0;
 /// A single minute may teach the baseline at most this many times what is tolerated now.
 const LEARNED_AT_ONCE: f64 = 2.0;
 /// A function that has been silent this long, and was never busier than [`FORGETTABLE`], is not
@@ -283,7 +285,9 @@ impl Watch {
             let limit = LEARNED_AT_ONCE * self.tolerance;
             // The minute that has just ended.
             let number = minute_of(self.closed) - 1;
-            self.baseline.minute(number, self.minute_calls, self.minute_squares, limit);
+            let (calls, squares) = (self.minute_calls, self.minute_squares);
+            let suspicious = self.evidence.value() >= DOUBT * (1.0 + self.model.rest());
+            self.baseline.minute(number, calls, squares, limit, suspicious);
             self.retune(calling, around);
         }
         self.minute_calls = 0;
@@ -440,6 +444,12 @@ impl Watch {
     /// Whether the function has a baseline.
     fn is_warm(&self) -> bool {
         self.baseline.minutes() >= YOUNG_MINUTES
+    }
+
+    /// An alarm opens: what led to it is not to be learned.
+    pub fn begin_alarm(&mut self, open: OpenAlarm) {
+        self.baseline.discard();
+        self.alarm = Some(Box::new(open));
     }
 
     /// The alarm has closed: learning goes on, and the slower channels start anew.

@@ -60,6 +60,12 @@ impl RateModel {
         f64::from(self.c[0] + self.ln_q_max)
     }
 
+    /// The evidence that lasting silence leads to.
+    pub fn rest(&self) -> f64 {
+        let ratios = self.c.map(f64::from);
+        ratios.iter().map(|c| c / (1.0 - c)).sum::<f64>() / FACTORS.len() as f64
+    }
+
     /// Whether [`RateEvidence::calls_to`] is 1 for this threshold, whatever the evidence.
     pub fn is_steep(&self, threshold: f64, open_seconds: u32) -> bool {
         let calls = libm::log(threshold / f64::from(open_seconds)) / f64::from(self.ln_q_max);
