@@ -6,6 +6,8 @@ pub mod replay;
 
 pub mod generate;
 
+pub mod score;
+
 pub mod check;
 
 mod output;
@@ -35,13 +37,15 @@ Examples:
   bursar check --config bursar.toml           what is wrong with my settings?
   bursar run --config bursar.toml             the daemon
   bursar replay records.jsonl.gz              what would it have done?
-  bursar replay --decisions d.jsonl - < records.jsonl";
+  bursar replay --decisions d.jsonl - < records.jsonl
+  bursar score requests.csv                   what is unusual in a metric export?";
 
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::RunArgs),
     Replay(replay::ReplayArgs),
     Generate(generate::GenerateArgs),
+    Score(score::ScoreArgs),
     Check(check::CheckArgs),
 }
 
@@ -74,6 +78,7 @@ pub fn main() -> u8 {
         Command::Run(args) => run::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Generate(args) => generate::run(&args, &mut io::stderr()).map_err(Failure::Other),
+        Command::Score(args) => score::run(&args, &mut io::stderr()).map_err(Failure::Other),
         Command::Check(args) => check::run(&args),
     };
     match done {
