@@ -17,7 +17,7 @@ const LINE_BYTES_MAX: u64 = 64 << 10;
 /// Say how unusual each value of a metric is beside all that came before it.
 ///
 /// The input's rows come back with two columns more: score, from 0 to 1, and alarm, 1 at the single
-/// records that somebody should look at. Neither looks ahead.
+/// records that somebody should look at. Neither looks ahead; the first day is only learned from.
 #[derive(Debug, clap::Args)]
 pub struct ScoreArgs {
     /// Where to write; - is standard output
@@ -91,7 +91,7 @@ fn score(mut input: impl BufRead, out: &mut dyn Write, path: &Path) -> anyhow::R
                 None
             }
         };
-        let said = scorer.score(value);
+        let said = scorer.score(columns.time(row), value);
         counts.records += 1;
         counts.alarms += u64::from(said.alarm);
         writeln!(out, "{row},{:.6},{}", said.score, u8::from(said.alarm))?;

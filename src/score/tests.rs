@@ -16,7 +16,7 @@ fn wave(records: u32) -> Vec<f64> {
 
 fn scores(values: impl IntoIterator<Item = Option<f64>>) -> Vec<Score> {
     let mut scorer = Scorer::new(Settings::default());
-    values.into_iter().map(|value| scorer.score(value)).collect()
+    values.into_iter().map(|value| scorer.score(None, value)).collect()
 }
 
 fn alarms(values: &[f64]) -> Vec<usize> {
@@ -124,5 +124,28 @@ fn the_unit_of_the_metric_does_not_matter() {
     for factor in [2_f64.powi(-40), -1.0, 2_f64.powi(40)] {
         let scaled: Vec<f64> = series.iter().map(|value| value * factor).collect();
         assert_eq!(alarms(&scaled), expected, "{factor}");
+    }
+}
+
+#[test]
+fn nothing_is_said_of_the_first_day_however_long_the_steps_are_or_wherever_the_clock_goes() {
+    let minute = 60_000_i64;
+    for (what, step_ms, jump_ms, first) in [
+        ("no time", None, 0, 50),
+        ("hours", Some(60 * minute), 0, 50),
+        ("five minutes", Some(5 * minute), 0, 288),
+        ("seconds", Some(1_000), 0, 1_440),
+        ("standing still", Some(0), 0, 1_440),
+        ("back to the beginning of time", Some(minute), i64::MIN, 1_440),
+        ("forward to its end", Some(minute), i64::MAX, 100),
+    ] {
+        let mut scorer = Scorer::new(Settings::default());
+        // From record 55 on each value surprises more than the one before.
+        let said = (0..2_000_i32).position(|record| {
+            let jump = if record == 100 { jump_ms } else { 0 };
+            let time = step_ms.map(|step: i64| (i64::from(record) * step).saturating_add(jump));
+            scorer.score(time, Some(libm::exp(f64::from(record * record) / 6_000.0))).score > 0.0
+        });
+        assert_eq!(said, Some(first), "{what}");
     }
 }

@@ -8,6 +8,8 @@ mod cli;
 
 mod replay;
 
+mod score;
+
 mod determinism;
 
 mod bad_input;
