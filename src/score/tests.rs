@@ -110,7 +110,7 @@ fn every_score_is_between_nothing_and_one_whatever_comes() {
     let mut state = 3_usize;
     let series = (0..6_000).map(|record| {
         state = (state * 31 + record) % 1_009;
-        Some(values[state % values.len()] * if state % 5 == 0 { 0.3 } else { 1.0 })
+        Some(values[state % values.len()] * if state.is_multiple_of(5) { 0.3 } else { 1.0 })
     });
     for said in scores(series) {
         assert!((0.0..=1.0).contains(&said.score), "{said:?}");
