@@ -1,6 +1,6 @@
 //! How well `bursar score` finds labelled anomalies, and how fast.
 //!
-//! `cargo bench --no-default-features --bench score -- --nab DIR --cloud-monitoring DIR [--json OUT]`
+//! `cargo bench --no-default-features --bench score -- --nab DIR --cloud-monitoring DIR`
 //!
 //! The data are not part of the project: <https://github.com/numenta/NAB> and
 //! <https://github.com/microsoft/cloud-monitoring-dataset>, both MIT. One threshold holds for all

@@ -31,9 +31,9 @@ impl Largest {
         self.kept.len() - self.kept.partition_point(|&kept| kept < number)
     }
 
-    /// How surprising a number is after all seen, from 0 to 1. The logarithm of its rank, as a share
-    /// of the most that could be, goes from 0 to one half; by how much it exceeds the largest, from
-    /// there to 1. What is not above zero is no surprise.
+    /// How surprising a number is after all seen, from 0 to 1. The logarithm of its rank, as a
+    /// share of the most that could be, goes from 0 to one half; by how much it exceeds the
+    /// largest, from there to 1. What is not above zero is no surprise.
     pub fn surprise(&self, number: f64) -> f64 {
         let rank = self.at_least(number);
         if number <= 0.0 || rank >= KEPT_MAX {

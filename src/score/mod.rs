@@ -109,8 +109,8 @@ impl Scorer {
         }
     }
 
-    /// Scores the next value, at `time` in milliseconds since any start, if it has one. A value that
-    /// is missing, not a number or infinite scores nothing and is passed over.
+    /// Scores the next value, at `time` in milliseconds since any start, if it has one. A value
+    /// that is missing, not a number or infinite scores nothing and is passed over.
     pub fn score(&mut self, time: Option<i64>, value: Option<f64>) -> Score {
         let Some(value) = value.filter(|value| value.is_finite()) else {
             return Score::default();
