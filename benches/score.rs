@@ -84,7 +84,7 @@ fn main() -> anyhow::Result<()> {
 
 impl Detector {
     fn usual_threshold(&self) -> f64 {
-        if self.threshold.is_nan() { Settings::default().alarm_score } else { self.threshold }
+        self.threshold.unwrap_or(Settings::default().alarm_score)
     }
 }
 
@@ -180,7 +180,7 @@ fn judge_nab(all: &[Series], chosen: &mut [f64; 4]) -> Value {
         let scored: Vec<Scored> = all.iter().map(detector.run).collect();
         let sweep = Sweep::new(all, &scored, usual);
         let best = sweep.best_of_all(0);
-        if !detector.threshold.is_nan() {
+        if detector.threshold.is_some() {
             *chosen = sweep.thresholds[best];
         }
         let own = [0, 1, 2].map(|profile| sweep.at(sweep.best_of_all(profile))[profile]);
@@ -261,7 +261,7 @@ fn judge_cloud(all: &[Series], chosen: &[f64; 4]) -> Value {
     for (detector, &chosen) in DETECTORS.iter().zip(chosen) {
         let scored: Vec<Scored> = all.iter().map(detector.run).collect();
         let mut thresholds = vec![("usual", detector.usual_threshold())];
-        if !detector.threshold.is_nan() && chosen > detector.threshold {
+        if detector.threshold.is_some_and(|usual| chosen > usual) {
             thresholds.push(("best on NAB", chosen));
         }
         for (kind, threshold) in thresholds {

@@ -24,19 +24,19 @@ pub(crate) struct Scored {
     is_band: bool,
 }
 
-/// A detector under its name, with its usual threshold.
+/// A detector under its name, with its usual threshold; bursar has its own.
 pub(crate) struct Detector {
     pub(crate) name: &'static str,
-    pub(crate) threshold: f64,
+    pub(crate) threshold: Option<f64>,
     pub(crate) run: fn(&Series) -> Scored,
 }
 
 /// Three standard deviations are the textbook's threshold.
 pub(crate) const DETECTORS: [Detector; 4] = [
-    Detector { name: "bursar", threshold: f64::NAN, run: default_bursar },
-    Detector { name: "rolling z-score", threshold: 3.0, run: rolling },
-    Detector { name: "EWMA band", threshold: 3.0, run: ewma },
-    Detector { name: "seasonal band", threshold: 3.0, run: seasonal },
+    Detector { name: "bursar", threshold: None, run: default_bursar },
+    Detector { name: "rolling z-score", threshold: Some(3.0), run: rolling },
+    Detector { name: "EWMA band", threshold: Some(3.0), run: ewma },
+    Detector { name: "seasonal band", threshold: Some(3.0), run: seasonal },
 ];
 
 impl Scored {
