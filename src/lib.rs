@@ -33,6 +33,8 @@ pub mod observe;
 
 pub mod simulation;
 
+pub mod score;
+
 pub mod runtime;
 
 pub mod cli;

@@ -11,7 +11,7 @@ use crate::simulation::evaluation::{Decisions, Flaw, Report, RunScore, TruthFile
 use crate::source::file::{FileSettings, FileSource};
 use crate::source::{Chunk, Read, Source as _};
 
-use super::replay::refuse_overwriting;
+use super::output::refuse_overwriting;
 use super::{Failure, output};
 
 /// The largest truth: 64 attacks that list 100,000 addresses each, one a line, with room to spare.

@@ -8,6 +8,8 @@ pub mod generate;
 
 pub mod evaluate;
 
+pub mod score;
+
 pub mod check;
 
 mod output;
@@ -38,7 +40,8 @@ Examples:
   bursar run --config bursar.toml             the daemon
   bursar replay records.jsonl.gz              what would it have done?
   bursar replay --decisions d.jsonl - < records.jsonl
-  bursar evaluate --truth t.json --decisions d.jsonl   how good was it?";
+  bursar evaluate --truth t.json --decisions d.jsonl   how good was it?
+  bursar score requests.csv                   what is unusual in a metric export?";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -46,6 +49,7 @@ enum Command {
     Replay(replay::ReplayArgs),
     Generate(generate::GenerateArgs),
     Evaluate(evaluate::EvaluateArgs),
+    Score(score::ScoreArgs),
     Check(check::CheckArgs),
 }
 
@@ -81,6 +85,7 @@ pub fn main() -> u8 {
         Command::Replay(args) => replay::run(&args),
         Command::Generate(args) => generate::run(&args, &mut io::stderr()).map_err(Failure::Other),
         Command::Evaluate(args) => evaluate::run(&args),
+        Command::Score(args) => score::run(&args, &mut io::stderr()).map_err(Failure::Other),
         Command::Check(args) => check::run(&args),
     };
     match done {

@@ -2,7 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::io::{self, BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
@@ -15,6 +15,24 @@ pub(super) enum Existing {
     Replace,
     /// It is continued: the record of a daemon, which a restart must not wipe.
     Continue,
+}
+
+/// An output must not replace what is being read.
+///
+/// # Errors
+/// It would.
+pub(super) fn refuse_overwriting(inputs: &[PathBuf], outputs: &[&Path]) -> anyhow::Result<()> {
+    for output in outputs.iter().filter(|path| !is_stdout(path)) {
+        let same = |input: &&PathBuf| match (input.canonicalize(), output.canonicalize()) {
+            (Ok(input), Ok(output)) => input == output,
+            // What is not there yet cannot be overwritten.
+            _ => false,
+        };
+        if let Some(input) = inputs.iter().find(same) {
+            anyhow::bail!("{} is an input, name another file for the output", input.display());
+        }
+    }
+    Ok(())
 }
 
 /// Opens a file to write lines to; `-` is standard output.

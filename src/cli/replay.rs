@@ -107,7 +107,7 @@ fn pipeline(args: &ReplayArgs, settings: &Settings) -> anyhow::Result<Pipeline> 
     // What goes to standard output must not be mixed with words for people.
     let outputs = [decisions, ledger, args.json.as_deref()];
     let outputs: Vec<&Path> = outputs.into_iter().flatten().collect();
-    refuse_overwriting(&args.inputs, &outputs)?;
+    output::refuse_overwriting(&args.inputs, &outputs)?;
     let machine = outputs.iter().any(|path| output::is_stdout(path));
     let mut recorder = Recorder::new()
         .with_decisions(output::open_if_named(decisions, Existing::Replace)?)
@@ -136,21 +136,6 @@ fn pipeline(args: &ReplayArgs, settings: &Settings) -> anyhow::Result<Pipeline> 
         batch_records: settings.batch_records,
         live: false,
     }))
-}
-
-/// An output must not replace what is being read.
-pub(super) fn refuse_overwriting(inputs: &[PathBuf], outputs: &[&Path]) -> anyhow::Result<()> {
-    for output in outputs.iter().filter(|path| !output::is_stdout(path)) {
-        let same = |input: &&PathBuf| match (input.canonicalize(), output.canonicalize()) {
-            (Ok(input), Ok(output)) => input == output,
-            // What is not there yet cannot be overwritten.
-            _ => false,
-        };
-        if let Some(input) = inputs.iter().find(same) {
-            anyhow::bail!("{} is an input, name another file for the output", input.display());
-        }
-    }
-    Ok(())
 }
 
 /// Progress on standard error, where that is a terminal.

@@ -7,6 +7,8 @@
 mod input;
 mod lines;
 
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -41,6 +43,22 @@ impl Default for FileSettings {
     fn default() -> Self {
         Self { line_bytes_max: 8 << 20, idle: Duration::from_secs(2) }
     }
+}
+
+/// The decompressed bytes of one file, or of standard input for `-`, for who reads them in his own
+/// way.
+///
+/// # Errors
+/// It cannot be opened or its beginning cannot be read.
+pub fn open(path: &Path) -> Result<Box<dyn io::Read + Send>, SourceError> {
+    let unreadable = |cause| SourceError::Unreadable { path: path.display().to_string(), cause };
+    if path == Path::new("-") {
+        return input::decoded(io::stdin()).map_err(unreadable);
+    }
+    if path.is_dir() {
+        return Err(SourceError::Directory { path: path.display().to_string() });
+    }
+    input::decoded(File::open(path).map_err(unreadable)?).map_err(unreadable)
 }
 
 /// Reads lines from one or several inputs.

@@ -10,6 +10,8 @@ mod replay;
 
 mod evaluate;
 
+mod score;
+
 mod determinism;
 
 mod bad_input;
