@@ -11,12 +11,14 @@ use crate::engine::batch::Dimension;
 
 /// Half-width of the bounds in standard errors, so that both hold together in 95 % of cases.
 const Z: f64 = 2.24;
+/// The same for the question whether a source is named at all: 95 % one-sided.
+const Z_ACCUSED: f64 = 1.645;
 /// How far the expected level itself may be off.
 const LEVEL_ERROR: f64 = 0.05;
 /// Second moment of a request's cost over its mean squared: that of an exponential law.
 const COST_SPREAD: f64 = 2.0;
-/// A source is named when, at its lower bound, it carries this many times what an ordinary source
-/// carries at most. Below that a busy legitimate client would be accused.
+/// A source is named when, at its lower bound, it carries more than an ordinary source at most, and
+/// this many times what it ordinarily does by the best estimate. Below that a busy legitimate client would be accused.
 const ACCUSED_RATIO: f64 = 3.0;
 /// A regular's own share is known, so less will do; but regulars have their days as well.
 const ACCUSED_RATIO_REGULAR: f64 = 1.5;
@@ -188,9 +190,9 @@ impl Due {
             (share * self.cost + sigma * libm::sqrt(counted)).max(0.0)
         };
         let (own_low, own_high) = (own(ordinary.low, -Z), own(ordinary.high, Z));
-        let allowed = ratio * ordinary.high * self.cost * self.swell;
-        let allowed = allowed + ACCUSED_REQUESTS * self.unit;
-        if least - width < allowed.max(own_high + ACCUSED_SHARE * self.excess) {
+        let allowed = ratio * ordinary.share * self.cost + ACCUSED_REQUESTS * self.unit;
+        let at_most = own(ordinary.high, Z_ACCUSED) * self.swell + ACCUSED_SHARE * self.excess;
+        if least - Z_ACCUSED * libm::sqrt(entry.squares) < allowed.max(at_most) {
             return None;
         }
         let low = ((least - width - own_high) / self.excess_high).clamp(0.0, 1.0);

@@ -119,7 +119,7 @@ impl Pane {
         self.strange += u64::from(reference.is_strange(hash));
         if !self.table(Dimension::Address).is_exact() {
             self.repeats.complete();
-        } else if !reference.is_regular_address(hash) {
+        } else if self.repeats.concern(hash, reference) {
             self.repeats.note(hash, before);
         }
     }
