@@ -259,18 +259,8 @@ const ATTACKS: [Attack; 14] = [
         shared: 30,
         ..TWENTY
     },
-    Attack {
-        name: "only that one attacks",
-        attackers: 1,
-        shared: 30,
-        ..TWENTY
-    },
-    Attack {
-        name: "200 addresses of one /24",
-        attackers: 200,
-        neighbours: true,
-        ..TWENTY
-    },
+    Attack { name: "only that one attacks", attackers: 1, shared: 30, ..TWENTY },
+    Attack { name: "200 addresses of one /24", attackers: 200, neighbours: true, ..TWENTY },
     Attack { name: "20,000 attackers", attackers: 20_000, strength: 5.0, ..TWENTY },
 ];
 
@@ -332,8 +322,7 @@ impl Attack {
             covered &= source.low <= truth && truth <= source.high;
             width += source.high - source.low;
         }
-        let dear: BTreeSet<_> =
-            (0..self.dear).map(|index| format!("203.0.{index}.1")).collect();
+        let dear: BTreeSet<_> = (0..self.dear).map(|index| format!("203.0.{index}.1")).collect();
         let first: BTreeSet<_> =
             named.iter().take(self.dear as usize).map(|source| source.source.to_string()).collect();
         NamedRun {
@@ -604,8 +593,10 @@ fn percent(share: f64) -> String {
 }
 
 fn print_naming(rows: &[NamedRow]) {
-    println!("| attack | of them named | all named | wrongly named, mean | both bounds hold | mean width | diffuse \
-              | dearest first |");
+    println!(
+        "| attack | of them named | all named | wrongly named, mean | both bounds hold | mean width | diffuse \
+              | dearest first |"
+    );
     println!("|---|---|---|---|---|---|---|---|");
     for row in rows {
         println!(
@@ -623,8 +614,10 @@ fn print_naming(rows: &[NamedRow]) {
 }
 
 fn print_verdicts(rows: &[VerdictRow]) {
-    println!("| usual callers | surge | attack | crowd | unknown | requests to `attack`, p50 | p95 \
-              | within 50 | within 100 |");
+    println!(
+        "| usual callers | surge | attack | crowd | unknown | requests to `attack`, p50 | p95 \
+              | within 50 | within 100 |"
+    );
     println!("|---|---|---|---|---|---|---|---|---|");
     let shown = |value: Option<usize>| value.map_or("-".into(), |value| value.to_string());
     for row in rows {

@@ -246,9 +246,7 @@ impl Intake {
         let (request_id, path) = match &trigger.target {
             Target::Function(_) => (trigger.request_id, ""),
             // The function's own id; an API has another for itself.
-            Target::Route(route) => {
-                (route.lambda_request_id.or(trigger.request_id), route.route)
-            }
+            Target::Route(route) => (route.lambda_request_id.or(trigger.request_id), route.route),
         };
         let body = EventBody {
             sequence: 0,

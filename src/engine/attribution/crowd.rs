@@ -26,6 +26,10 @@ pub(super) const UNLIKE_MAX: f64 = 0.1;
 /// most that two requests of one are of the same caller where the reference cannot tell: of two
 /// hundred clients alike, and of populations with exponents 2, 1.3 and 1.1.
 const DISCOUNTS: [(f64, f64); 4] = [(0.0, 0.005), (0.5, 0.02), (0.77, UNLIKE_MAX), (0.9, 0.05)];
+/// Where it can tell, up to so many times that.
+const MEASURED: f64 = 4.0;
+/// Two requests of so many callers are of the same one with at most this over their number.
+const FEW_OVER: f64 = 2.0;
 /// Clients come for several requests: so much of a crowd may be such returns where the reference
 /// cannot tell,
 const SESSIONS: f64 = 0.5;
@@ -56,6 +60,11 @@ const ATTACK_LOG10: f64 = 3.0;
 const REQUESTS_MIN: u64 = 15;
 /// Requests of no regular before a crowd is called one: few attackers take a while to come back.
 const COMPARED_MIN: u32 = 200;
+/// And so many of its requests are its callers' only ones, by which Good and Turing tell the share
+/// of callers yet to come.
+const OPEN_SHARE: f64 = 0.06;
+/// In no crowd have the eight busiest more than this share of the requests.
+const TOP_SHARE_MAX: f64 = 0.8;
 /// Strangers and usual callers must differ by so much in what the filter says of them.
 const TELLING: f64 = 0.25;
 /// One address with this share of the surge may be a batch job.
@@ -140,6 +149,8 @@ pub struct Crowd {
 pub(super) struct Repeats {
     /// Chance that two requests of a crowd have the same caller.
     unlike: Option<f64>,
+    /// The same if the ordinary callers were few and alike.
+    few: f64,
     requests: u32,
     sources: u32,
     /// Requests of the address with the most, and which it is.
@@ -158,6 +169,7 @@ impl Repeats {
     pub(super) fn new(reference: &Reference) -> Self {
         Self {
             unlike: reference.unlike(),
+            few: FEW_OVER / reference.distinct().max(1.0),
             requests: 0,
             sources: 0,
             most: 0,
@@ -196,6 +208,12 @@ impl Repeats {
         self.complete = self.requests >= REQUESTS_MAX;
     }
 
+    /// Whether there is no end of callers: some are still seen for the first time.
+    fn are_open(&self) -> bool {
+        let requests = f64::from(self.requests);
+        self.requests >= COMPARED_MIN && f64::from(self.seen[0]) >= OPEN_SHARE * requests
+    }
+
     /// Whether requests of an address are to be noted.
     pub(super) fn concern(&self, hash: u64, reference: &Reference) -> bool {
         !self.complete && (self.unlike.is_some() || !reference.is_regular_address(hash))
@@ -221,8 +239,14 @@ impl Repeats {
         for (index, crowd) in self.crowds.iter_mut().enumerate() {
             let quarters = u32::try_from(index / 2 / DISCOUNTS.len()).unwrap_or_default();
             let (discount, unlike) = DISCOUNTS[index / 2 % DISCOUNTS.len()];
-            let unlike = self.unlike.unwrap_or(unlike) / f64::from(4_u32.pow(quarters));
-            let chance = Law::new(discount, unlike.max(UNLIKE_MIN)).chance(before, requests, sources);
+            let unlike =
+                self.unlike.map_or(unlike, |usual| usual.min((MEASURED * unlike).max(self.few)));
+            // Sessions are returns too, beside those that popularity makes; what the reference saw
+            // has both in it.
+            let beside = if self.unlike.is_none() { 2 } else { 0 };
+            let quarters = quarters + if index % 2 == 1 { beside } else { 0 };
+            let unlike = (unlike / f64::from(4_u32.pow(quarters))).max(UNLIKE_MIN);
+            let chance = Law::new(discount, unlike).chance(before, requests, sources);
             let chance = match index % 2 {
                 _ if is_apart => share,
                 0 => (1.0 - share) * chance,
@@ -367,7 +391,7 @@ impl Crowd {
             (Verdict::Unknown, Reason::ErrorsRose)
         } else if self.new_share.is_some_and(|share| share <= 1.0 - USUAL) && now_log10 <= 0.0 {
             (Verdict::Crowd, Reason::UsualSources)
-        } else if now_log10 <= 0.0 && self.compared >= COMPARED_MIN {
+        } else if now_log10 <= 0.0 && repeats.are_open() && self.top_share <= TOP_SHARE_MAX {
             (Verdict::Crowd, Reason::ManySources)
         } else {
             (Verdict::Unknown, Reason::Unclear)

@@ -168,8 +168,11 @@ impl Due {
                 // what is beyond all that was expected.
                 _ => (Ordinary { low: 0.0, share: 1.0, high: 1.0 }, 1.0),
             };
-            self.accuse(&ordinary, ratio, weight, entry)
-                .map(|share| Accused { hash, members: entry.members(), share })
+            self.accuse(&ordinary, ratio, weight, entry).map(|share| Accused {
+                hash,
+                members: entry.members(),
+                share,
+            })
         });
         let mut accused: Vec<_> = accused.collect();
         accused.sort_by(|a, b| costliest_first(&a.share, &b.share));

@@ -86,8 +86,7 @@ impl Table {
         let mut kept = std::mem::take(&mut self.entries[place].name);
         kept.clear();
         kept.extend_from_slice(name);
-        self.entries[place] =
-            Entry { error: self.weights[place], name: kept, ..Entry::default() };
+        self.entries[place] = Entry { error: self.weights[place], name: kept, ..Entry::default() };
         place
     }
 
