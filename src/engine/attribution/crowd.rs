@@ -65,8 +65,9 @@ const COMPARED_MIN: u32 = 200;
 const OPEN_SHARE: f64 = 0.06;
 /// In no crowd have the eight busiest more than this share of the requests.
 const TOP_SHARE_MAX: f64 = 0.8;
-/// Strangers and usual callers must differ by so much in what the filter says of them.
-const TELLING: f64 = 0.25;
+/// Strangers and usual callers must differ by so much in what the filter says of them: a handful
+/// of attackers may otherwise all happen to be taken for known.
+const TELLING: f64 = 0.75;
 /// One address with this share of the surge may be a batch job.
 const ALONE: f64 = 0.5;
 /// A surge is the usual callers' when so much of it comes from them.

@@ -32,7 +32,7 @@ const STEADY_PART: u16 = 16;
 /// Words of either half of the filter.
 const FILTER_WORDS: usize = 4;
 /// The older half of the filter is forgotten when so many bits of the newer are set: half.
-const FILTER_BITS_SET_MAX: u32 = 32 * FILTER_WORDS as u32;
+const FILTER_BITS_SET_MAX: u32 = 128;
 /// Whoever sends so many requests in a time is not seen in it at all once in twenty times.
 const UNSEEN: f64 = 3.0;
 /// Standard errors by which counts are taken at their worst.
