@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use super::crowd::Verdict;
 use super::pane::{Pane, prefix_hash};
 use super::reference::{Ordinary, Reference};
-use super::table::Entry;
+use super::table::Known;
 use super::{Attribution, SourceShare, Usual, shares_of};
 use crate::engine::batch::Dimension;
 
@@ -157,7 +157,8 @@ impl Due {
     /// Who carries more than is ordinary, costliest first.
     fn accused(&self, pane: &Pane, reference: &Reference) -> Vec<Accused> {
         let sources = pane.table(self.dimension).iter();
-        let accused = sources.filter_map(|(hash, weight, entry)| {
+        let accused = sources.filter_map(|known| {
+            let hash = known.hash;
             let (ordinary, ratio) = match self.dimension {
                 Dimension::Address if reference.is_regular_address(hash) => {
                     (reference.ordinary_address(hash), ACCUSED_RATIO_REGULAR)
@@ -168,9 +169,9 @@ impl Due {
                 // what is beyond all that was expected.
                 _ => (Ordinary { low: 0.0, share: 1.0, high: 1.0 }, 1.0),
             };
-            self.accuse(&ordinary, ratio, weight, entry).map(|share| Accused {
+            self.accuse(&ordinary, ratio, &known).map(|share| Accused {
                 hash,
-                members: entry.members(),
+                members: known.entry.members(),
                 share,
             })
         });
@@ -179,13 +180,8 @@ impl Due {
         accused
     }
 
-    fn accuse(
-        &self,
-        ordinary: &Ordinary,
-        ratio: f64,
-        weight: f64,
-        entry: &Entry,
-    ) -> Option<SourceShare> {
+    fn accuse(&self, ordinary: &Ordinary, ratio: f64, known: &Known<'_>) -> Option<SourceShare> {
+        let &Known { weight, entry, name, .. } = known;
         let least = weight - entry.error;
         let width = Z * libm::sqrt(entry.squares);
         let own = |share: f64, sigma: f64| {
@@ -202,7 +198,7 @@ impl Due {
         let high = ((weight + width - own_low) / self.excess_low).clamp(low, 1.0);
         Some(SourceShare {
             dimension: self.dimension,
-            source: self.dimension.shown(&entry.name),
+            source: self.dimension.shown(name),
             share: ((least - ordinary.share * self.cost) / self.excess).clamp(low, high),
             low,
             high,

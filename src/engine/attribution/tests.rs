@@ -326,7 +326,7 @@ proptest::proptest! {
     fn a_table_bounds_what_an_exact_count_says(
         requests in proptest::collection::vec((0_u64..600, 1_u32..1_000), 1..3_000),
     ) {
-        let mut table = table::Table::default();
+        let mut table = table::Table::new(16);
         let mut exact = std::collections::BTreeMap::<u64, f64>::new();
         for &(source, cost) in &requests {
             // Low numbers come more often.
@@ -334,10 +334,11 @@ proptest::proptest! {
             table.add(source, source, f64::from(cost), b"name");
             *exact.entry(source).or_default() += f64::from(cost);
         }
-        let least = table.iter().map(|(_, weight, _)| weight).fold(f64::INFINITY, f64::min);
-        for (hash, weight, entry) in table.iter() {
-            let truth = exact.remove(&hash).unwrap();
-            proptest::prop_assert!(weight - entry.error <= truth && truth <= weight);
+        let least = table.iter().map(|known| known.weight).fold(f64::INFINITY, f64::min);
+        for known in table.iter() {
+            let truth = exact.remove(&known.hash).unwrap();
+            let sure = known.weight - known.entry.error;
+            proptest::prop_assert!(sure <= truth && truth <= known.weight);
         }
         // Who has lost its place never had more than whoever has least.
         for truth in exact.values() {
