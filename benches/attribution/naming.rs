@@ -190,8 +190,8 @@ pub(crate) fn naming(arguments: &Arguments) -> Vec<NamedRow> {
 
 pub(crate) fn print_naming(rows: &[NamedRow]) {
     println!(
-        "| attack | of them named | all named | wrongly named, mean | both bounds hold | mean width | diffuse \
-              | dearest first |"
+        "| attack | of them named | all named | wrongly named, mean | both bounds hold \
+         | mean width | diffuse | dearest first |"
     );
     println!("|---|---|---|---|---|---|---|---|");
     for row in rows {

@@ -103,6 +103,8 @@ impl Surge {
 pub(crate) struct VerdictRow {
     usual: String,
     surge: String,
+    /// Share of the surge's requests that are ordinary.
+    ordinary: f64,
     attack: f64,
     crowd: f64,
     unknown: f64,
@@ -149,6 +151,7 @@ pub(crate) fn verdicts(
         VerdictRow {
             usual: callers.name(),
             surge: surge.name(),
+            ordinary: 1.0 / f64::from(usual_in),
             attack: counts[Verdict::Attack as usize],
             crowd: counts[Verdict::Crowd as usize],
             unknown: counts[Verdict::Unknown as usize],
@@ -208,16 +211,17 @@ pub(crate) fn botnet_rows() -> Vec<(Callers, Surge, u32)> {
 
 pub(crate) fn print_verdicts(rows: &[VerdictRow]) {
     println!(
-        "| usual callers | surge | attack | crowd | unknown | requests to `attack`, p50 | p95 \
-              | within 50 | within 100 |"
+        "| usual callers | surge | ordinary | attack | crowd | unknown | requests to `attack`, \
+         p50 | p95 | within 50 | within 100 |"
     );
-    println!("|---|---|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|---|---|");
     let shown = |value: Option<usize>| value.map_or("-".into(), |value| value.to_string());
     for row in rows {
         println!(
-            "| {} | {} | {} | {} | {} | {} | {} | {} | {} |",
+            "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
             row.usual,
             row.surge,
+            percent(row.ordinary),
             percent(row.attack),
             percent(row.crowd),
             percent(row.unknown),

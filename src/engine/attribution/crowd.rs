@@ -8,11 +8,14 @@
 //! doi:10.1214/23-STS894). So an attack may be called one after fifteen requests.
 //!
 //! Crowds are Pitman-Yor laws (Annals of Probability 25(2), 1997, doi:10.1214/aop/1024404422), from
-//! the flat to the ones with Zipf popularity of exponent 1.3. They are tied to the reference by one
-//! number: two requests of a crowd come from the same address as often as two ordinary ones do.
-//! Where hardly anybody but regulars calls, these are left out, since their doing more is a busy day,
-//! and a crowd of others may be as uneven as crowds are. One single address, whichever
-//! it is, may do as it likes, since a batch job is no attack.
+//! the flat to the ones with Zipf popularity, each also with sessions. They are tied to the
+//! reference by one number: two requests of a crowd come from the same address at most as often as
+//! two ordinary ones do. Where hardly anybody but regulars calls, these are left out, since their
+//! doing more is a busy day, and a crowd of others may be as uneven as crowds are. One single
+//! address, whichever it is, may do as it likes, since a batch job is no attack.
+//!
+//! A botnet with ever new addresses looks like a crowd to all this, and is called one unless its
+//! requests fail more often than usual.
 
 use serde::Serialize;
 

@@ -18,7 +18,8 @@ const LEVEL_ERROR: f64 = 0.05;
 /// Second moment of a request's cost over its mean squared: that of an exponential law.
 const COST_SPREAD: f64 = 2.0;
 /// A source is named when, at its lower bound, it carries more than an ordinary source at most, and
-/// this many times what it ordinarily does by the best estimate. Below that a busy legitimate client would be accused.
+/// this many times what it ordinarily does by the best estimate. Below that a busy legitimate
+/// client would be accused.
 const ACCUSED_RATIO: f64 = 3.0;
 /// A regular's own share is known, so less will do; but regulars have their days as well.
 const ACCUSED_RATIO_REGULAR: f64 = 1.5;
