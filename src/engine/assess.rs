@@ -215,21 +215,21 @@ fn attribution(watch: &Watch, open: &OpenAlarm, mb_ms: f64) -> Attribution {
     pane.attribution(watch.reference(), &usual)
 }
 
-/// The callers decide where they tell anything, else the channel does.
+/// The callers decide where they tell anything, else the channel does. Whoever can be named for half
+/// of the excess is no crowd, however many ordinary callers there are beside.
 fn class(open: &OpenAlarm, attribution: &Attribution) -> Class {
     let otherwise = match open.channel {
         Channel::RateFast | Channel::Yoyo => Class::Unknown,
         Channel::Duration | Channel::Memory | Channel::Retry | Channel::Recursion => Class::Runaway,
     };
-    match attribution.crowd.verdict {
-        Verdict::Attack => Class::Attack,
-        Verdict::Crowd => Class::Crowd,
-        Verdict::Unknown => match attribution.crowd.reason {
-            // As likely a batch job as an attacker.
-            Reason::OneSource | Reason::RegularGrew => otherwise,
-            _ if !attribution.sources.is_empty() && !attribution.diffuse => Class::Attack,
-            _ => otherwise,
-        },
+    let named = !attribution.sources.is_empty() && !attribution.diffuse;
+    match (attribution.crowd.verdict, attribution.crowd.reason) {
+        (Verdict::Attack, _) => Class::Attack,
+        // As likely a batch job as an attacker.
+        (_, Reason::OneSource | Reason::RegularGrew) => otherwise,
+        _ if named => Class::Attack,
+        (Verdict::Crowd, _) => Class::Crowd,
+        (Verdict::Unknown, _) => otherwise,
     }
 }
 

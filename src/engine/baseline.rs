@@ -16,7 +16,9 @@
 //!
 //! The dispersion is estimated by the method of moments from the squares of the one-second counts
 //! within their minute and then moved up to about the 90 % confidence bound: overstating it costs
-//! delay, understating it would break the promise.
+//! delay, understating it would break the promise. A job that starts all its work within seconds is
+//! far more uneven in its minute than the function is on the whole; so the most uneven minute of
+//! late counts, too, as far as it surely was.
 
 use super::peaks::Peaks;
 
@@ -46,6 +48,12 @@ const PHI_UNSEEN: f64 = 0.1;
 /// And calls that such load may bring at once: queues and fan-outs come in clumps, so a few dozen
 /// calls of a quiet function say little, however dear they are.
 const CLUMP_UNSEEN: f64 = 0.5;
+/// A minute is surely uneven beyond so many standard errors: the most that chance does in days.
+const Z_BURST: f64 = 3.5;
+/// Calls that a minute needs for that.
+const BURST_CALLS: u64 = 30;
+/// Half-life of the most uneven minute: two days, in minutes.
+const HALF_LIFE: f64 = 2_880.0;
 /// Standard normal quantile of the upper confidence bound.
 const Z_90: f64 = 1.28;
 
@@ -58,6 +66,8 @@ pub struct Baseline {
     /// Running means of (Σx² − Σx)/60 − mean² and of mean²; their ratio is the dispersion.
     clumping: f32,
     square: f32,
+    /// Dispersion of the most uneven minute, as far as it surely was, fading like the peaks.
+    bursts: f32,
     minutes: u32,
     block: Block,
 }
@@ -82,6 +92,10 @@ impl Baseline {
         if calls > 0 && !suspicious {
             let w = weight(TAU_DISPERSION, self.minutes, 1.0);
             let clumping = (squares as f64 - calls as f64) / 60.0 - seen * seen;
+            let sure = clumping / (seen * seen) - Z_BURST * self.dispersion_error(seen, 60.0);
+            if calls >= BURST_CALLS {
+                self.bursts = self.bursts.max(sure as f32);
+            }
             self.clumping += (w * (clumping - f64::from(self.clumping))) as f32;
             self.square += (w * (seen * seen - f64::from(self.square))) as f32;
         }
@@ -126,6 +140,7 @@ impl Baseline {
         self.fast += (fast * (rate - f64::from(self.fast))) as f32;
         self.slow += (slow * (rate - f64::from(self.slow))) as f32;
         self.peaks.pass(number, u64::from(block.minutes));
+        self.bursts *= libm::exp2(-span / HALF_LIFE) as f32;
         if block.busiest > 0.0 {
             self.peaks.minute(block.busiest_at, f64::from(block.busiest).min(limit));
         }
@@ -157,7 +172,7 @@ impl Baseline {
     /// Upper bound of the dispersion (variance = mean + phi·mean²) of traffic with mean
     /// `tolerance`, of which `allowed` is of the learned kind and the rest only tolerated.
     pub fn dispersion(&self, allowed: f64, tolerance: f64) -> f64 {
-        let learned = self.learned_dispersion();
+        let learned = self.learned_dispersion().max(self.bursts.into());
         let tolerated = (tolerance - allowed).max(0.0);
         let known = (tolerance - tolerated).max(0.0);
         let unseen = PHI_UNSEEN * tolerated * tolerated + CLUMP_UNSEEN * tolerated;
@@ -171,12 +186,21 @@ impl Baseline {
         }
         let mean = libm::sqrt(f64::from(self.square));
         let phi = (f64::from(self.clumping) / f64::from(self.square)).max(0.0);
-        // The factorial second moment of Poisson counts with mean m over T seconds has a standard
-        // error of m·√(2/T); extra dispersion widens it in proportion.
         let seconds = 60.0 * f64::from(self.minutes.clamp(1, 60));
-        let error = libm::sqrt(2.0 / seconds) * (1.0 / mean + phi);
-        (phi + Z_90 * error).clamp(PHI_MIN, PHI_MAX)
+        (phi + Z_90 * error_of(phi, mean, seconds)).clamp(PHI_MIN, PHI_MAX)
     }
+
+    /// Standard error of the dispersion of so many seconds with mean `mean`, were they like all.
+    fn dispersion_error(&self, mean: f64, seconds: f64) -> f64 {
+        let square = f64::from(self.square).max(f64::MIN_POSITIVE);
+        error_of((f64::from(self.clumping) / square).max(0.0), mean, seconds)
+    }
+}
+
+/// The factorial second moment of Poisson counts with mean m over T seconds has a standard error of
+/// m·√(2/T); extra dispersion widens it in proportion.
+fn error_of(phi: f64, mean: f64, seconds: f64) -> f64 {
+    libm::sqrt(2.0 / seconds) * (1.0 / mean + phi)
 }
 
 /// Weight of `span` new minutes: a plain average at first, exponential later.

@@ -8,10 +8,14 @@
 //! doi:10.1214/23-STS894). So an attack may be called one after fifteen requests.
 //!
 //! Crowds are Pitman-Yor laws (Annals of Probability 25(2), 1997, doi:10.1214/aop/1024404422), from
-//! the flat to the ones with Zipf popularity of exponent 1.3. They are tied to the reference by one
-//! number: two requests of a crowd come from the same address as often as two ordinary ones do.
-//! Regulars are left out, since their doing more is a busy day; and one single address, whichever
-//! it is, may do as it likes, since a batch job is no attack.
+//! the flat to the ones with Zipf popularity, each also with sessions. They are tied to the
+//! reference by one number: two requests of a crowd come from the same address at most as often as
+//! two ordinary ones do. Where hardly anybody but regulars calls, these are left out, since their
+//! doing more is a busy day, and a crowd of others may be as uneven as crowds are. One single
+//! address, whichever it is, may do as it likes, since a batch job is no attack.
+//!
+//! A botnet with ever new addresses looks like a crowd to all this, and is called one unless its
+//! requests fail more often than usual.
 
 use serde::Serialize;
 
@@ -21,24 +25,52 @@ use super::reference::Reference;
 /// Chance that two requests have the same caller, beyond which no crowd goes. Zipf popularity with
 /// exponent 1.3 among 2,000 has 0.1; it is assumed where the reference knows too few to tell.
 pub(super) const UNLIKE_MAX: f64 = 0.1;
-/// Discounts of the crowds: inverse exponents of their popularity; 0 is flat.
-const DISCOUNTS: [f64; 3] = [0.0, 0.5, 0.77];
-/// The same, each without and with one address apart; at the end the crowd in which nobody returns.
-const CROWDS: usize = 2 * (DISCOUNTS.len() + 1);
-/// Chance of a return, over requests so far, in that last crowd.
-const RETURN_OF_NOBODY: f64 = 1e-4;
-/// Attackers, about: powers of four, because the evidence hardly depends on it.
-const ATTACKERS: [f64; 5] = [4.0, 16.0, 64.0, 256.0, 1_024.0];
+/// Discounts of the crowds, which are inverse exponents of their popularity (0 is flat), and the
+/// most that two requests of one are of the same caller where the reference cannot tell: of two
+/// hundred clients alike, and of populations with exponents 2, 1.3 and 1.1.
+const DISCOUNTS: [(f64, f64); 4] = [(0.0, 0.005), (0.5, 0.02), (0.77, UNLIKE_MAX), (0.9, 0.05)];
+/// Where it can tell, up to so many times that.
+const MEASURED: f64 = 4.0;
+/// Two requests of so many callers are of the same one with at most this over their number.
+const FEW_OVER: f64 = 2.0;
+/// Clients come for several requests: so much of a crowd may be such returns where the reference
+/// cannot tell,
+const SESSIONS: f64 = 0.5;
+/// and otherwise as much as returns among so many requests in a row explain.
+const SESSION_REACH: f64 = 64.0;
+/// A crowd may be more diverse than ordinary callers: their chance of a return is tried divided by
+/// powers of four, down to nearly nobody's returning.
+const DIVERSITIES: usize = 5;
+const CROWDS: usize = 2 * DISCOUNTS.len() * DIVERSITIES;
+const UNLIKE_MIN: f64 = 1e-4;
+/// Attackers, about, where few have been seen yet.
+const ATTACKERS: [f64; 4] = [4.0, 16.0, 64.0, 256.0];
 /// Share of the requests that are others' all the same.
-const BYSTANDERS: [f64; 2] = [0.1, 0.6];
-const ATTACKS: usize = ATTACKERS.len() * BYSTANDERS.len();
+const BYSTANDERS: f64 = 0.1;
+/// The last is the one that goes by how many were seen once, twice and three times.
+const ATTACKS: usize = ATTACKERS.len() + 1;
+/// Up to how often seen sources are counted apart.
+const SEEN: usize = 3;
 /// Evidence is complete after so many requests of no regulars: what has not shown by then is not
 /// to be seen in this way.
 const REQUESTS_MAX: u32 = 1_024;
-/// An attack is called one from this e-value on; its inverse is a crowd.
+/// The evidence is looked at after each of so many requests, and then after every sixteenth.
+const LOOKED_AT_EACH: u32 = 128;
+const LOOK_EVERY: u32 = 16;
+/// An attack is called one from this e-value on.
 const ATTACK_LOG10: f64 = 3.0;
 /// Requests before anything but an attack is said.
 const REQUESTS_MIN: u64 = 15;
+/// Requests of no regular before a crowd is called one: few attackers take a while to come back.
+const COMPARED_MIN: u32 = 200;
+/// And so many of its requests are its callers' only ones, by which Good and Turing tell the share
+/// of callers yet to come.
+const OPEN_SHARE: f64 = 0.06;
+/// In no crowd have the eight busiest more than this share of the requests.
+const TOP_SHARE_MAX: f64 = 0.8;
+/// Strangers and usual callers must differ by so much in what the filter says of them: a handful
+/// of attackers may otherwise all happen to be taken for known.
+const TELLING: f64 = 0.75;
 /// One address with this share of the surge may be a batch job.
 const ALONE: f64 = 0.5;
 /// A surge is the usual callers' when so much of it comes from them.
@@ -105,8 +137,9 @@ pub struct Crowd {
     pub repeats_expected: f64,
     /// log10 of the evidence for few callers, at its highest.
     pub evidence_log10: f64,
-    /// Share of requests from addresses that the reference has never seen, beyond the usual.
-    pub new_share: f64,
+    /// Share of requests from addresses that the reference has never seen, beyond the usual; not
+    /// known where ordinary callers are too many to be remembered.
+    pub new_share: Option<f64>,
     /// Share of requests that came from the eight busiest addresses, at least.
     pub top_share: f64,
     /// Share of requests that failed, where outcomes and callers stand in the same record.
@@ -116,17 +149,21 @@ pub struct Crowd {
 }
 
 /// Which callers return: evidence that grows request by request.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(super) struct Repeats {
     /// Chance that two requests of a crowd have the same caller.
-    unlike: f64,
+    unlike: Option<f64>,
+    /// The same if the ordinary callers were few and alike.
+    few: f64,
     requests: u32,
     sources: u32,
     /// Requests of the address with the most, and which it is.
     most: u32,
     busiest: u64,
-    crowds: [f64; CROWDS],
-    attacks: [f64; ATTACKS],
+    /// Sources seen once, twice and so on.
+    seen: [u32; SEEN],
+    crowds: [Likelihood; CROWDS],
+    attacks: [Likelihood; ATTACKS],
     best: f64,
     complete: bool,
 }
@@ -134,33 +171,34 @@ pub(super) struct Repeats {
 impl Repeats {
     /// Begins, against the callers that were ordinary until now.
     pub(super) fn new(reference: &Reference) -> Self {
-        Self { unlike: reference.unlike(), ..Self::default() }
+        Self {
+            unlike: reference.unlike(),
+            few: FEW_OVER / reference.distinct().max(1.0),
+            requests: 0,
+            sources: 0,
+            most: 0,
+            busiest: 0,
+            seen: [0; SEEN],
+            crowds: [Likelihood::ONE; CROWDS],
+            attacks: [Likelihood::ONE; ATTACKS],
+            best: 0.0,
+            complete: false,
+        }
     }
 
     /// Notes a request of an address that has had `before`.
     pub(super) fn note(&mut self, hash: u64, before: u32) {
-        if self.complete {
-            return;
-        }
-        let apart = hash == self.busiest && self.most > 1;
-        for (index, log) in self.crowds.iter_mut().enumerate() {
-            let discount = DISCOUNTS.get(index / 2).copied();
-            let law = Law::new(discount, self.unlike);
-            let chance = if index % 2 == 0 || self.most < 2 {
-                law.chance(before, self.requests, self.sources)
-            } else {
-                let share = f64::from(self.most - 1) / f64::from(self.requests + 1);
-                let others = self.requests - self.most;
-                let chance = law.chance(before, others, self.sources - 1);
-                if apart { share } else { (1.0 - share) * chance }
-            };
-            *log += libm::log(chance);
-        }
+        self.crowds_expected(hash, before);
         for index in 0..ATTACKS {
-            let attackers = ATTACKERS[index / BYSTANDERS.len()];
-            let bystanders = BYSTANDERS[index % BYSTANDERS.len()];
-            let chance = self.chance_of_few(before, attackers, bystanders);
-            self.attacks[index] += libm::log(chance);
+            let chance = match ATTACKERS.get(index) {
+                Some(&attackers) => self.chance_of_few(before, attackers),
+                None => self.chance_of_seen(before),
+            };
+            self.attacks[index].times(chance);
+        }
+        for (times, sources) in (1..).zip(&mut self.seen) {
+            *sources += u32::from(before + 1 == times);
+            *sources -= u32::from(before == times);
         }
         self.requests += 1;
         self.sources += u32::from(before == 0);
@@ -168,8 +206,21 @@ impl Repeats {
             self.most = before + 1;
             self.busiest = hash;
         }
-        self.best = self.best.max(self.evidence());
+        if self.requests <= LOOKED_AT_EACH || self.requests.is_multiple_of(LOOK_EVERY) {
+            self.best = self.best.max(self.evidence());
+        }
         self.complete = self.requests >= REQUESTS_MAX;
+    }
+
+    /// Whether there is no end of callers: some are still seen for the first time.
+    fn are_open(&self) -> bool {
+        let requests = f64::from(self.requests);
+        self.requests >= COMPARED_MIN && f64::from(self.seen[0]) >= OPEN_SHARE * requests
+    }
+
+    /// Whether requests of an address are to be noted.
+    pub(super) fn concern(&self, hash: u64, reference: &Reference) -> bool {
+        !self.complete && (self.unlike.is_some() || !reference.is_regular_address(hash))
     }
 
     /// Nothing more can be learned: not every address is still known.
@@ -177,24 +228,106 @@ impl Repeats {
         self.complete = true;
     }
 
+    fn crowds_expected(&mut self, hash: u64, before: u32) {
+        // One address may be apart from the crowd; it is the one with the most so far.
+        let has_apart = self.most > 1;
+        let share = f64::from(self.most.saturating_sub(1)) / f64::from(self.requests + 1);
+        let (requests, sources) = if has_apart {
+            (self.requests - self.most, self.sources - 1)
+        } else {
+            (self.requests, self.sources)
+        };
+        let sessions = self.unlike.map_or(SESSIONS, |unlike| SESSIONS.min(SESSION_REACH * unlike));
+        let is_apart = has_apart && hash == self.busiest;
+        let back = f64::from(before) / f64::from(requests.max(1));
+        for (index, crowd) in self.crowds.iter_mut().enumerate() {
+            let quarters = u32::try_from(index / 2 / DISCOUNTS.len()).unwrap_or_default();
+            let (discount, unlike) = DISCOUNTS[index / 2 % DISCOUNTS.len()];
+            let unlike =
+                self.unlike.map_or(unlike, |usual| usual.min((MEASURED * unlike).max(self.few)));
+            // Sessions are returns too, beside those that popularity makes; what the reference saw
+            // has both in it.
+            let beside = if self.unlike.is_none() { 2 } else { 0 };
+            let quarters = quarters + if index % 2 == 1 { beside } else { 0 };
+            let unlike = (unlike / f64::from(4_u32.pow(quarters))).max(UNLIKE_MIN);
+            let chance = Law::new(discount, unlike).chance(before, requests, sources);
+            let chance = match index % 2 {
+                _ if is_apart => share,
+                0 => (1.0 - share) * chance,
+                _ => (1.0 - share) * ((1.0 - sessions) * chance + sessions * back),
+            };
+            crowd.times(chance);
+        }
+    }
+
     /// So many attackers share the requests in any proportions (Laplace's rule of succession);
     /// bystanders are always new.
-    fn chance_of_few(&self, before: u32, attackers: f64, bystanders: f64) -> f64 {
+    fn chance_of_few(&self, before: u32, attackers: f64) -> f64 {
         let (requests, sources) = (f64::from(self.requests), f64::from(self.sources));
         let places = requests + attackers.max(sources);
-        let own = 1.0 - bystanders;
+        let own = 1.0 - BYSTANDERS;
         match before {
-            0 => own * (attackers - sources).max(0.0) / places + bystanders,
+            0 => own * (attackers - sources).max(0.0) / places + BYSTANDERS,
             _ => own * (f64::from(before) + 1.0) / places,
         }
     }
 
+    /// Good and Turing's estimate (Good, Biometrika 40, 1953): the next request is of a source seen
+    /// so often with the weight of the requests of sources seen once more often. Bystanders stay
+    /// new and attackers come back, in whatever numbers.
+    fn chance_of_seen(&self, before: u32) -> f64 {
+        let mut weights = [0.0; SEEN + 1];
+        let mut sources = [1.0; SEEN + 1];
+        let mut left = self.requests;
+        for times in 0..SEEN {
+            let requests = self.seen[times] * u32::try_from(times + 1).unwrap_or_default();
+            left -= requests;
+            weights[times] = f64::from(requests) + 0.5;
+            if times > 0 {
+                sources[times] = f64::from(self.seen[times - 1]);
+            }
+        }
+        // Whoever was seen more often is likely in proportion.
+        let often = left + self.seen[SEEN - 1] * u32::try_from(SEEN).unwrap_or_default();
+        weights[SEEN] = f64::from(left) + 0.5;
+        sources[SEEN] = f64::from(often);
+        let possible = weights.iter().zip(&sources).filter(|(_, sources)| **sources > 0.0);
+        let all: f64 = possible.map(|(weight, _)| weight).sum();
+        let class = (before as usize).min(SEEN);
+        let own = if class == SEEN { f64::from(before) } else { 1.0 };
+        weights[class] / all * own / sources[class]
+    }
+
     /// Natural logarithm of the evidence.
     fn evidence(&self) -> f64 {
-        let most = |logs: &[f64]| logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let likeliest = most(&self.attacks);
-        let sum: f64 = self.attacks.iter().map(|log| libm::exp(log - likeliest)).sum();
-        likeliest + libm::log(sum / ATTACKS as f64) - most(&self.crowds)
+        let attacks = self.attacks.map(Likelihood::log);
+        let likeliest = attacks.into_iter().fold(f64::NEG_INFINITY, f64::max);
+        let sum: f64 = attacks.iter().map(|log| libm::exp(log - likeliest)).sum();
+        let crowds = self.crowds.map(Likelihood::log);
+        let crowd = crowds.into_iter().fold(f64::NEG_INFINITY, f64::max);
+        likeliest + libm::log(sum / ATTACKS as f64) - crowd
+    }
+}
+
+/// Product of chances. A logarithm is taken now and then only, before the product gets too small.
+#[derive(Debug, Clone, Copy)]
+struct Likelihood {
+    log: f64,
+    product: f64,
+}
+
+impl Likelihood {
+    const ONE: Self = Self { log: 0.0, product: 1.0 };
+
+    fn times(&mut self, chance: f64) {
+        self.product *= chance;
+        if self.product < 1e-200 {
+            *self = Self { log: self.log(), product: 1.0 };
+        }
+    }
+
+    fn log(self) -> f64 {
+        self.log + libm::log(self.product.max(f64::MIN_POSITIVE))
     }
 }
 
@@ -205,10 +338,9 @@ struct Law {
 }
 
 impl Law {
-    fn new(discount: Option<f64>, unlike: f64) -> Self {
-        let (discount, unlike) = discount.map_or((0.0, RETURN_OF_NOBODY), |d| (d, unlike));
+    fn new(discount: f64, unlike: f64) -> Self {
         // Two requests have the same caller with chance (1 - discount) / (1 + concentration).
-        Self { discount, concentration: (1.0 - discount) / unlike.max(1e-6) - 1.0 }
+        Self { discount, concentration: (1.0 - discount) / unlike - 1.0 }
     }
 
     fn chance(&self, before: u32, requests: u32, sources: u32) -> f64 {
@@ -228,7 +360,7 @@ impl Crowd {
     pub(super) fn of(pane: &Pane, reference: &Reference) -> Self {
         let repeats = pane.repeats();
         let requests = pane.requests();
-        let least = 1.0 / repeats.unlike.max(1e-6) - 1.0;
+        let least = 1.0 / repeats.unlike.unwrap_or(UNLIKE_MAX).max(UNLIKE_MIN) - 1.0;
         let compared = f64::from(repeats.requests);
         let mut crowd = Self {
             requests,
@@ -261,9 +393,9 @@ impl Crowd {
             (Verdict::Unknown, Reason::RegularGrew)
         } else if self.errors_rose() {
             (Verdict::Unknown, Reason::ErrorsRose)
-        } else if 1.0 - self.new_share >= USUAL && now_log10 <= 0.0 {
+        } else if self.new_share.is_some_and(|share| share <= 1.0 - USUAL) && now_log10 <= 0.0 {
             (Verdict::Crowd, Reason::UsualSources)
-        } else if now_log10 <= -ATTACK_LOG10 {
+        } else if now_log10 <= 0.0 && repeats.are_open() && self.top_share <= TOP_SHARE_MAX {
             (Verdict::Crowd, Reason::ManySources)
         } else {
             (Verdict::Unknown, Reason::Unclear)
@@ -282,12 +414,10 @@ impl Crowd {
 
 /// The filter takes some strangers for known, and among many callers some known for strangers; both
 /// are known from the reference, and between the two lies the share.
-fn new_share(pane: &Pane, reference: &Reference) -> f64 {
+fn new_share(pane: &Pane, reference: &Reference) -> Option<f64> {
     let (usual, all) = (reference.strange_share(), reference.strange_share_of_strangers());
-    if reference.requests() == 0 || all <= usual {
-        return 0.0;
-    }
-    ((pane.strange_share() - usual) / (all - usual)).clamp(0.0, 1.0)
+    let known = reference.requests() > 0 && all - usual >= TELLING;
+    known.then(|| ((pane.strange_share() - usual) / (all - usual)).clamp(0.0, 1.0))
 }
 
 fn grown(pane: &Pane, reference: &Reference) -> bool {

@@ -5,18 +5,21 @@ use std::cmp::Ordering;
 use super::crowd::Verdict;
 use super::pane::{Pane, prefix_hash};
 use super::reference::{Ordinary, Reference};
-use super::table::Entry;
+use super::table::Known;
 use super::{Attribution, SourceShare, Usual, shares_of};
 use crate::engine::batch::Dimension;
 
 /// Half-width of the bounds in standard errors, so that both hold together in 95 % of cases.
 const Z: f64 = 2.24;
+/// The same for the question whether a source is named at all: 95 % one-sided.
+const Z_ACCUSED: f64 = 1.645;
 /// How far the expected level itself may be off.
 const LEVEL_ERROR: f64 = 0.05;
 /// Second moment of a request's cost over its mean squared: that of an exponential law.
 const COST_SPREAD: f64 = 2.0;
-/// A source is named when, at its lower bound, it carries this many times what an ordinary source
-/// carries at most. Below that a busy legitimate client would be accused.
+/// A source is named when, at its lower bound, it carries more than an ordinary source at most, and
+/// this many times what it ordinarily does by the best estimate. Below that a busy legitimate
+/// client would be accused.
 const ACCUSED_RATIO: f64 = 3.0;
 /// A regular's own share is known, so less will do; but regulars have their days as well.
 const ACCUSED_RATIO_REGULAR: f64 = 1.5;
@@ -155,7 +158,8 @@ impl Due {
     /// Who carries more than is ordinary, costliest first.
     fn accused(&self, pane: &Pane, reference: &Reference) -> Vec<Accused> {
         let sources = pane.table(self.dimension).iter();
-        let accused = sources.filter_map(|(hash, weight, entry)| {
+        let accused = sources.filter_map(|known| {
+            let hash = known.hash;
             let (ordinary, ratio) = match self.dimension {
                 Dimension::Address if reference.is_regular_address(hash) => {
                     (reference.ordinary_address(hash), ACCUSED_RATIO_REGULAR)
@@ -166,9 +170,9 @@ impl Due {
                 // what is beyond all that was expected.
                 _ => (Ordinary { low: 0.0, share: 1.0, high: 1.0 }, 1.0),
             };
-            self.accuse(&ordinary, ratio, weight, entry).map(|share| Accused {
+            self.accuse(&ordinary, ratio, &known).map(|share| Accused {
                 hash,
-                members: entry.members(),
+                members: known.entry.members(),
                 share,
             })
         });
@@ -177,13 +181,8 @@ impl Due {
         accused
     }
 
-    fn accuse(
-        &self,
-        ordinary: &Ordinary,
-        ratio: f64,
-        weight: f64,
-        entry: &Entry,
-    ) -> Option<SourceShare> {
+    fn accuse(&self, ordinary: &Ordinary, ratio: f64, known: &Known<'_>) -> Option<SourceShare> {
+        let &Known { weight, entry, name, .. } = known;
         let least = weight - entry.error;
         let width = Z * libm::sqrt(entry.squares);
         let own = |share: f64, sigma: f64| {
@@ -191,16 +190,16 @@ impl Due {
             (share * self.cost + sigma * libm::sqrt(counted)).max(0.0)
         };
         let (own_low, own_high) = (own(ordinary.low, -Z), own(ordinary.high, Z));
-        let allowed = ratio * ordinary.high * self.cost * self.swell;
-        let allowed = allowed + ACCUSED_REQUESTS * self.unit;
-        if least - width < allowed.max(own_high + ACCUSED_SHARE * self.excess) {
+        let allowed = ratio * ordinary.share * self.cost + ACCUSED_REQUESTS * self.unit;
+        let at_most = own(ordinary.high, Z_ACCUSED) * self.swell + ACCUSED_SHARE * self.excess;
+        if least - Z_ACCUSED * libm::sqrt(entry.squares) < allowed.max(at_most) {
             return None;
         }
         let low = ((least - width - own_high) / self.excess_high).clamp(0.0, 1.0);
         let high = ((weight + width - own_low) / self.excess_low).clamp(low, 1.0);
         Some(SourceShare {
             dimension: self.dimension,
-            source: self.dimension.shown(&entry.name),
+            source: self.dimension.shown(name),
             share: ((least - ordinary.share * self.cost) / self.excess).clamp(low, high),
             low,
             high,

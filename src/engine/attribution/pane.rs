@@ -5,7 +5,7 @@ use super::join::{Join, Known};
 use super::reference::Reference;
 use super::table::Table;
 use crate::engine::batch::{Batch, Dimension, Event, EventKind, Timeliness, prefix_of};
-use crate::record::Status;
+use crate::record::{SOURCE_BYTES_MAX, Status};
 use crate::units::EventTime;
 
 /// The usual cost of a request weighs as much as so many that were seen.
@@ -38,7 +38,9 @@ impl Pane {
     /// A pane of a function whose requests usually cost `usual_mb_ms`, against `reference`.
     pub fn new(usual_mb_ms: f64, reference: &Reference) -> Self {
         Self {
-            tables: std::array::from_fn(|_| Table::default()),
+            tables: Dimension::ALL.map(|dimension| {
+                Table::new(if dimension.is_network() { 16 } else { SOURCE_BYTES_MAX })
+            }),
             join: Join::default(),
             repeats: Repeats::new(reference),
             span: None,
@@ -119,7 +121,7 @@ impl Pane {
         self.strange += u64::from(reference.is_strange(hash));
         if !self.table(Dimension::Address).is_exact() {
             self.repeats.complete();
-        } else if !reference.is_regular_address(hash) {
+        } else if self.repeats.concern(hash, reference) {
             self.repeats.note(hash, before);
         }
     }
@@ -172,7 +174,7 @@ impl Pane {
 
     /// Addresses in the table with their requests.
     pub(super) fn addresses(&self) -> impl Iterator<Item = (u64, u32)> {
-        self.table(Dimension::Address).iter().map(|(hash, _, entry)| (hash, entry.requests))
+        self.table(Dimension::Address).iter().map(|known| (known.hash, known.entry.requests))
     }
 
     pub(super) fn strange_share(&self) -> f64 {

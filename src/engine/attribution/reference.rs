@@ -1,4 +1,7 @@
-//! Who called while nothing was wrong: 240 bytes a function, always on and nameless.
+//! Who called while nothing was wrong: 252 bytes a function, always on and nameless.
+//!
+//! Regulars are known one by one. All others are counted together in cells by hash: what is in a
+//! caller's cell beyond what is in most cells bounds its share.
 
 use std::cmp::Reverse;
 
@@ -6,9 +9,11 @@ use super::crowd::UNLIKE_MAX;
 use crate::engine::batch::SourceSlot;
 
 /// Addresses that are told apart.
-const ADDRESSES: usize = 12;
-/// Networks that are told apart.
-const PREFIXES: usize = 4;
+const ADDRESSES: usize = 8;
+/// Cells of all other addresses.
+const CELLS: usize = 64;
+/// Cells of networks.
+const PREFIX_CELLS: usize = 16;
 /// The latest requests, with which the next is compared.
 const RECENT: usize = 8;
 /// Everything is halved when so many requests have come, so that it follows the present.
@@ -17,22 +22,29 @@ const TOTAL_MAX: u16 = 4_096;
 const REGULAR_SHARE: f64 = 1.0 / 64.0;
 /// and with so many requests at least.
 const REGULAR_REQUESTS: u16 = 4;
+/// Fewer requests than these say nothing of how callers are.
+const KNOWN_MIN: u16 = 64;
+/// So much must come from others than regulars for ordinary callers to be a crowd.
+const CROWD_SHARE: f64 = 0.05;
+/// A source with more than the total over this is counted among the regulars only. It is what a
+/// cell can hold.
+const STEADY_PART: u16 = 16;
 /// Words of either half of the filter.
 const FILTER_WORDS: usize = 4;
 /// The older half of the filter is forgotten when so many bits of the newer are set: half.
-const FILTER_BITS_SET_MAX: u32 = 32 * FILTER_WORDS as u32;
-/// An ordinary caller's share is at most this many times the mean over requests of their caller's
-/// share (Markov: such callers have less than an eighth of the requests), and never more than its
-/// root, because one share alone squared cannot be more than the sum of all squares.
-const SHARE_OVER_MEAN: f64 = 8.0;
+const FILTER_BITS_SET_MAX: u32 = 128;
+/// Whoever sends so many requests in a time is not seen in it at all once in twenty times.
+const UNSEEN: f64 = 3.0;
 /// Standard errors by which counts are taken at their worst.
 const WORST: f64 = 2.0;
 
 /// Always-on summary of one function's callers.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Reference {
-    addresses: Summary<ADDRESSES>,
-    prefixes: Summary<PREFIXES>,
+    addresses: Summary,
+    /// Requests of no regular, by address.
+    cells: [u8; CELLS],
+    prefixes: [u16; PREFIX_CELLS],
     known: Filter,
     recent: [u16; RECENT],
     /// Requests.
@@ -58,6 +70,23 @@ pub struct Ordinary {
     pub high: f64,
 }
 
+impl Default for Reference {
+    fn default() -> Self {
+        Self {
+            addresses: Summary::default(),
+            cells: [0; CELLS],
+            prefixes: [0; PREFIX_CELLS],
+            known: Filter::default(),
+            recent: [0; RECENT],
+            total: 0,
+            failed: 0,
+            strange: 0,
+            others: 0,
+            same: 0,
+        }
+    }
+}
+
 impl Reference {
     /// Notes one request, and whether it failed.
     pub fn add(&mut self, address: SourceSlot, failed: bool) {
@@ -66,7 +95,13 @@ impl Reference {
         self.failed += u16::from(failed);
         self.strange += u16::from(self.known.add(print));
         let place = self.addresses.add(print);
-        self.prefixes.add(prefix_print_of(address.hash));
+        let network = cell_of(prefix_print_of(address.hash), PREFIX_CELLS);
+        self.prefixes[network] += 1;
+        // Whoever has more keeps its place among the regulars.
+        if self.addresses.sure(place) <= self.total / STEADY_PART {
+            let cell = &mut self.cells[cell_of(print, CELLS)];
+            *cell = cell.saturating_add(1);
+        }
         if !self.is_regular(place) {
             // Zero stands for nobody.
             let short = u16::try_from(print >> 16).unwrap_or_default().max(1);
@@ -82,7 +117,8 @@ impl Reference {
 
     fn halve(&mut self) {
         self.addresses.halve();
-        self.prefixes.halve();
+        self.cells.iter_mut().for_each(|cell| *cell /= 2);
+        self.prefixes.iter_mut().for_each(|cell| *cell /= 2);
         let counts = [&mut self.total, &mut self.failed, &mut self.strange, &mut self.others];
         counts.into_iter().for_each(|count| *count /= 2);
         self.same /= 2;
@@ -130,22 +166,31 @@ impl Reference {
         if let Some(place) = place {
             return self.range(self.addresses.sure(place), self.addresses.weights[place]);
         }
-        let mean = self.unlike_others();
-        let most = (SHARE_OVER_MEAN * mean).min(libm::sqrt(mean));
-        let never_seen = !self.known.has(print);
-        // Who sends this share and was not seen in so many requests is one in twenty.
-        let unseen = 3.0 / f64::from(self.total.max(1));
-        let most = if never_seen { most.min(unseen) } else { most };
-        Ordinary { low: 0.0, share: mean.min(most), high: most.min(1.0) }
+        let cell = cell_of(print, CELLS);
+        let ordinary = self.beyond_most(self.cells.map(u16::from), cell);
+        let full = self.total / STEADY_PART / 2;
+        if u16::from(self.cells[cell]) < full.max(1) {
+            return ordinary;
+        }
+        // It may have been a steady one for a while; SpaceSaving itself bounds who is no longer.
+        Ordinary { high: ordinary.high.max(2.0 / f64::from(STEADY_PART)), ..ordinary }
     }
 
     /// What is ordinary for a network, given by the hash of any address in it.
     pub fn ordinary_prefix(&self, hash: u64) -> Ordinary {
-        let least = self.prefixes.weights.iter().copied().min().unwrap_or_default();
-        match self.prefixes.find(prefix_print_of(hash)) {
-            Some(place) => self.range(self.prefixes.sure(place), self.prefixes.weights[place]),
-            None => Ordinary { share: 0.0, ..self.range(0, least) },
-        }
+        self.beyond_most(self.prefixes, cell_of(prefix_print_of(hash), PREFIX_CELLS))
+    }
+
+    /// What one source in a cell has: what is beyond the middle of all cells.
+    fn beyond_most<const N: usize>(&self, cells: [u16; N], place: usize) -> Ordinary {
+        let mut sorted = cells;
+        sorted.sort_unstable();
+        // Others are in the same cell, as many as in one of the emptiest at least.
+        let (few, middle) = (sorted[N / 10], sorted[N / 2]);
+        let total = f64::from(self.total.max(1));
+        let most = f64::from(cells[place].saturating_sub(few)) + UNSEEN;
+        let share = f64::from(cells[place].saturating_sub(middle)) / total;
+        Ordinary { low: 0.0, share, high: (most / total).min(1.0) }
     }
 
     fn range(&self, sure: u16, most: u16) -> Ordinary {
@@ -158,8 +203,13 @@ impl Reference {
         }
     }
 
-    /// Chance that two requests of no regular are from the same address, at most. It is also the
-    /// mean, over such requests, of the share that their caller has.
+    /// About how many addresses it has seen lately; some hundreds are as many as can be told.
+    pub fn distinct(&self) -> f64 {
+        self.known.distinct()
+    }
+
+    /// Chance that two requests of no regular, close to one another, are from the same address, at
+    /// most.
     fn unlike_others(&self) -> f64 {
         let pairs = RECENT as f64 * f64::from(self.others.max(1));
         let same = f64::from(self.same);
@@ -167,9 +217,13 @@ impl Reference {
     }
 
     /// Chance that two requests are from the same address, at most, when the busiest address is
-    /// left out: how unlike one another ordinary callers are, as one number.
-    pub fn unlike(&self) -> f64 {
-        let total = f64::from(self.total.max(1));
+    /// left out: how unlike one another ordinary callers are, as one number. `None` where hardly
+    /// anybody but regulars calls, who say nothing of what a crowd would be like.
+    pub fn unlike(&self) -> Option<f64> {
+        let total = f64::from(self.total);
+        if self.total < KNOWN_MIN || f64::from(self.others) < CROWD_SHARE * total {
+            return None;
+        }
         let mut regulars: [u16; ADDRESSES] = std::array::from_fn(|place| {
             if self.is_regular(place) { self.addresses.sure(place) } else { 0 }
         });
@@ -180,25 +234,19 @@ impl Reference {
         let squares: f64 = shares[1..].iter().map(|share| share * share).sum();
         let others = (left - regular).max(0.0);
         let chance = (squares + others * others * self.unlike_others()) / (left * left);
-        chance.min(UNLIKE_MAX)
+        Some(chance.min(UNLIKE_MAX))
     }
 }
 
 /// SpaceSaving (Metwally, Agrawal, El Abbadi, ICDT 2005).
-#[derive(Debug, Clone)]
-struct Summary<const N: usize> {
-    prints: [u32; N],
-    weights: [u16; N],
-    errors: [u16; N],
+#[derive(Debug, Clone, Default)]
+struct Summary {
+    prints: [u32; ADDRESSES],
+    weights: [u16; ADDRESSES],
+    errors: [u16; ADDRESSES],
 }
 
-impl<const N: usize> Default for Summary<N> {
-    fn default() -> Self {
-        Self { prints: [0; N], weights: [0; N], errors: [0; N] }
-    }
-}
-
-impl<const N: usize> Summary<N> {
+impl Summary {
     fn find(&self, print: u32) -> Option<usize> {
         self.prints.iter().position(|&known| known == print)
     }
@@ -209,7 +257,7 @@ impl<const N: usize> Summary<N> {
             self.weights[place] += 1;
             return place;
         }
-        let least = (0..N).min_by_key(|&place| self.weights[place]).unwrap_or_default();
+        let least = (0..ADDRESSES).min_by_key(|&place| self.weights[place]).unwrap_or_default();
         self.prints[least] = print;
         self.errors[least] = self.weights[least];
         self.weights[least] += 1;
@@ -263,6 +311,12 @@ impl Filter {
         (at / 64, 1 << (at % 64))
     }
 
+    /// Linear counting (Whang, Vander-Zanden, Taylor, ACM TODS 15(2), 1990).
+    fn distinct(&self) -> f64 {
+        let bits = (64 * FILTER_WORDS) as f64;
+        -bits * libm::log(self.unset_share().max(0.5 / bits))
+    }
+
     fn unset_share(&self) -> f64 {
         let both = self.newer.iter().zip(&self.older);
         let unset: u32 = both.map(|(newer, older)| (newer | older).count_zeros()).sum();
@@ -274,6 +328,10 @@ impl Filter {
 fn print_of(hash: u64) -> u32 {
     let [lower, upper] = halves(hash);
     lower ^ upper.rotate_left(16)
+}
+
+fn cell_of(print: u32, cells: usize) -> usize {
+    (print >> 8) as usize % cells
 }
 
 fn prefix_print_of(hash: u64) -> u32 {
@@ -288,11 +346,9 @@ fn halves(hash: u64) -> [u32; 2] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::batch::Batch;
 
     #[test]
     fn it_takes_at_most_256_bytes() {
         assert!(size_of::<Reference>() <= 256, "{}", size_of::<Reference>());
-        drop(Batch::default());
     }
 }

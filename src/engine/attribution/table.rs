@@ -17,6 +17,9 @@ pub(super) struct Table {
     hashes: Vec<u64>,
     weights: Vec<f64>,
     entries: Vec<Entry>,
+    /// In places of `name_bytes` each. All memory is taken with the first source.
+    names: Vec<u8>,
+    name_bytes: usize,
     registers: [u8; REGISTERS],
     /// Cost of all requests, MB·ms.
     pub(super) total: f64,
@@ -37,13 +40,24 @@ pub(super) struct Entry {
     pub(super) requests: u32,
     /// One bit for each of its members, by hash: for a prefix, its addresses.
     pub(super) members: u64,
-    /// As the batch had it: most entries of a flood make room again and are never shown.
-    pub(super) name: Vec<u8>,
+    name_len: u16,
 }
 
-impl Default for Table {
-    fn default() -> Self {
+/// One source as the table knows it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Known<'a> {
+    pub(super) hash: u64,
+    pub(super) weight: f64,
+    pub(super) entry: &'a Entry,
+    pub(super) name: &'a [u8],
+}
+
+impl Table {
+    /// A table of sources whose names have at most so many bytes.
+    pub(super) fn new(name_bytes: usize) -> Self {
         Self {
+            names: Vec::new(),
+            name_bytes,
             hashes: Vec::new(),
             weights: Vec::new(),
             entries: Vec::new(),
@@ -53,9 +67,7 @@ impl Default for Table {
             displaced: 0,
         }
     }
-}
 
-impl Table {
     /// Notes a request by `member` of a source. Returns how many it had before.
     pub(super) fn add(&mut self, hash: u64, member: u64, cost: f64, name: &[u8]) -> u32 {
         self.total += cost;
@@ -73,20 +85,29 @@ impl Table {
     }
 
     fn make_room(&mut self, hash: u64, name: &[u8]) -> usize {
-        if self.entries.len() < ENTRIES {
+        let place = if self.entries.len() < ENTRIES {
+            if self.entries.is_empty() {
+                self.hashes.reserve_exact(ENTRIES);
+                self.weights.reserve_exact(ENTRIES);
+                self.entries.reserve_exact(ENTRIES);
+                self.names = vec![0; ENTRIES * self.name_bytes];
+            }
             self.hashes.push(hash);
             self.weights.push(0.0);
-            self.entries.push(Entry { name: name.to_vec(), ..Entry::default() });
-            return self.entries.len() - 1;
-        }
-        self.displaced += 1;
-        let place = self.least();
-        self.hashes[place] = hash;
-        // In place, for the memory of its name: this is what most records of a flood do.
-        let mut kept = std::mem::take(&mut self.entries[place].name);
-        kept.clear();
-        kept.extend_from_slice(name);
-        self.entries[place] = Entry { error: self.weights[place], name: kept, ..Entry::default() };
+            self.entries.push(Entry::default());
+            self.entries.len() - 1
+        } else {
+            self.displaced += 1;
+            let place = self.least();
+            self.hashes[place] = hash;
+            self.entries[place] = Entry { error: self.weights[place], ..Entry::default() };
+            place
+        };
+        // As the batch had it: most sources of a flood make room again and are never shown.
+        let name = &name[..name.len().min(self.name_bytes)];
+        let at = place * self.name_bytes;
+        self.names[at..at + name.len()].copy_from_slice(name);
+        self.entries[place].name_len = u16::try_from(name.len()).unwrap_or_default();
         place
     }
 
@@ -106,10 +127,13 @@ impl Table {
         self.displaced == 0
     }
 
-    /// Hash, weight and the rest of each source.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (u64, f64, &Entry)> {
-        let keys = self.hashes.iter().zip(&self.weights);
-        keys.zip(&self.entries).map(|((&hash, &weight), entry)| (hash, weight, entry))
+    /// Every source.
+    pub(super) fn iter(&self) -> impl Iterator<Item = Known<'_>> {
+        self.entries.iter().enumerate().map(|(place, entry)| {
+            let at = place * self.name_bytes;
+            let name = &self.names[at..at + usize::from(entry.name_len)];
+            Known { hash: self.hashes[place], weight: self.weights[place], entry, name }
+        })
     }
 
     fn find(&self, hash: u64) -> Option<usize> {
