@@ -60,17 +60,20 @@ pub enum Channel {
     Recursion,
     /// Dollars above the allowed that gather over bursts and pauses.
     Yoyo,
+    /// Dollars of the day, against those of the days before.
+    Leech,
 }
 
 impl Channel {
     /// All of them.
-    pub const ALL: [Channel; 6] = [
+    pub const ALL: [Channel; 7] = [
         Channel::RateFast,
         Channel::Duration,
         Channel::Memory,
         Channel::Retry,
         Channel::Recursion,
         Channel::Yoyo,
+        Channel::Leech,
     ];
 
     /// As it is written.
@@ -82,6 +85,7 @@ impl Channel {
             Channel::Retry => "retry",
             Channel::Recursion => "recursion",
             Channel::Yoyo => "yoyo",
+            Channel::Leech => "leech",
         }
     }
 }

@@ -11,7 +11,7 @@ use super::open_alarm::OpenAlarm;
 use super::settings::DetectionSettings;
 use super::watch::Watch;
 use crate::cost::projection::LEVEL_LOG_SD_DEFAULT;
-use crate::cost::{Exposure, Projection, ProjectionInput, Usage, loss_bound, project};
+use crate::cost::{Exposure, History, Projection, ProjectionInput, Usage, loss_bound, project};
 use crate::units::{EventTime, NanoUsd};
 
 /// Seconds over which the present rate is measured.
@@ -22,6 +22,10 @@ const ATTRIBUTED_MIN: u64 = 10;
 const ACCOUNT_CONCURRENCY: u32 = 1_000;
 /// Dispersion of hourly counts around their level; the level's own drift comes on top.
 const HOURLY_DISPERSION: f64 = 0.05;
+/// Callers that are known and cannot be told from ordinary ones, for so many times the money.
+const DIFFUSE_FACTOR: f64 = 5.0;
+/// So many of them must have been seen for that.
+const KNOWN_CALLERS: u64 = 100;
 /// A crowd is worth a page where anything else would be worth so many.
 const CROWD_FACTOR: f64 = 20.0;
 /// Log-odds that a function with no evidence keeps its present rate rather than its baseline.
@@ -69,7 +73,8 @@ impl Standing {
         let burn = rate * usd_per_call * 3_600.0;
         let attribution = attribution(watch, open, function.mean_mb_ms);
         let class = class(open, &attribution);
-        let worth = severity(class, burn - usual, excess.nano_usd.usd(), around.detection);
+        let known = attribution.crowd.requests >= KNOWN_CALLERS && attribution.diffuse;
+        let worth = severity(class, known, burn - usual, excess.nano_usd.usd(), around.detection);
         let severity = open.severity.max(worth);
         Self { now, rate, usd_per_call, burn, usual, excess, attribution, class, severity }
     }
@@ -99,7 +104,7 @@ impl Standing {
             class: self.class,
             excess: self.excess,
             excess_per_hour: NanoUsd::from_usd(excess_per_hour),
-            projected: self.projection(function, watch.evidence(), around),
+            projected: self.projection(function, watch, around),
             loss_bound: bound(function, around),
             attribution: self.attribution,
         }
@@ -121,9 +126,14 @@ impl Standing {
     fn projection(
         &self,
         function: &FunctionState,
-        evidence: f64,
+        watch: &Watch,
         around: &Surroundings<'_>,
     ) -> Projection {
+        let evidence = watch.evidence();
+        let shape = watch.ledger.as_ref().map(|ledger| ledger.shape());
+        let ledger = watch.ledger.as_ref().zip(shape.as_ref());
+        let history =
+            ledger.map(|(ledger, shape)| History { forecaster: ledger.forecaster(), shape });
         project(&ProjectionInput {
             now: self.now,
             spent_month: function.rates(around).cost(&function.month_usage),
@@ -135,7 +145,7 @@ impl Standing {
             dispersion: HOURLY_DISPERSION,
             level_log_sd: LEVEL_LOG_SD_DEFAULT,
             persist_log_odds: libm::log(evidence.max(1e-9)) + PERSIST_PRIOR,
-            history: None,
+            history,
         })
     }
 }
@@ -144,10 +154,21 @@ impl Standing {
 ///
 /// An attack that can be pinned on its sources is worth a page as soon as it is worth anything:
 /// there is something to do about it. What nobody in particular carries may be a busy day, and
-/// wakes somebody for its money only; a crowd, for a lot of money.
-fn severity(class: Class, per_hour: f64, lost: f64, settings: &DetectionSettings) -> Severity {
+/// wakes somebody for its money only: for more where the callers are known and none of them can be
+/// accused, for a lot where they are like a crowd.
+fn severity(
+    class: Class,
+    diffuse: bool,
+    per_hour: f64,
+    lost: f64,
+    settings: &DetectionSettings,
+) -> Severity {
     let (floor, after) = match class {
         Class::Attack => (settings.notice_floor_usd_per_hour, 0.0),
+        Class::Unknown if diffuse => (
+            DIFFUSE_FACTOR * settings.page_floor_usd_per_hour,
+            DIFFUSE_FACTOR * settings.page_after_usd,
+        ),
         Class::Runaway | Class::Unknown => {
             (settings.page_floor_usd_per_hour, settings.page_after_usd)
         }
@@ -219,7 +240,7 @@ fn attribution(watch: &Watch, open: &OpenAlarm, mb_ms: f64) -> Attribution {
 /// of the excess is no crowd, however many ordinary callers there are beside.
 fn class(open: &OpenAlarm, attribution: &Attribution) -> Class {
     let otherwise = match open.channel {
-        Channel::RateFast | Channel::Yoyo => Class::Unknown,
+        Channel::RateFast | Channel::Yoyo | Channel::Leech => Class::Unknown,
         Channel::Duration | Channel::Memory | Channel::Retry | Channel::Recursion => Class::Runaway,
     };
     let named = !attribution.sources.is_empty() && !attribution.diffuse;

@@ -316,6 +316,8 @@ impl FunctionState {
             rates: self.rates(around),
             mean_mb_ms: self.mean_mb_ms,
             restricted: self.restricted,
+            used: self.month_usage,
+            month: self.month,
         }
     }
 

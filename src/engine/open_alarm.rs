@@ -135,6 +135,11 @@ impl OpenAlarm {
         second - self.evidence_at.second() < most
     }
 
+    /// Whether a flood would be news: a notice of anything slower must not hide it.
+    pub fn gives_way(&self) -> bool {
+        self.severity == Severity::Notice && self.channel != Channel::RateFast
+    }
+
     /// Whether it is time to see if a notice has become a page.
     pub fn is_watched_closely(&self, now: i64) -> bool {
         let age = now - self.evidence_at.second();

@@ -304,6 +304,9 @@ impl Engine {
         if let Touch::Alarming(channel) = function.take(batch, event, repeat, &around)
             && let Some(mut watch) = function.watch.take()
         {
+            let before = give_way(function, &mut watch, self.now, event.sequence, &around);
+            let before = before.map(|alarm| Output::Alarm(Box::new(alarm)));
+            self.outputs.extend(before.map(|output| (event.sequence, event.key, output)));
             let alarm = raise(function, &mut watch, channel, event, self.now, &around);
             function.watch = Some(watch);
             self.watched.insert((event.key, slot));
@@ -518,6 +521,19 @@ impl Engine {
             self.outputs.push((sequence, function.key, Output::Minute(Box::new(row))));
         }
     }
+}
+
+/// Closes the notice that stands in the way of an alarm, if any.
+fn give_way(
+    function: &FunctionState,
+    watch: &mut Watch,
+    now: EventTime,
+    sequence: u64,
+    around: &Surroundings<'_>,
+) -> Option<Alarm> {
+    let open = watch.alarm.take()?;
+    let standing = Standing::new(function, watch, &open, now, around);
+    Some(standing.alarm(function, watch, &open, AlarmState::Closed, sequence, around))
 }
 
 /// Opens the alarm that `event` has led to.

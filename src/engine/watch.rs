@@ -16,9 +16,10 @@ use super::detect::size::SizeChannel;
 use super::detect::yoyo::YoyoChannel;
 use super::frontier::AHEAD_SECONDS;
 use super::function::{Surroundings, YOUNG_MINUTES};
+use super::ledger::{Ledger, WORTH_USD};
 use super::open_alarm::OpenAlarm;
 use super::window::{RING, SecondRing};
-use crate::cost::FunctionRates;
+use crate::cost::{FunctionRates, Usage};
 use crate::record::Status;
 use crate::units::EventTime;
 
@@ -50,6 +51,10 @@ pub struct Calling<'a> {
     pub mean_mb_ms: f64,
     /// A restriction is in force.
     pub restricted: bool,
+    /// Usage of the calendar month so far, and which month it is.
+    pub used: Usage,
+    /// See [`Calling::used`].
+    pub month: i32,
 }
 
 impl Calling<'_> {
@@ -104,6 +109,8 @@ pub struct Watch {
     onset_now: u32,
     /// Calls per second that are tolerated, envelope and money floor included.
     pub tolerance: f64,
+    /// Its hours and days, once they cost something.
+    pub ledger: Option<Box<Ledger>>,
     /// What is normal.
     pub baseline: Baseline,
     reference: Reference,
@@ -141,6 +148,7 @@ impl Watch {
             minute_squares: 0,
             onset_now: whole_second(first),
             tolerance: 0.0,
+            ledger: None,
             baseline: Baseline::after_silence(minute_of(first), minutes),
             reference: Reference::default(),
         };
@@ -183,7 +191,7 @@ impl Watch {
         let (billed, version) = (event.billed.get(), event.version);
         let block =
             self.size.invocation(billed, event.memory_mb, version, second, learning, threshold);
-        if self.alarm.is_some() {
+        if self.alarm.as_ref().is_some_and(|alarm| !alarm.gives_way()) {
             return Touch::Quiet;
         }
         if self.calls >= self.next_check {
@@ -292,6 +300,22 @@ impl Watch {
         }
         self.minute_calls = 0;
         self.minute_squares = 0;
+        self.close_hour(calling, around);
+    }
+
+    fn close_hour(&mut self, calling: &Calling<'_>, around: &Surroundings<'_>) {
+        if self.closed.rem_euclid(3_600) >= 60 && self.ledger.is_none() {
+            return;
+        }
+        let (hour, frozen) = (self.closed.div_euclid(3_600), self.is_frozen(calling.restricted));
+        match &mut self.ledger {
+            Some(ledger) => ledger.close(hour, frozen, calling, around.thresholds.leech),
+            None if calling.rates.cost(&calling.used).usd() >= WORTH_USD => {
+                let silent = i64::from(self.baseline.minutes()) / 60;
+                self.ledger = Some(Box::new(Ledger::new(hour, silent, calling)));
+            }
+            None => {}
+        }
     }
 
     /// What is tolerated follows from the baseline and from what a call costs.
@@ -349,12 +373,14 @@ impl Watch {
             Channel::Retry => self.retry.value(),
             Channel::Recursion => self.recursion.value(),
             Channel::Yoyo => self.yoyo.value_usd(),
+            Channel::Leech => self.ledger.as_ref().map_or(0.0, |ledger| ledger.leech.value()),
         }
     }
 
     /// The most that any channel has.
     pub fn evidence(&self) -> f64 {
-        let channels = Channel::ALL.into_iter().filter(|&channel| channel != Channel::Yoyo);
+        let by_the_second = |channel: &Channel| !matches!(channel, Channel::Yoyo | Channel::Leech);
+        let channels = Channel::ALL.into_iter().filter(by_the_second);
         channels.map(|channel| self.value(channel)).fold(0.0, f64::max)
     }
 
@@ -382,6 +408,7 @@ impl Watch {
         let (expected, observed) = match channel {
             Channel::RateFast | Channel::Recursion => (expected, rate),
             Channel::Yoyo => (0.0, value),
+            Channel::Leech => self.ledger.as_ref().map_or((0.0, 0.0), |ledger| ledger.days_usd()),
             Channel::Duration => (self.size.expected_ms(), self.size.observed_ms()),
             Channel::Memory => (self.size.expected_mb(), self.size.observed_mb()),
             Channel::Retry => (self.retry.expected(), self.retry.observed()),
@@ -400,6 +427,10 @@ impl Watch {
         let grown = |ratio: f64| calling.rates.per_request(calling.mean_mb_ms * ratio) - usual;
         let per_call = match channel {
             Channel::Yoyo => return true,
+            Channel::Leech => {
+                let leeched = self.ledger.as_ref().map_or(0.0, |ledger| ledger.leeched_per_hour());
+                return leeched >= around.detection.notice_floor_usd_per_hour;
+            }
             Channel::RateFast | Channel::Recursion => usual,
             Channel::Duration => grown(self.size.observed_ms() / self.size.expected_ms().max(1.0)),
             Channel::Memory => grown(self.size.observed_mb() / self.size.expected_mb().max(1.0)),
@@ -438,6 +469,7 @@ impl Watch {
             // It has grown by half for half a dozen buckets of four seconds at the least.
             Channel::Recursion => second - 16,
             Channel::Yoyo => second - 60 * i64::from(self.yoyo.minutes()),
+            Channel::Leech => second - 86_400,
         })
     }
 
@@ -457,6 +489,9 @@ impl Watch {
         self.alarm = None;
         self.size.restart();
         self.retry.restart();
+        if let Some(ledger) = &mut self.ledger {
+            ledger.leech.restart();
+        }
         self.retune(calling, around);
     }
 
@@ -471,6 +506,7 @@ impl Watch {
     pub fn is_idle(&self, now: i64) -> bool {
         self.alarm.is_none()
             && self.pane.is_none()
+            && self.ledger.is_none()
             && now - self.served.newest() >= IDLE_SECONDS
             && self.baseline.allowed(minute_of(self.closed)) < FORGETTABLE
     }

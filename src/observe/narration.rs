@@ -232,6 +232,10 @@ fn what(alarm: &Alarm) -> String {
             "its calls multiply: {:.0} a second, {:.1} are expected",
             reading.observed, reading.expected
         ),
+        Channel::Leech => format!(
+            "has cost ${:.2} in a day, ${:.2} are expected",
+            reading.observed, reading.expected
+        ),
         Channel::Yoyo => format!("bursts have cost ${:.2} above the allowed", reading.observed),
     }
 }

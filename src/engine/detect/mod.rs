@@ -36,6 +36,9 @@ const FAST_SHARE: f64 = 0.5;
 const YOYO_LEAK: f64 = 8.0;
 /// And it holds what so many bursts cost that are just not worth a page by themselves.
 const YOYO_CAPACITY: f64 = 3.0;
+/// A leech is told as if each function that costs money may be told of wrongly once a year. With the
+/// promise of the other channels it would take tens of thousands of days; so it never wakes anybody.
+const LEECH_DAYS: f64 = 365.0;
 
 /// The evidence at which a channel of one function alarms, so that false alarms over the whole
 /// estate keep to the promise: the mean time to a false alarm is at least the threshold, in seconds.
@@ -47,14 +50,16 @@ pub struct Thresholds {
     pub other: f64,
     /// Of [`Channel::Yoyo`], which counts in dollars.
     pub yoyo: YoyoSettings,
+    /// Of [`Channel::Leech`], which counts in days.
+    pub leech: f64,
 }
 
 impl Thresholds {
     /// Shares the promise among functions and channels.
     pub fn new(settings: &DetectionSettings) -> Self {
         let looks = LOOKS_PER_DAY * settings.estate_functions as f64 / settings.pages_per_day;
-        // The bucket of dollars takes no part in it.
-        let others = Channel::ALL.len() as f64 - 2.0;
+        // The bucket of dollars takes no part in it, and the leech has a promise of its own.
+        let others = Channel::ALL.len() as f64 - 3.0;
         Self {
             fast: (looks / FAST_SHARE).max(10.0),
             other: (looks * others / (1.0 - FAST_SHARE)).max(10.0),
@@ -62,6 +67,7 @@ impl Thresholds {
                 leak_usd_per_hour: settings.page_floor_usd_per_hour / YOYO_LEAK,
                 capacity_usd: settings.page_after_usd.max(1e-6) * YOYO_CAPACITY,
             },
+            leech: LEECH_DAYS,
         }
     }
 
@@ -70,6 +76,7 @@ impl Thresholds {
         match channel {
             Channel::RateFast => self.fast,
             Channel::Yoyo => self.yoyo.capacity_usd,
+            Channel::Leech => self.leech,
             _ => self.other,
         }
     }

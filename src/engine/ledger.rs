@@ -1,0 +1,102 @@
+//! The hours and days of a function that costs money: what the projections of its alarms rest on,
+//! and whether somebody takes a little more each day.
+//!
+//! Kept only for functions that have spent [`WORTH_USD`] in a month: a leech of a function that
+//! costs nothing takes nothing, and memory follows the money. Hours are closed with the seconds of
+//! the [watch](super::watch), from the exact usage of the month; what is used while an alarm is
+//! open is not learned, and the season's own expectation stands in for it.
+
+use super::detect::leech::DayLeech;
+use super::watch::Calling;
+use crate::cost::{Forecaster, Season, Shape, Usage};
+
+/// Dollars a month from which on a function's hours are kept.
+pub const WORTH_USD: f64 = 0.05;
+const HOURS_A_DAY: i64 = 24;
+/// Dollars in the unit of the day's sum, of which there is to be at least one.
+const DAY_UNIT_USD: f64 = 1e-6;
+
+/// What a function has spent by hour and day.
+#[derive(Debug)]
+pub struct Ledger {
+    season: Season,
+    forecaster: Forecaster,
+    /// Daily sums against their own past.
+    pub leech: DayLeech,
+    /// The hour that is open.
+    hour: i64,
+    /// The month's usage when it began, and which month that was.
+    before: Usage,
+    month: i32,
+    day_usd: f64,
+}
+
+impl Ledger {
+    /// Begins with hour `hour`; before, the function was silent for `silent_hours`.
+    pub fn new(hour: i64, silent_hours: i64, calling: &Calling<'_>) -> Self {
+        Self {
+            season: Season::default(),
+            forecaster: Forecaster::watching_since(hour - silent_hours),
+            leech: DayLeech::default(),
+            hour,
+            before: calling.used,
+            month: calling.month,
+            day_usd: 0.0,
+        }
+    }
+
+    /// Closes every hour before `hour`. `frozen` says that the last of them was not as usual;
+    /// `threshold` is the evidence for a leech, in days.
+    pub fn close(&mut self, hour: i64, frozen: bool, calling: &Calling<'_>, threshold: f64) {
+        if hour <= self.hour {
+            return;
+        }
+        if calling.month != self.month {
+            // The seconds around midnight that the old month had are lost to the forecast.
+            (self.month, self.before) = (calling.month, Usage::ZERO);
+        }
+        let spent = calling.rates.cost(&calling.used.since(&self.before)).usd();
+        let shape = self.shape();
+        let usd = if frozen { self.forecaster.level() * shape.weight(self.hour) } else { spent };
+        self.forecaster.observe(self.hour, usd, |hour| shape.weight(hour));
+        self.season.observe(self.hour, usd, self.forecaster.level());
+        self.day_usd += spent;
+        let (day, next) = (self.hour.div_euclid(HOURS_A_DAY), hour.div_euclid(HOURS_A_DAY));
+        if next > day {
+            self.leech.day(self.day_usd / DAY_UNIT_USD, is_weekend(day), !frozen, threshold);
+            self.leech.silence((next - day - 1).unsigned_abs());
+            self.day_usd = 0.0;
+        }
+        self.hour = hour;
+        self.before = calling.used;
+    }
+
+    /// Dollars an hour that the latest day was above what is expected of its like.
+    pub fn leeched_per_hour(&self) -> f64 {
+        let day = self.hour.div_euclid(HOURS_A_DAY) - 1;
+        let excess = self.leech.observed() - self.leech.expected(is_weekend(day));
+        excess * DAY_UNIT_USD / HOURS_A_DAY as f64
+    }
+
+    /// Dollars of the latest day, and of one that is expected.
+    pub fn days_usd(&self) -> (f64, f64) {
+        let day = self.hour.div_euclid(HOURS_A_DAY) - 1;
+        let expected = self.leech.expected(is_weekend(day));
+        (expected * DAY_UNIT_USD, self.leech.observed() * DAY_UNIT_USD)
+    }
+
+    /// The season as far as it is known.
+    pub fn shape(&self) -> Shape {
+        self.season.shape(None)
+    }
+
+    /// What has been learned of the hours.
+    pub fn forecaster(&self) -> &Forecaster {
+        &self.forecaster
+    }
+}
+
+/// Day 0 was a Thursday.
+fn is_weekend(day: i64) -> bool {
+    matches!(day.rem_euclid(7), 2 | 3)
+}
