@@ -200,7 +200,7 @@ pub fn pulse(
         forbidden,
         throttled,
         expected: watch.baseline.expected(),
-        tolerated: watch.tolerance,
+        tolerated: watch.tolerance.into(),
         dispersion: watch.baseline.dispersion(1.0, 1.0),
         billed_ms: mean / memory,
         memory_mb: function.memory_mb,

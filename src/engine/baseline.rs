@@ -51,7 +51,7 @@ const CLUMP_UNSEEN: f64 = 0.5;
 /// A minute is surely uneven beyond so many standard errors: the most that chance does in days.
 const Z_BURST: f64 = 3.5;
 /// Calls that a minute needs for that.
-const BURST_CALLS: u64 = 30;
+const BURST_CALLS: f64 = 30.0;
 /// Half-life of the most uneven minute: two days, in minutes.
 const HALF_LIFE: f64 = 2_880.0;
 /// Standard normal quantile of the upper confidence bound.
@@ -76,7 +76,7 @@ pub struct Baseline {
 #[derive(Debug, Clone, Copy, Default)]
 struct Block {
     calls: f32,
-    minutes: u32,
+    minutes: u16,
     /// The surely busiest of them, in calls per second, and which it was.
     busiest: f32,
     busiest_at: u32,
@@ -87,11 +87,12 @@ impl Baseline {
     /// Takes in the closed minute `number` since the epoch: `calls` in it, and the sum of the
     /// squares of its one-second counts. `limit` is the most, in calls per second, that is learned
     /// at once; `suspicious` says that there is evidence against it.
-    pub fn minute(&mut self, number: u32, calls: u64, squares: u64, limit: f64, suspicious: bool) {
-        let seen = calls as f64 / 60.0;
-        if calls > 0 && !suspicious {
+    pub fn minute(&mut self, number: u32, calls: u32, squares: f64, limit: f64, suspicious: bool) {
+        let calls = f64::from(calls);
+        let seen = calls / 60.0;
+        if calls > 0.0 && !suspicious {
             let w = weight(TAU_DISPERSION, self.minutes, 1.0);
-            let clumping = (squares as f64 - calls as f64) / 60.0 - seen * seen;
+            let clumping = (squares - calls) / 60.0 - seen * seen;
             let sure = clumping / (seen * seen) - Z_BURST * self.dispersion_error(seen, 60.0);
             if calls >= BURST_CALLS {
                 self.bursts = self.bursts.max(sure as f32);
@@ -100,29 +101,28 @@ impl Baseline {
             self.square += (w * (seen * seen - f64::from(self.square))) as f32;
         }
         let phi = self.learned_dispersion().min(PHI_CHANCE);
-        let chance = libm::sqrt(calls as f64 * (1.0 + phi * seen)) / 60.0;
+        let chance = libm::sqrt(calls * (1.0 + phi * seen)) / 60.0;
         let sure = (seen - Z_BUSY * chance) as f32;
         let block = &mut self.block;
         if sure > block.busiest {
             (block.busiest, block.busiest_at) = (sure, number);
         }
         block.calls += calls as f32;
-        block.minutes += 1;
-        let known = self.minutes + block.minutes;
-        let is_long = block.minutes >= (known / 4).clamp(1, BLOCK_MINUTES);
-        let held = block.minutes < HELD_MINUTES || block.calls < HELD_BLOCKS * BLOCK_CALLS;
+        block.minutes = block.minutes.saturating_add(1);
+        let minutes = u32::from(block.minutes);
+        let known = self.minutes.saturating_add(minutes);
+        let is_long = minutes >= (known / 4).clamp(1, BLOCK_MINUTES);
+        let held = minutes < HELD_MINUTES || block.calls < HELD_BLOCKS * BLOCK_CALLS;
         let is_whole = block.calls >= BLOCK_CALLS && !(suspicious && held);
-        if is_whole || is_long && !(suspicious && block.minutes < BLOCK_MINUTES) {
-            self.learn(number, limit);
+        if is_whole || is_long && !(suspicious && minutes < BLOCK_MINUTES) {
+            self.learn(number, 0, limit);
         }
     }
 
     /// Takes in `minutes` minutes without a call, the last of them `number`, in closed form.
     pub fn silence(&mut self, number: u32, minutes: u64) {
         if minutes > 0 {
-            let minutes = u32::try_from(minutes).unwrap_or(u32::MAX);
-            self.block.minutes = self.block.minutes.saturating_add(minutes);
-            self.learn(number, f64::INFINITY);
+            self.learn(number, minutes, f64::INFINITY);
         }
     }
 
@@ -131,20 +131,23 @@ impl Baseline {
         self.block = Block::default();
     }
 
-    fn learn(&mut self, number: u32, limit: f64) {
+    /// Learns the block and so many silent minutes after it.
+    fn learn(&mut self, number: u32, silent: u64, limit: f64) {
         let block = std::mem::take(&mut self.block);
-        let span = f64::from(block.minutes);
+        let minutes = u64::from(block.minutes) + silent;
+        let span = minutes as f64;
         let rate = (f64::from(block.calls) / (60.0 * span)).min(limit);
         let fast = weight(TAU_FAST, self.minutes, span);
         let slow = weight(TAU_SLOW, self.minutes, span);
         self.fast += (fast * (rate - f64::from(self.fast))) as f32;
         self.slow += (slow * (rate - f64::from(self.slow))) as f32;
-        self.peaks.pass(number, u64::from(block.minutes));
+        self.peaks.pass(number, minutes);
         self.bursts *= libm::exp2(-span / HALF_LIFE) as f32;
         if block.busiest > 0.0 {
             self.peaks.minute(block.busiest_at, f64::from(block.busiest).min(limit));
         }
-        self.minutes = self.minutes.saturating_add(block.minutes);
+        let minutes = u32::try_from(minutes).unwrap_or(u32::MAX);
+        self.minutes = self.minutes.saturating_add(minutes);
     }
 
     /// A baseline of a function that was silent for `minutes` minutes, the last of them `number`.
@@ -218,7 +221,8 @@ mod tests {
         for minute in 0..minutes {
             let counts = (0..60).map(|second| per_second(minute * 60 + second));
             let (calls, squares) = counts.fold((0, 0), |(n, s), x| (n + x, s + x * x));
-            baseline.minute(number(minute), calls, squares, f64::MAX, false);
+            let calls = u32::try_from(calls).unwrap();
+            baseline.minute(number(minute), calls, squares as f64, f64::MAX, false);
         }
         baseline
     }
@@ -245,7 +249,7 @@ mod tests {
     #[test]
     fn one_wild_minute_teaches_no_more_than_its_limit() {
         let mut baseline = learn(|_| 1, 60);
-        baseline.minute(number(60), 60_000, 60_000_000, 3.0, false);
+        baseline.minute(number(60), 60_000, 6e7, 3.0, false);
         assert!(baseline.allowed(number(61)) <= 3.0);
     }
 
@@ -254,7 +258,7 @@ mod tests {
         let mut stepped = learn(|_| 5, 400);
         let mut jumped = stepped;
         for minute in 400..520 {
-            stepped.minute(number(minute), 0, 0, f64::MAX, false);
+            stepped.minute(number(minute), 0, 0.0, f64::MAX, false);
         }
         jumped.silence(number(519), 120);
         assert!((stepped.expected() - jumped.expected()).abs() < 1e-3);

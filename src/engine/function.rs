@@ -52,6 +52,34 @@ pub struct Minute {
     pub usage: Usage,
 }
 
+/// What one minute can hold, in less room: no platform runs four billion calls of a function in one.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+struct MinuteUsage {
+    mb_ms: MbMillis,
+    response_bytes: u64,
+    requests: u32,
+    refused: u32,
+}
+
+impl MinuteUsage {
+    fn add(&mut self, usage: &Usage) {
+        let small = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
+        self.mb_ms = self.mb_ms.plus(usage.mb_ms);
+        self.response_bytes = self.response_bytes.saturating_add(usage.response_bytes);
+        self.requests = self.requests.saturating_add(small(usage.requests));
+        self.refused = self.refused.saturating_add(small(usage.refused));
+    }
+
+    fn whole(&self) -> Usage {
+        Usage {
+            requests: self.requests.into(),
+            mb_ms: self.mb_ms,
+            refused: self.refused.into(),
+            response_bytes: self.response_bytes,
+        }
+    }
+}
+
 /// A function's name in one piece.
 #[derive(Debug)]
 struct Name {
@@ -77,22 +105,21 @@ pub struct FunctionState {
     /// Where its usage is added up with that of its account.
     pub total: u32,
     month: i32,
-    minutes: [u32; 2],
-    minute_usage: [Usage; 2],
+    /// The newest minute with usage, and how many minutes before it the other one was.
+    minute: u32,
+    minute_usage: [MinuteUsage; 2],
     /// Usage of the present calendar month.
     pub month_usage: Usage,
-    /// The second of its newest call.
-    newest: u32,
     /// The seconds of the newest calls before a watch.
     recent: [u32; CALLS_CLOSE - 1],
     /// The hour in which it was last called before a watch, and how often.
     hour: u32,
     /// The second in which it was first seen.
     first_seen: u32,
-    cap: u32,
     /// Price row.
     pub rate: RateIndex,
     hour_calls: u8,
+    minute_before: u8,
     region_len: u8,
     /// Requests come to it through an API gateway.
     pub gateway_seen: bool,
@@ -100,9 +127,6 @@ pub struct FunctionState {
     restricted: bool,
     name: Name,
 }
-
-/// The cap of a function without one.
-const UNCAPPED: u32 = u32::MAX;
 
 impl FunctionState {
     /// A function that is first seen with `event`; `total` is where its usage is added up.
@@ -121,16 +145,15 @@ impl FunctionState {
             memory_mb: event.memory_mb,
             total,
             month: around.month,
-            minutes: [first / 60, 0],
-            minute_usage: [Usage::ZERO; 2],
+            minute: first / 60,
+            minute_usage: [MinuteUsage::default(); 2],
             month_usage: Usage::ZERO,
-            newest: first,
             recent: [0; CALLS_CLOSE - 1],
             hour: 0,
             first_seen: first,
-            cap: UNCAPPED,
             rate,
             hour_calls: 0,
+            minute_before: 0,
             region_len: u8::try_from(name.region.len()).unwrap_or(0),
             gateway_seen: event.gateway,
             restricted: false,
@@ -143,7 +166,7 @@ impl FunctionState {
 
     /// Reads a little of everything that a quiet invocation needs, so that it is in the cache soon.
     pub fn touch(&self) -> u64 {
-        let usage = self.month_usage.requests ^ self.minute_usage[0].requests;
+        let usage = self.month_usage.requests ^ self.minute_usage[0].mb_ms.0;
         usage ^ self.watch.as_ref().map_or(0, |watch| watch.touch())
     }
 
@@ -160,7 +183,8 @@ impl FunctionState {
 
     /// The second of its newest call.
     pub fn newest(&self) -> i64 {
-        self.newest.into()
+        let called = i64::from(self.recent[CALLS_CLOSE - 2].max(self.first_seen));
+        self.watch.as_ref().map_or(called, |watch| watch.served.newest())
     }
 
     /// Whether anything would be lost with it: an alarm, a restriction.
@@ -175,15 +199,17 @@ impl FunctionState {
 
     /// The concurrency cap in force.
     pub fn cap(&self) -> Option<u32> {
-        Some(self.cap).filter(|&cap| cap != UNCAPPED)
+        self.watch.as_ref().and_then(|watch| watch.cap())
     }
 
     /// Notes what control says of it. A function under a restriction is watched.
     pub fn direct(&mut self, restricted: bool, cap: Option<u32>, around: &Surroundings<'_>) {
         self.restricted = restricted;
-        self.cap = cap.unwrap_or(UNCAPPED);
         if restricted {
             self.begin_watch(around);
+        }
+        if let Some(watch) = &mut self.watch {
+            watch.set_cap(cap);
         }
     }
 
@@ -252,7 +278,6 @@ impl FunctionState {
             return false;
         }
         let second = second_of(event.at);
-        self.newest = self.newest.max(second);
         let hour = second / 3_600;
         if hour != self.hour {
             (self.hour, self.hour_calls) = (hour, 0);
@@ -272,7 +297,7 @@ impl FunctionState {
     fn begin_watch(&mut self, around: &Surroundings<'_>) -> &mut Watch {
         let calling = self.calling(around);
         let silent_since = around.began.min(self.first_seen.into());
-        let (newest, recent) = (i64::from(self.newest), self.recent);
+        let (newest, recent) = (self.newest(), self.recent);
         self.watch.get_or_insert_with(|| {
             let recent = recent.into_iter().map(i64::from);
             let recent = recent.filter(|&second| newest - second < RING);
@@ -304,8 +329,8 @@ impl FunctionState {
         };
         watch.calm_down();
         if !self.restricted && watch.is_idle(now) {
-            self.newest = self.newest.max(u32::try_from(watch.served.newest()).unwrap_or(0));
             self.recent = [0; CALLS_CLOSE - 1];
+            self.recent[CALLS_CLOSE - 2] = u32::try_from(watch.served.newest()).unwrap_or(0);
             self.watch = None;
         }
     }
@@ -324,18 +349,19 @@ impl FunctionState {
     fn account(&mut self, event: &Event, around: &Surroundings<'_>) {
         let usage = event.usage();
         let minute = second_of(event.at) / 60;
-        if minute > self.minutes[0] && event.timeliness == Timeliness::OnTime {
+        if minute > self.minute && event.timeliness == Timeliness::OnTime {
             // The sweep takes rows out well before a second roll-over could overwrite one; what
             // is left is carried along so that the sum stays whole.
-            let left = self.minute_usage[1];
-            self.minutes[1] = self.minutes[0];
+            let left = self.minute_usage[1].whole();
+            self.minute_before = u8::try_from(minute - self.minute).unwrap_or(u8::MAX);
             self.minute_usage[1] = self.minute_usage[0];
-            self.minute_usage[1] += left;
-            self.minutes[0] = minute;
-            self.minute_usage[0] = Usage::ZERO;
+            self.minute_usage[1].add(&left);
+            self.minute = minute;
+            self.minute_usage[0] = MinuteUsage::default();
         }
-        let late = minute == self.minutes[1] && self.minute_usage[1] != Usage::ZERO;
-        self.minute_usage[usize::from(late)] += usage;
+        let before = self.minute.saturating_sub(self.minute_before.into());
+        let late = minute == before && self.minute_usage[1] != MinuteUsage::default();
+        self.minute_usage[usize::from(late)].add(&usage);
         if around.month > self.month {
             self.month = around.month;
             self.month_usage = Usage::ZERO;
@@ -346,11 +372,12 @@ impl FunctionState {
     /// Takes out the rows of minutes that end at or before `minute`.
     pub fn take_minutes(&mut self, minute: i64) -> impl Iterator<Item = Minute> + use<> {
         let mut rows = [None, None];
-        for index in [1, 0] {
-            let number = i64::from(self.minutes[index]);
-            if number < minute && self.minute_usage[index] != Usage::ZERO {
-                let usage = std::mem::replace(&mut self.minute_usage[index], Usage::ZERO);
-                rows[1 - index] = Some(Minute { number, usage });
+        // The sweep comes every minute, so that an older one is always the last but one.
+        let before = self.minute.saturating_sub(self.minute_before.into());
+        for (index, number) in [(1, i64::from(before)), (0, i64::from(self.minute))] {
+            if number < minute && self.minute_usage[index] != MinuteUsage::default() {
+                let usage = std::mem::take(&mut self.minute_usage[index]);
+                rows[1 - index] = Some(Minute { number, usage: usage.whole() });
             }
         }
         rows.into_iter().flatten()

@@ -40,7 +40,7 @@ const FAILED_MAX: usize = 1_024;
 
 /// Room for functions grows by this part at a time. Doubling would leave up to half of what is by
 /// far the largest table unused.
-const GROWTH: usize = 16;
+const GROWTH: usize = 64;
 /// So many records are looked up together: their cache misses then overlap. Enough to keep the
 /// memory busy, few enough that nothing has left the first cache before it is used.
 const GROUP: usize = 16;

@@ -42,6 +42,9 @@ const IDLE_SECONDS: i64 = 3_600;
 /// Calls per second that are forgotten without loss: three a minute.
 const FORGETTABLE: f64 = 0.05;
 
+/// The cap of a function without one.
+const UNCAPPED: u32 = u32::MAX;
+
 /// How a function is called at this moment, as its owner knows it.
 #[derive(Debug, Clone, Copy)]
 pub struct Calling<'a> {
@@ -103,12 +106,13 @@ pub struct Watch {
     model: RateModel,
     /// The first second of the present excursion of the evidence, over the closed seconds.
     onset: u32,
-    minute_calls: u64,
-    minute_squares: u64,
+    minute_calls: u32,
+    minute_squares: f32,
     /// The same as `onset` with the open seconds, as of the last look.
     onset_now: u32,
     /// Calls per second that are tolerated, envelope and money floor included.
-    pub tolerance: f64,
+    pub tolerance: f32,
+    cap: u32,
     /// Its hours and days, once they cost something.
     pub ledger: Option<Box<Ledger>>,
     /// What is normal.
@@ -145,9 +149,10 @@ impl Watch {
             model: RateModel::new(1.0, 1.0),
             onset: whole_second(first),
             minute_calls: 0,
-            minute_squares: 0,
+            minute_squares: 0.0,
             onset_now: whole_second(first),
             tolerance: 0.0,
+            cap: UNCAPPED,
             ledger: None,
             baseline: Baseline::after_silence(minute_of(first), minutes),
             reference: Reference::default(),
@@ -164,7 +169,7 @@ impl Watch {
     pub fn touch(&self) -> u64 {
         let ring = self.served.touch();
         let model = self.size.value() + self.retry.value() + self.model.touch();
-        ring ^ model.to_bits() ^ self.minute_calls ^ self.calls
+        ring ^ model.to_bits() ^ u64::from(self.minute_calls) ^ self.calls
     }
 
     /// Takes in one invocation; `repeat` when its request failed before.
@@ -248,8 +253,9 @@ impl Watch {
         self.evidence.second(&self.model, served + refused, around.thresholds.fast);
         let own = std::mem::take(&mut self.own_calls);
         self.recursion.second(served, own.into(), around.thresholds.other);
-        self.minute_calls += served;
-        self.minute_squares += served * served;
+        self.minute_calls =
+            self.minute_calls.saturating_add(u32::try_from(served).unwrap_or(u32::MAX));
+        self.minute_squares += served as f32 * served as f32;
         self.closed += 1;
         if self.evidence.is_at_rest() {
             self.onset = whole_second(self.closed);
@@ -287,19 +293,19 @@ impl Watch {
 
     fn close_minute(&mut self, calling: &Calling<'_>, around: &Surroundings<'_>) {
         let usd = calling.usd_per_call();
-        let allowed = 60.0 * self.tolerance * usd;
-        self.yoyo.minute(self.minute_calls as f64 * usd, allowed, around.thresholds.yoyo);
+        let allowed = 60.0 * f64::from(self.tolerance) * usd;
+        self.yoyo.minute(f64::from(self.minute_calls) * usd, allowed, around.thresholds.yoyo);
         if !self.is_frozen(calling.restricted) {
-            let limit = LEARNED_AT_ONCE * self.tolerance;
+            let limit = LEARNED_AT_ONCE * f64::from(self.tolerance);
             // The minute that has just ended.
             let number = minute_of(self.closed) - 1;
-            let (calls, squares) = (self.minute_calls, self.minute_squares);
+            let (calls, squares) = (self.minute_calls, f64::from(self.minute_squares));
             let suspicious = self.evidence.value() >= DOUBT * (1.0 + self.model.rest());
             self.baseline.minute(number, calls, squares, limit, suspicious);
             self.retune(calling, around);
         }
         self.minute_calls = 0;
-        self.minute_squares = 0;
+        self.minute_squares = 0.0;
         self.close_hour(calling, around);
     }
 
@@ -318,15 +324,17 @@ impl Watch {
         }
     }
 
+    #[expect(clippy::cast_possible_truncation, reason = "kept for display and limits")]
     /// What is tolerated follows from the baseline and from what a call costs.
     pub fn retune(&mut self, calling: &Calling<'_>, around: &Surroundings<'_>) {
         let factor = if self.is_warm() { 1.0 } else { YOUNG_FLOOR };
         let floor = around.detection.notice_floor_usd_per_hour * factor / 3_600.0;
         let worth = floor / calling.usd_per_call().max(f64::MIN_POSITIVE);
         let allowed = self.baseline.allowed(minute_of(self.closed)) * around.detection.envelope;
-        self.tolerance = allowed.max(worth);
-        let phi = self.baseline.dispersion(allowed, self.tolerance);
-        self.model = RateModel::new(self.tolerance, phi);
+        let tolerance = allowed.max(worth);
+        let phi = self.baseline.dispersion(allowed, tolerance);
+        self.model = RateModel::new(tolerance, phi);
+        self.tolerance = tolerance as f32;
         self.next_check = self.calls.saturating_add(1);
         self.next_value = 0;
     }
@@ -471,6 +479,16 @@ impl Watch {
             Channel::Yoyo => second - 60 * i64::from(self.yoyo.minutes()),
             Channel::Leech => second - 86_400,
         })
+    }
+
+    /// The concurrency cap in force.
+    pub fn cap(&self) -> Option<u32> {
+        Some(self.cap).filter(|&cap| cap != UNCAPPED)
+    }
+
+    /// Notes the concurrency cap in force.
+    pub fn set_cap(&mut self, cap: Option<u32>) {
+        self.cap = cap.unwrap_or(UNCAPPED);
     }
 
     /// Whether the function has a baseline.

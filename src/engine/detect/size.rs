@@ -25,7 +25,7 @@
 use super::rounded_down;
 
 /// Invocations per block.
-const BLOCK: u32 = 16;
+const BLOCK: u8 = 16;
 /// Blocks before the channel says anything.
 const BLOCKS_TO_LEARN: u32 = 20;
 /// Up to this many times the learned size is normal; as for rates.
@@ -58,11 +58,11 @@ pub struct SizeChannel {
     /// The second in which the latest block opened.
     opened: u32,
     /// Invocations in the open block.
-    count: u32,
+    count: u8,
+    /// Invocations of other versions in a row.
+    others: u8,
     blocks: u32,
     version: u32,
-    /// Invocations of other versions in a row.
-    others: u32,
     /// Of the block means of ln(billed ms).
     mean: f32,
     variance: f32,
@@ -280,11 +280,11 @@ mod tests {
     fn four_times_the_memory_is_found_in_two_whole_blocks_and_is_over_with_the_first_that_is_not() {
         let mut channel = SizeChannel::default();
         let now = feed(&mut channel, 0, mixed(10_000), 256, 1);
-        let now = feed(&mut channel, now, mixed(2 * BLOCK), 1024, 1);
+        let now = feed(&mut channel, now, mixed(2 * u32::from(BLOCK)), 1024, 1);
         assert!(channel.memory_value() >= 1e10, "{}", channel.memory_value());
         assert!((channel.expected_mb() - 256.0).abs() < 20.0);
         assert!((channel.observed_mb() - 1024.0).abs() < 1e-9);
-        feed(&mut channel, now, mixed(BLOCK), 256, 1);
+        feed(&mut channel, now, mixed(BLOCK.into()), 256, 1);
         assert!(channel.memory_value() <= 0.0);
     }
 
