@@ -77,6 +77,11 @@ impl Peaks {
         *minute = (*minute).max(code(rate));
     }
 
+    /// The highest rate of all, whenever it was.
+    pub fn highest(&self) -> f64 {
+        self.highest.into()
+    }
+
     /// Nothing was called for `minutes` minutes up to and with `number`.
     pub fn silence(&mut self, number: u32, minutes: u64) {
         self.fade(number, minutes);

@@ -4,6 +4,7 @@
 //! Seconds are closed lazily, when the function is next touched or swept: whether a record is on
 //! time was decided when it was taken in, so the result does not depend on when that happens.
 
+use super::account_share::AccountShare;
 use super::alarm::Channel;
 use super::attribution::pane::Pane;
 use super::attribution::reference::Reference;
@@ -104,6 +105,8 @@ pub struct Watch {
     pub tolerance: f64,
     /// What is normal.
     pub baseline: Baseline,
+    /// Its part in the evidence over its account.
+    pub share: AccountShare,
     reference: Reference,
 }
 
@@ -140,6 +143,7 @@ impl Watch {
             onset_now: first,
             tolerance: 0.0,
             baseline: Baseline::after_silence(minute_of(first), minutes),
+            share: AccountShare::default(),
             reference: Reference::default(),
         };
         for second in earlier {
@@ -279,10 +283,13 @@ impl Watch {
         let usd = calling.usd_per_call();
         let allowed = 60.0 * self.tolerance * usd;
         self.yoyo.minute(self.minute_calls as f64 * usd, allowed, around.thresholds.yoyo);
+        // The minute that has just ended.
+        let number = minute_of(self.closed) - 1;
+        if self.minute_calls > 0 && self.is_warm() {
+            self.share.minute(number, self.minute_calls, &self.baseline, around.detection.envelope);
+        }
         if !self.is_frozen(calling.restricted) {
             let limit = LEARNED_AT_ONCE * self.tolerance;
-            // The minute that has just ended.
-            let number = minute_of(self.closed) - 1;
             self.baseline.minute(number, self.minute_calls, self.minute_squares, limit);
             self.retune(calling, around);
         }
@@ -345,6 +352,7 @@ impl Watch {
             Channel::Retry => self.retry.value(),
             Channel::Recursion => self.recursion.value(),
             Channel::Yoyo => self.yoyo.value_usd(),
+            Channel::Aggregate => 0.0,
         }
     }
 
@@ -381,6 +389,7 @@ impl Watch {
             Channel::Duration => (self.size.expected_ms(), self.size.observed_ms()),
             Channel::Memory => (self.size.expected_mb(), self.size.observed_mb()),
             Channel::Retry => (self.retry.expected(), self.retry.observed()),
+            Channel::Aggregate => (0.0, 0.0),
         };
         ChannelReading {
             evidence_log10: libm::log10(value.max(1e-9)),
@@ -396,6 +405,7 @@ impl Watch {
         let grown = |ratio: f64| calling.rates.per_request(calling.mean_mb_ms * ratio) - usual;
         let per_call = match channel {
             Channel::Yoyo => return true,
+            Channel::Aggregate => return false,
             Channel::RateFast | Channel::Recursion => usual,
             Channel::Duration => grown(self.size.observed_ms() / self.size.expected_ms().max(1.0)),
             Channel::Memory => grown(self.size.observed_mb() / self.size.expected_mb().max(1.0)),
@@ -430,7 +440,7 @@ impl Watch {
         let second = event.at.second();
         EventTime::from_second(match channel {
             Channel::RateFast => self.onset_now.min(second),
-            Channel::Duration | Channel::Memory | Channel::Retry => second,
+            Channel::Duration | Channel::Memory | Channel::Retry | Channel::Aggregate => second,
             // It has grown by half for half a dozen buckets of four seconds at the least.
             Channel::Recursion => second - 16,
             Channel::Yoyo => second - 60 * i64::from(self.yoyo.minutes()),

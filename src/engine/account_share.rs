@@ -1,0 +1,89 @@
+//! What one function's minute says of its whole account: an e-value for its calls, beside what was
+//! known before.
+//!
+//! The baseline learns within minutes, which is right for a function that can raise its own alarm
+//! first. A thin attack raises none: it would teach the baseline before the account can speak. So
+//! what was learned within the last ten minutes does not count here. Money does not count either:
+//! what each function wastes may be next to nothing.
+
+use super::baseline::Baseline;
+use super::detect::aggregate::minute_evidence;
+
+/// What is known counts when it is at least so old, and at most twice so old.
+const PERIOD_MINUTES: u32 = 10;
+/// A function is judged when it was first seen so long ago: a new one has everything to teach.
+pub const JUDGED_AFTER_SECONDS: u64 = 2 * 60 * PERIOD_MINUTES as u64;
+/// Calls a minute that are tolerated of any function: what is seldom called comes in twos and
+/// threes.
+const TOLERATED: f64 = 1.0;
+
+/// One function's part in the evidence over its account.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct AccountShare {
+    judged: JudgedMinute,
+    /// The period in which `latest` was noted.
+    period: u32,
+    latest: Known,
+    before: Known,
+}
+
+/// The latest closed minute with calls, beside what was expected of it when it began.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct JudgedMinute {
+    number: u32,
+    /// Calls that the baseline expected.
+    pub expected: f32,
+    /// How much the calls that were on time speak against the baseline: an e-value.
+    pub evidence: f64,
+}
+
+/// What was known at some time: the highest normal rate, calls per second, and the dispersion of a
+/// minute's count.
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    highest: f32,
+    phi: f32,
+}
+
+impl Default for Known {
+    fn default() -> Self {
+        Self::of(&Baseline::default(), 1.0)
+    }
+}
+
+impl AccountShare {
+    /// Judges minute `number`, in which there were `calls`, before the baseline has learned from it.
+    #[expect(clippy::cast_possible_truncation, reason = "statistics kept in single precision")]
+    pub fn minute(&mut self, number: u32, calls: u64, baseline: &Baseline, envelope: f64) {
+        let period = number / PERIOD_MINUTES;
+        if period != self.period {
+            let known = Known::of(baseline, envelope);
+            // After a longer silence everything that is known is old enough.
+            self.before = if period == self.period + 1 { self.latest } else { known };
+            self.latest = known;
+            self.period = period;
+        }
+        let allowed = baseline.allowed(number).min(self.before.highest.into());
+        let tolerated = (envelope * allowed * 60.0).max(TOLERATED);
+        self.judged = JudgedMinute {
+            number,
+            expected: (baseline.expected() * 60.0) as f32,
+            evidence: minute_evidence(calls, tolerated, self.before.phi.into()),
+        };
+    }
+
+    /// What is to be said of minute `number`; `None` where it had no calls or no baseline.
+    pub fn of(&self, number: i64) -> Option<JudgedMinute> {
+        Some(self.judged).filter(|judged| i64::from(judged.number) == number)
+    }
+}
+
+impl Known {
+    #[expect(clippy::cast_possible_truncation, reason = "statistics kept in single precision")]
+    fn of(baseline: &Baseline, envelope: f64) -> Self {
+        let highest = baseline.highest();
+        let allowed = envelope * highest;
+        let phi = baseline.minute_dispersion(allowed, allowed.max(TOLERATED / 60.0));
+        Self { highest: highest as f32, phi: phi as f32 }
+    }
+}
