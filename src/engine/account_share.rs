@@ -13,9 +13,9 @@ use super::detect::aggregate::minute_evidence;
 const PERIOD_MINUTES: u32 = 10;
 /// A function is judged when it was first seen so long ago: a new one has everything to teach.
 pub const JUDGED_AFTER_SECONDS: u64 = 2 * 60 * PERIOD_MINUTES as u64;
-/// Calls a minute that are tolerated of any function: what is seldom called comes in twos and
+/// Calls a minute that are tolerated of any function: one in three minutes, which comes in twos and
 /// threes.
-const TOLERATED: f64 = 1.0;
+const TOLERATED: f64 = 0.3;
 
 /// One function's part in the evidence over its account.
 #[derive(Debug, Clone, Copy, Default)]
@@ -31,16 +31,17 @@ pub struct AccountShare {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct JudgedMinute {
     number: u32,
-    /// Calls that the baseline expected.
+    /// Calls that were expected.
     pub expected: f32,
     /// How much the calls that were on time speak against the baseline: an e-value.
     pub evidence: f64,
 }
 
-/// What was known at some time: the highest normal rate, calls per second, and the dispersion of a
-/// minute's count.
+/// What was known at some time: the rate to expect and the highest normal one, calls per second,
+/// and the dispersion of a minute's count.
 #[derive(Debug, Clone, Copy)]
 struct Known {
+    expected: f32,
     highest: f32,
     phi: f32,
 }
@@ -53,7 +54,6 @@ impl Default for Known {
 
 impl AccountShare {
     /// Judges minute `number`, in which there were `calls`, before the baseline has learned from it.
-    #[expect(clippy::cast_possible_truncation, reason = "statistics kept in single precision")]
     pub fn minute(&mut self, number: u32, calls: u64, baseline: &Baseline, envelope: f64) {
         let period = number / PERIOD_MINUTES;
         if period != self.period {
@@ -67,7 +67,7 @@ impl AccountShare {
         let tolerated = (envelope * allowed * 60.0).max(TOLERATED);
         self.judged = JudgedMinute {
             number,
-            expected: (baseline.expected() * 60.0) as f32,
+            expected: self.before.expected * 60.0,
             evidence: minute_evidence(calls, tolerated, self.before.phi.into()),
         };
     }
@@ -84,6 +84,7 @@ impl Known {
         let highest = baseline.highest();
         let allowed = envelope * highest;
         let phi = baseline.minute_dispersion(allowed, allowed.max(TOLERATED / 60.0));
-        Self { highest: highest as f32, phi: phi as f32 }
+        let expected = baseline.expected() as f32;
+        Self { expected, highest: highest as f32, phi: phi as f32 }
     }
 }

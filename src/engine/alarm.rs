@@ -244,7 +244,7 @@ pub struct Busyness {
     /// An e-value against the baseline as it was when the minute began. What the calls cost has no
     /// part in it.
     pub evidence: f64,
-    /// Calls that the baseline expected.
+    /// Calls that were expected when what is known was last beyond doubt.
     pub expected: f64,
     /// What was used beyond that.
     pub excess: Excess,
