@@ -4,7 +4,8 @@
 //! minute of a function brings its e-value ([`MinuteRow::busyness`]); when all rows of a minute are
 //! out, their mean is taken over the functions that the account had when the minute *began*, which
 //! makes the weights predictable, and goes through [`Aggregate`]. A function without a row was
-//! silent or is too new to have a baseline, and counts as zero.
+//! silent or is too new to have a baseline, and counts as zero. Of an account that was not known
+//! then, nothing is said.
 //!
 //! The statistic has no money in it, and one function could carry it. So an alarm opens only where
 //! the functions above 1 together burn the notice floor more than expected, where they are at least
@@ -30,6 +31,9 @@ use crate::units::{AccountId, EventTime, NanoUsd};
 
 /// With fewer functions above 1, each of them is better told by itself.
 pub const LIFTED_MIN: u32 = 8;
+/// The most by which one function may lift the mean of a minute. A burst of one alone then takes
+/// longer to speak for its account than to be learned, and eight at once take four minutes.
+const MEAN_SHARE_MAX: f64 = 10.0;
 /// Functions that an alarm names.
 const NAMED_MAX: usize = 10;
 /// An alarm closes after so many minutes without evidence, as a notice of one function does.
@@ -68,8 +72,11 @@ impl Accounts {
             return;
         };
         let account = row.function.account;
+        let Some(&functions) = self.members.get(&account) else {
+            return;
+        };
         if self.accounts.len() < ACCOUNTS_MAX || self.accounts.contains_key(&account) {
-            self.accounts.entry(account).or_default().add(row, busyness);
+            self.accounts.entry(account).or_default().add(row, busyness, functions);
         }
     }
 
@@ -126,8 +133,8 @@ struct OpenAlarm {
 }
 
 impl Account {
-    fn add(&mut self, row: &MinuteRow, busyness: &Busyness) {
-        self.aggregate.add(busyness.evidence);
+    fn add(&mut self, row: &MinuteRow, busyness: &Busyness, functions: u64) {
+        self.aggregate.add(busyness.evidence.min(MEAN_SHARE_MAX * functions as f64));
         if busyness.evidence > 1.0 {
             self.minute.add(row, busyness);
         }
@@ -145,10 +152,6 @@ impl Account {
         }
         add(&mut self.excess, &self.minute.excess);
         self.aggregate.close(functions, threshold);
-        if functions == 0 {
-            // Nothing was known of the account when the minute began, so there is no mean.
-            self.aggregate.restart();
-        }
     }
 
     /// What there is to say of the minute that has just closed.
