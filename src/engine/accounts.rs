@@ -7,10 +7,10 @@
 //! silent or is too new to have a baseline, and counts as zero. Of an account that was not known
 //! then, nothing is said.
 //!
-//! The statistic has no money in it, and one function could carry it. So an alarm opens only where
-//! the functions above 1 together burn the notice floor more than expected, where they are at least
-//! [`LIFTED_MIN`], and where none of them has half of the excess: such a one has its own alarm.
-//! These conditions can only make alarms rarer, so the promise holds.
+//! The statistic has no money in it. So an alarm opens only where the functions above 1 together
+//! burn the notice floor more than expected, where they are at least [`LIFTED_MIN`], and where none
+//! of them has half of the excess: such a one has its own alarm. These conditions can only make
+//! alarms rarer, so the promise holds.
 //!
 //! While an alarm is open the baselines of its functions go on learning: nothing is said of any one
 //! of them. A thin attack that lasts is the new normal after some ten minutes, and then it closes.
@@ -23,17 +23,17 @@ use super::alarm::{
 };
 use super::assess::severity;
 use super::detect::Thresholds;
-use super::detect::aggregate::Aggregate;
+use super::detect::aggregate::{Aggregate, LEFT_OUT};
 use super::detect::rate::ChannelReading;
 use super::settings::DetectionSettings;
 use super::shard::{ACCOUNTS_MAX, ROWS_COMPLETE};
 use crate::units::{AccountId, EventTime, NanoUsd};
 
-/// With fewer functions above 1, each of them is better told by itself.
-pub const LIFTED_MIN: u32 = 8;
-/// The most by which one function may lift the mean of a minute. A burst of one alone then takes
-/// longer to speak for its account than to be learned, and eight at once take four minutes.
-const MEAN_SHARE_MAX: f64 = 10.0;
+/// With fewer functions above 1 there is no evidence, as the largest are left out.
+pub const LIFTED_MIN: u32 = LEFT_OUT as u32 + 1;
+/// The most by which one function may lift the mean of a minute: in a small account, too, it takes
+/// some minutes or many functions.
+const MEAN_SHARE_MAX: f64 = 30.0;
 /// Functions that an alarm names.
 const NAMED_MAX: usize = 10;
 /// An alarm closes after so many minutes without evidence, as a notice of one function does.
