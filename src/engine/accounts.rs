@@ -23,14 +23,14 @@ use super::alarm::{
 };
 use super::assess::severity;
 use super::detect::Thresholds;
-use super::detect::aggregate::{Aggregate, LEFT_OUT};
+use super::detect::aggregate::Aggregate;
 use super::detect::rate::ChannelReading;
 use super::settings::DetectionSettings;
 use super::shard::{ACCOUNTS_MAX, ROWS_COMPLETE};
 use crate::units::{AccountId, EventTime, NanoUsd};
 
-/// With fewer functions above 1 there is no evidence, as the largest are left out.
-pub const LIFTED_MIN: u32 = LEFT_OUT as u32 + 1;
+/// With fewer functions above 1, each of them is better told by itself.
+pub const LIFTED_MIN: u32 = 8;
 /// The most by which one function may lift the mean of a minute: in a small account, too, it takes
 /// some minutes or many functions.
 const MEAN_SHARE_MAX: f64 = 30.0;
@@ -308,8 +308,10 @@ mod tests {
     fn many_functions_that_are_each_a_little_too_busy_are_an_alarm() {
         use AlarmState::{Opened, Updated};
         use Severity::Notice;
-        let expected = [(2, Opened, Notice), (3, Updated, Notice), (4, Updated, Notice)];
-        assert_eq!(states(&[(1e6, DEAR / 20); 20], 4), expected);
+        let expected = [(3, Opened, Notice), (4, Updated, Notice), (5, Updated, Notice)];
+        assert_eq!(states(&[(1e6, DEAR / 100); 100], 5), expected, "all of them");
+        let said = states(&[(1e6, DEAR / 20); 20], 4);
+        assert_eq!(said, [(4, Opened, Notice)], "one in five");
     }
 
     #[test]
@@ -324,34 +326,35 @@ mod tests {
             assert_eq!(states(&rows, 10), [], "{what}");
         }
         let half = [vec![(1e7, 19 * DEAR)], vec![(1e7, DEAR); 20]].concat();
-        assert_eq!(states(&half, 2).len(), 1, "{half:?}");
+        assert_eq!(states(&half, 3).len(), 1, "{half:?}");
     }
 
     #[test]
     fn of_an_account_that_was_not_known_when_the_minute_began_nothing_is_said() {
         let mut accounts = Accounts::new(DetectionSettings::default());
-        let rows = [(1e7, DEAR); 20];
+        let rows = [(1e7, DEAR); 100];
         assert!(minute(&mut accounts, 0, &rows).is_empty());
         assert!(minute(&mut accounts, 1, &rows).is_empty());
-        assert_eq!(minute(&mut accounts, 2, &rows).len(), 1);
+        assert!(minute(&mut accounts, 2, &rows).is_empty());
+        assert_eq!(minute(&mut accounts, 3, &rows).len(), 1);
     }
 
     #[test]
     fn an_alarm_says_who_and_how_much_becomes_a_page_and_closes_after_ten_quiet_minutes() {
         let mut accounts = Accounts::new(DetectionSettings::default());
-        let busy: Vec<(f64, i64)> = (0..20).map(|n| (1e7, n * DEAR)).collect();
+        let busy: Vec<(f64, i64)> = (0..90).map(|n| (1e7, n * DEAR)).collect();
         minute(&mut accounts, 0, &[]);
-        minute(&mut accounts, 1, &busy);
-        let opened = minute(&mut accounts, 2, &busy).pop().unwrap();
+        assert!((1..3).all(|number| minute(&mut accounts, number, &busy).is_empty()));
+        let opened = minute(&mut accounts, 3, &busy).pop().unwrap();
         assert_eq!((opened.state, opened.severity), (AlarmState::Opened, Severity::Page));
         assert_eq!(opened.onset, EventTime::from_second((START + 1) * 60));
-        assert_eq!(opened.evidence_at, EventTime::from_second((START + 3) * 60));
-        assert_eq!(opened.excess.nano_usd, NanoUsd(2 * 190 * DEAR));
-        assert_eq!(opened.excess_per_hour, NanoUsd(60 * 190 * DEAR));
-        assert_eq!((opened.functions.lifted, opened.functions.of), (20, 100));
+        assert_eq!(opened.evidence_at, EventTime::from_second((START + 4) * 60));
+        assert_eq!(opened.excess.nano_usd, NanoUsd(3 * 4_005 * DEAR));
+        assert_eq!(opened.excess_per_hour, NanoUsd(60 * 4_005 * DEAR));
+        assert_eq!((opened.functions.lifted, opened.functions.of), (90, 100));
         let names = opened.functions.largest.iter().map(|f| &*f.function.name).collect::<Vec<_>>();
-        assert_eq!((names.len(), names[0], names[9]), (10, "f0019", "f0010"));
-        let after: Vec<_> = (3..20).flat_map(|n| minute(&mut accounts, n, &[])).collect();
+        assert_eq!((names.len(), names[0], names[9]), (10, "f0089", "f0080"));
+        let after: Vec<_> = (4..20).flat_map(|n| minute(&mut accounts, n, &[])).collect();
         assert_eq!(after.len(), 10);
         let closed = after.last().unwrap();
         assert_eq!((closed.state, &closed.id), (AlarmState::Closed, &opened.id));
@@ -362,13 +365,17 @@ mod tests {
     #[test]
     fn accounts_beyond_the_limit_are_left_to_their_functions() {
         let mut accounts = Accounts::new(DetectionSettings::default());
-        for number in 0..ACCOUNTS_MAX + 10 {
+        let ids = (0..ACCOUNTS_MAX + 10).map(|number| number.to_string().parse().unwrap());
+        let members: Members = ids.map(|id| (id, 100)).collect();
+        let complete = |minute: i64| EventTime::from_second((START + minute) * 60 + ROWS_COMPLETE);
+        accounts.tick(complete(0), &members);
+        for &account in members.keys() {
             let mut row = row(0, 0, 2.0, DEAR);
-            row.function.account = number.to_string().parse().unwrap();
+            row.function.account = account;
             accounts.row(&row);
         }
         assert_eq!(accounts.accounts.len(), ACCOUNTS_MAX);
-        accounts.tick(EventTime::from_second((START + 1) * 60 + ROWS_COMPLETE), &Members::new());
+        accounts.tick(complete(1), &members);
         assert!(accounts.is_idle());
     }
 }

@@ -10,8 +10,8 @@
 //! the past, every function's mean is at most what is tolerated of it.
 //!
 //! A mean is carried by its largest members: of two hundred functions at ten times what is
-//! tolerated, the few busiest speak for all. So one flooded function would lift it, too, or the few
-//! that call one another; these have their own alarms. The [`LEFT_OUT`] largest of a minute
+//! tolerated, the few busiest speak for all. So one flooded function would lift it, too, and the
+//! one that it calls; these have their own alarms. The [`LEFT_OUT`] largest of a minute
 //! therefore count as zero, and the share of the others is clipped. Both only make it smaller, so
 //! it stays an e-value.
 //!
@@ -33,9 +33,9 @@ pub fn minute_evidence(count: u64, tolerated: f64, phi: f64) -> f64 {
     negative_binomial::evidence(count as f64, tolerated, phi, &FACTORS).min(SHARE_MAX)
 }
 
-/// So many of the largest e-values of a minute are left out: functions that call one another rise
-/// together, and rarely are there more of them.
-pub const LEFT_OUT: usize = 7;
+/// So many of the largest e-values of a minute are left out: a flooded function and the one that it
+/// calls. More would leave out the few that carry a thin attack.
+pub const LEFT_OUT: usize = 2;
 
 /// Evidence over all functions of an account or application.
 #[derive(Debug, Clone, Copy, Default)]
