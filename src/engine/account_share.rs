@@ -8,6 +8,7 @@
 
 use super::baseline::Baseline;
 use super::detect::aggregate::minute_evidence;
+use super::detect::rounded_down;
 
 /// What is known counts when it is at least so old, and at most twice so old.
 const PERIOD_MINUTES: u32 = 10;
@@ -20,21 +21,13 @@ const TOLERATED: f64 = 0.3;
 /// One function's part in the evidence over its account.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct AccountShare {
-    judged: JudgedMinute,
-    /// The period in which `latest` was noted.
-    period: u32,
+    /// The latest closed minute with calls.
+    number: u32,
+    /// How much its calls that were on time speak against the baseline: an e-value.
+    evidence: f32,
+    /// What was known in the period of that minute, when it was first called in it, and before.
     latest: Known,
     before: Known,
-}
-
-/// The latest closed minute with calls, beside what was expected of it when it began.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct JudgedMinute {
-    number: u32,
-    /// Calls that were expected.
-    pub expected: f32,
-    /// How much the calls that were on time speak against the baseline: an e-value.
-    pub evidence: f64,
 }
 
 /// What was known at some time: the rate to expect and the highest normal one, calls per second,
@@ -53,28 +46,27 @@ impl Default for Known {
 }
 
 impl AccountShare {
-    /// Judges minute `number`, in which there were `calls`, before the baseline has learned from it.
+    /// Judges a minute in which there were `calls`, before the baseline has learned from it.
     pub fn minute(&mut self, number: u32, calls: u64, baseline: &Baseline, envelope: f64) {
-        let period = number / PERIOD_MINUTES;
-        if period != self.period {
+        let (period, last) = (number / PERIOD_MINUTES, self.number / PERIOD_MINUTES);
+        if period != last {
             let known = Known::of(baseline, envelope);
             // After a longer silence everything that is known is old enough.
-            self.before = if period == self.period + 1 { self.latest } else { known };
+            self.before = if period == last + 1 { self.latest } else { known };
             self.latest = known;
-            self.period = period;
         }
         let allowed = baseline.allowed(number).min(self.before.highest.into());
         let tolerated = (envelope * allowed * 60.0).max(TOLERATED);
-        self.judged = JudgedMinute {
-            number,
-            expected: self.before.expected * 60.0,
-            evidence: minute_evidence(calls, tolerated, self.before.phi.into()),
-        };
+        let evidence = minute_evidence(calls, tolerated, self.before.phi.into());
+        self.number = number;
+        self.evidence = rounded_down(evidence);
     }
 
-    /// What is to be said of minute `number`; `None` where it had no calls or no baseline.
-    pub fn of(&self, number: i64) -> Option<JudgedMinute> {
-        Some(self.judged).filter(|judged| i64::from(judged.number) == number)
+    /// The e-value of minute `number` and the calls that were expected in it; `None` where it had
+    /// no calls or no baseline.
+    pub fn of(&self, number: i64) -> Option<(f64, f64)> {
+        let expected = f64::from(self.before.expected) * 60.0;
+        (number == i64::from(self.number)).then_some((self.evidence.into(), expected))
     }
 }
 

@@ -238,7 +238,7 @@ pub struct Pulse {
     pub usd_per_call: f64,
 }
 
-/// How a function's minute stands beside what was expected of it, for the evidence over its account.
+/// How a function's minute stands beside what was expected, for the evidence over its account.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Busyness {
     /// An e-value against the baseline as it was when the minute began. What the calls cost has no

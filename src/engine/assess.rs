@@ -190,14 +190,13 @@ pub fn busyness(
     minute: &Minute,
     around: &Surroundings<'_>,
 ) -> Option<Busyness> {
-    let judged = function.watch.as_ref()?.share.of(minute.number)?;
+    let (evidence, expected) = function.watch.as_ref()?.share.of(minute.number)?;
     if function.observed(minute.number * 60).0 < JUDGED_AFTER_SECONDS {
         return None;
     }
-    let expected = f64::from(judged.expected);
     let rates = function.rates(around);
     let excess = excess(&minute.usage, &function.usual(expected), rates);
-    Some(Busyness { evidence: judged.evidence, expected, excess })
+    Some(Busyness { evidence, expected, excess })
 }
 
 fn excess(used: &Usage, expected: &Usage, rates: &FunctionRates) -> Excess {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{RngCore as _, SeedableRng as _};
+use rand_chacha::rand_core::SeedableRng as _;
 
 use super::accounts::{Accounts, Members};
 use super::alarm::{AccountAlarm, Alarm, AlarmState, Channel, MinuteRow, Output, Severity};

@@ -22,7 +22,7 @@ mod tests;
 /// The next single-precision number that is not above: evidence that is kept in single precision,
 /// as there is so much of it, is never more than it was.
 #[expect(clippy::cast_possible_truncation, reason = "rounded down right here")]
-fn rounded_down(value: f64) -> f32 {
+pub(super) fn rounded_down(value: f64) -> f32 {
     let near = value as f32;
     if f64::from(near) > value { near.next_down() } else { near }
 }
