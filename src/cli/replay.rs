@@ -13,6 +13,7 @@ use crate::act::dry_run::DryRun;
 use crate::config::settings::{InputKind, Settings};
 use crate::control::settings::Mode;
 use crate::decode;
+use crate::engine::accounts::Accounts;
 use crate::runtime::dead_letter::DeadLetters;
 use crate::runtime::feed::{Fed, Feed};
 use crate::runtime::pipeline::{Defaults, Parts, Pipeline};
@@ -128,6 +129,7 @@ fn pipeline(args: &ReplayArgs, settings: &Settings) -> anyhow::Result<Pipeline> 
         },
         intake,
         shards,
+        accounts: Accounts::new(settings.detection.clone()),
         bills: prices.bills,
         control: wiring::control(settings),
         actuator: Box::new(DryRun),

@@ -54,6 +54,8 @@ const Z_BURST: f64 = 3.5;
 const BURST_CALLS: f64 = 30.0;
 /// Half-life of the most uneven minute: two days, in minutes.
 const HALF_LIFE: f64 = 2_880.0;
+/// Dispersion of whole minutes that is never ruled out: load drifts within what is tolerated.
+const PHI_MINUTE: f64 = 0.1;
 /// Standard normal quantile of the upper confidence bound.
 const Z_90: f64 = 1.28;
 
@@ -68,6 +70,8 @@ pub struct Baseline {
     square: f32,
     /// Dispersion of the most uneven minute, as far as it surely was, fading like the peaks.
     bursts: f32,
+    /// Running mean of (x − m)² − x/60, x being a minute's rate and m the rate that was expected.
+    wobble: f32,
     minutes: u32,
     block: Block,
 }
@@ -99,6 +103,9 @@ impl Baseline {
             }
             self.clumping += (w * (clumping - f64::from(self.clumping))) as f32;
             self.square += (w * (seen * seen - f64::from(self.square))) as f32;
+            let expected = f64::from(self.fast);
+            let wobble = (seen - expected) * (seen - expected) - seen / 60.0;
+            self.wobble += (w * (wobble - f64::from(self.wobble))) as f32;
         }
         let phi = self.learned_dispersion().min(PHI_CHANCE);
         let chance = libm::sqrt(calls * (1.0 + phi * seen)) / 60.0;
@@ -172,6 +179,11 @@ impl Baseline {
         self.peaks.allowed(number).max(self.slow.into())
     }
 
+    /// The highest rate that is known to be normal in any minute.
+    pub fn highest(&self) -> f64 {
+        self.peaks.highest().max(self.fast.max(self.slow).into())
+    }
+
     /// Upper bound of the dispersion (variance = mean + phi·mean²) of traffic with mean
     /// `tolerance`, of which `allowed` is of the learned kind and the rest only tolerated.
     pub fn dispersion(&self, allowed: f64, tolerance: f64) -> f64 {
@@ -181,6 +193,27 @@ impl Baseline {
         let unseen = PHI_UNSEEN * tolerated * tolerated + CLUMP_UNSEEN * tolerated;
         let mixed = learned * known * known + unseen;
         (mixed / (tolerance * tolerance).max(f64::MIN_POSITIVE)).clamp(PHI_MIN, PHI_MAX)
+    }
+
+    /// The same for the count of a whole minute. The clumps of single seconds count for a sixtieth,
+    /// and what minutes do beyond that comes on top, as far as the load is of the learned kind.
+    pub fn minute_dispersion(&self, allowed: f64, tolerance: f64) -> f64 {
+        let known = (allowed / tolerance.max(f64::MIN_POSITIVE)).min(1.0);
+        let wobble = self.learned_wobble() * known * known;
+        self.dispersion(allowed, tolerance) / 60.0 + PHI_MINUTE + wobble
+    }
+
+    /// Upper bound of the dispersion of minutes around what was expected of them. It is relative to
+    /// the minutes with calls, so that of a function that is seldom called it is about one at most.
+    fn learned_wobble(&self) -> f64 {
+        if self.square <= 0.0 {
+            return 0.0;
+        }
+        let mean = 60.0 * libm::sqrt(f64::from(self.square));
+        let phi = (f64::from(self.wobble) / f64::from(self.square)).max(0.0);
+        // As in `learned_dispersion`, with one count a minute.
+        let error = libm::sqrt(2.0 / f64::from(self.minutes.clamp(1, 60))) * (1.0 / mean + phi);
+        (phi + Z_90 * error).min(PHI_MAX)
     }
 
     fn learned_dispersion(&self) -> f64 {

@@ -80,6 +80,11 @@ impl Peaks {
         *minute = (*minute).max(code(rate));
     }
 
+    /// The highest rate of all, whenever it was.
+    pub fn highest(&self) -> f64 {
+        self.highest.into()
+    }
+
     /// So many minutes have passed, up to and with `number`.
     pub fn pass(&mut self, number: u32, minutes: u64) {
         self.fade(number, minutes);

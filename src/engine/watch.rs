@@ -4,6 +4,7 @@
 //! Seconds are closed lazily, when the function is next touched or swept: whether a record is on
 //! time was decided when it was taken in, so the result does not depend on when that happens.
 
+use super::account_share::AccountShare;
 use super::alarm::Channel;
 use super::attribution::pane::Pane;
 use super::attribution::reference::Reference;
@@ -117,6 +118,8 @@ pub struct Watch {
     pub ledger: Option<Box<Ledger>>,
     /// What is normal.
     pub baseline: Baseline,
+    /// Its part in the evidence over its account.
+    pub share: AccountShare,
     reference: Reference,
 }
 
@@ -155,6 +158,7 @@ impl Watch {
             cap: UNCAPPED,
             ledger: None,
             baseline: Baseline::after_silence(minute_of(first), minutes),
+            share: AccountShare::default(),
             reference: Reference::default(),
         };
         for second in earlier {
@@ -295,10 +299,14 @@ impl Watch {
         let usd = calling.usd_per_call();
         let allowed = 60.0 * f64::from(self.tolerance) * usd;
         self.yoyo.minute(f64::from(self.minute_calls) * usd, allowed, around.thresholds.yoyo);
+        // The minute that has just ended.
+        let number = minute_of(self.closed) - 1;
+        if self.minute_calls > 0 && self.is_warm() {
+            let envelope = around.detection.envelope;
+            self.share.minute(number, self.minute_calls.into(), &self.baseline, envelope);
+        }
         if !self.is_frozen(calling.restricted) {
             let limit = LEARNED_AT_ONCE * f64::from(self.tolerance);
-            // The minute that has just ended.
-            let number = minute_of(self.closed) - 1;
             let (calls, squares) = (self.minute_calls, f64::from(self.minute_squares));
             let suspicious = self.evidence.value() >= DOUBT * (1.0 + self.model.rest());
             self.baseline.minute(number, calls, squares, limit, suspicious);
@@ -382,6 +390,7 @@ impl Watch {
             Channel::Recursion => self.recursion.value(),
             Channel::Yoyo => self.yoyo.value_usd(),
             Channel::Leech => self.ledger.as_ref().map_or(0.0, |ledger| ledger.leech.value()),
+            Channel::Aggregate => 0.0,
         }
     }
 
@@ -420,6 +429,7 @@ impl Watch {
             Channel::Duration => (self.size.expected_ms(), self.size.observed_ms()),
             Channel::Memory => (self.size.expected_mb(), self.size.observed_mb()),
             Channel::Retry => (self.retry.expected(), self.retry.observed()),
+            Channel::Aggregate => (0.0, 0.0),
         };
         ChannelReading {
             evidence_log10: libm::log10(value.max(1e-9)),
@@ -439,6 +449,7 @@ impl Watch {
                 let leeched = self.ledger.as_ref().map_or(0.0, |ledger| ledger.leeched_per_hour());
                 return leeched >= around.detection.notice_floor_usd_per_hour;
             }
+            Channel::Aggregate => return false,
             Channel::RateFast | Channel::Recursion => usual,
             Channel::Duration => grown(self.size.observed_ms() / self.size.expected_ms().max(1.0)),
             Channel::Memory => grown(self.size.observed_mb() / self.size.expected_mb().max(1.0)),
@@ -473,7 +484,7 @@ impl Watch {
         let second = event.at.second();
         EventTime::from_second(match channel {
             Channel::RateFast => i64::from(self.onset_now).min(second),
-            Channel::Duration | Channel::Memory | Channel::Retry => second,
+            Channel::Duration | Channel::Memory | Channel::Retry | Channel::Aggregate => second,
             // It has grown by half for half a dozen buckets of four seconds at the least.
             Channel::Recursion => second - 16,
             Channel::Yoyo => second - 60 * i64::from(self.yoyo.minutes()),

@@ -99,7 +99,7 @@ catalogue! {
     ALARMS_OPEN = Gauge "bursar_alarms_open", "alarms", ["severity"],
         "Alarms that are open.";
     ALARMS_OPENED = Counter "bursar_alarms_opened_total", "alarms", ["channel", "severity"],
-        "Alarms that were opened, by the channel that brought the evidence.";
+        "Alarms that were opened, by channel of the evidence; aggregate: of an account.";
     ACTIONS = Counter "bursar_actions_total", "actions", ["verb", "outcome"],
         "Actions that control decided on.";
     RESTRICTIONS = Gauge "bursar_restrictions_in_force", "restrictions", ["actuator"],

@@ -9,6 +9,7 @@ use crate::control::ladder::Control;
 use crate::control::settings::Mode;
 use crate::cost::{AccountBook, BudgetScope, Month, Usage};
 use crate::decode::{Context, Decoder, Ignored, Limits};
+use crate::engine::accounts::Accounts;
 use crate::engine::alarm::{MinuteRow, Output};
 use crate::engine::intake::Intake;
 use crate::observe::decisions::{RecordCounts, SummaryLine};
@@ -74,6 +75,7 @@ pub struct Pipeline {
     defaults: Defaults,
     intake: Intake,
     shards: Shards,
+    accounts: Accounts,
     bills: AccountBook,
     billed: Vec<UsageRow>,
     control: Control,
@@ -102,6 +104,8 @@ pub struct Parts {
     pub intake: Intake,
     /// The engine.
     pub shards: Shards,
+    /// Behind it, the accounts as a whole.
+    pub accounts: Accounts,
     /// The accounts' bills.
     pub bills: AccountBook,
     /// Control.
@@ -133,6 +137,7 @@ impl Pipeline {
             defaults: parts.defaults,
             intake: parts.intake,
             shards: parts.shards,
+            accounts: parts.accounts,
             bills: parts.bills,
             billed: Vec::new(),
             control: parts.control,
@@ -330,7 +335,8 @@ impl Pipeline {
         let from = self.second.unwrap_or(to - 1);
         let mut second = from;
         while second < to {
-            let quiet = self.shards.totals().watched == 0 && self.control.is_idle();
+            let watched = self.shards.totals().watched > 0 || !self.accounts.is_idle();
+            let quiet = !watched && self.control.is_idle();
             let steps = if quiet { QUIET_STEPS } else { STEPS_MAX };
             second = if second - from >= steps { to } else { second + 1 };
             self.tick(EventTime::from_second(second))?;
@@ -345,6 +351,10 @@ impl Pipeline {
         let directives = self.control.directives();
         self.shards.tick(now, self.intake.sequence(), directives)?;
         self.settle()?;
+        for alarm in self.accounts.tick(now, &self.shards.totals().members) {
+            let decided = self.live.then(|| clock::as_event_time(clock::wall()));
+            self.recorder.account_alarm(&alarm, decided);
+        }
         let month = Month::of(now);
         if month != self.month {
             self.month = month;
@@ -435,6 +445,7 @@ impl Pipeline {
     }
 
     fn minute(&mut self, row: &MinuteRow) {
+        self.accounts.row(row);
         let at = EventTime::saturating_from_ms(row.minute.saturating_mul(60_000));
         if Month::of(at) == self.month {
             let budgets = self.control.budgets().iter().zip(&mut self.budget_spent);

@@ -6,7 +6,10 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::support::{Recorded, Replayed, generate, kind, lines, ms, pages, replay};
+use crate::support::{
+    Recorded, Replayed, bursar, generate, generate_in_one_account, kind, lines, ms, pages, replay,
+    run,
+};
 
 const FLOOD: &str = "flood:factor=20,min_rps=50,start=30m,duration=5m,sources=20";
 
@@ -108,6 +111,41 @@ fn floods_and_bursts_are_found_whatever_the_seed() {
             check_contract(&decisions);
         }
     }
+}
+
+#[test]
+fn a_rate_too_thin_for_any_function_is_an_alarm_over_the_account_for_people() {
+    let spread = "spread:functions=60,rps=24,start=40m,duration=8m,sources=200";
+    let recorded = generate_in_one_account(1, 60, Some(spread));
+    let replayed = replayed(&recorded);
+    let decisions = replayed.lines();
+    check_contract(&decisions);
+    let attack = recorded.attack();
+    let alarms = kind(&decisions, "alarm");
+    let (of_account, of_function): (Vec<_>, Vec<_>) =
+        alarms.into_iter().partition(|line| line["scope"] == "account");
+    assert!(of_function.is_empty(), "{of_function:#?}");
+    assert!(kind(&decisions, "action").is_empty());
+    let opened: Vec<_> = of_account.iter().filter(|line| line["state"] == "opened").collect();
+    assert!(!opened.is_empty());
+    let victims = strings(&attack["functions"]);
+    for alarm in opened {
+        let onset = ms(&alarm["onset"]) - ms(&attack["onset"]);
+        assert!((-60_000..=60_000).contains(&onset), "{alarm:#}");
+        let delay = ms(&alarm["decided_at"]) - ms(&attack["first_record"]);
+        assert!((0..=240_000).contains(&delay), "{delay} ms");
+        for named in alarm["functions"]["largest"].as_array().unwrap() {
+            assert!(victims.contains(named["function"].as_str().unwrap()), "{named:#}");
+        }
+    }
+    let decisions = recorded.path("decisions.jsonl");
+    let mut evaluate = bursar(["evaluate", "--truth"]);
+    evaluate.arg(recorded.path("truth.json")).arg("--decisions").arg(decisions);
+    let score: Value =
+        serde_json::from_str(&run(evaluate.args(["--json", "-"])).succeeded().stdout).unwrap();
+    let scored = &score["runs"][0]["attacks"][0];
+    assert_eq!(scored["alarm"]["channel"], "aggregate", "{scored:#}");
+    assert_eq!(score["false_alarms"]["notices"]["count"], 0);
 }
 
 /// What was asked for: a throttle of the sources, of the attacked function, planned only.
@@ -221,13 +259,45 @@ fn check_alarm(line: &Value) {
     check_fields(
         line,
         "kind id state severity scope account region function onset evidence_at arrived_at \
-         decided_at position channels class excess projected loss_bound_nano_usd attribution",
+         decided_at position channels class excess attribution",
     );
     check_fields(&line["excess"], "requests mb_ms nano_usd");
     check_fields(&line["attribution"], "diffuse distinct sources");
     for (_, reading) in line["channels"].as_object().unwrap() {
         check_fields(reading, "evidence_log10 threshold_log10 expected observed");
     }
+    let times = ["onset", "evidence_at", "decided_at"].map(|name| ms(&line[name]));
+    assert!(times.is_sorted(), "{line:#}");
+    if line["state"] == "opened" {
+        let (_, reading) = line["channels"].as_object().unwrap().iter().next().unwrap();
+        let log10 = |name: &str| reading[name].as_f64().unwrap();
+        assert!(log10("evidence_log10") >= log10("threshold_log10"), "{line:#}");
+    }
+    match line["scope"].as_str().unwrap() {
+        "function" => check_function_alarm(line),
+        "account" => check_account_alarm(line),
+        other => panic!("{other} is no scope"),
+    }
+}
+
+fn check_account_alarm(line: &Value) {
+    let null = ["region", "function", "position"].map(|name| line[name].is_null());
+    assert_eq!(null, [true; 3], "{line:#}");
+    assert_eq!(
+        (&line["class"], &line["attribution"]["diffuse"]),
+        (&"unknown".into(), &true.into())
+    );
+    let count = |name: &str| line["functions"][name].as_u64().unwrap();
+    assert!(count("lifted") <= count("of"));
+    let largest = line["functions"]["largest"].as_array().unwrap();
+    assert!(largest.len() <= 10);
+    largest.iter().for_each(|named| check_fields(named, "function requests mb_ms nano_usd"));
+    let money = |named: &Value| named["nano_usd"].as_i64().unwrap();
+    assert!(largest.is_sorted_by(|one, other| money(one) >= money(other)), "{line:#}");
+}
+
+fn check_function_alarm(line: &Value) {
+    check_fields(line, "projected loss_bound_nano_usd");
     for horizon in ["hour", "day", "month_end"] {
         let money = |name: &str| line["projected"][horizon][name].as_i64().unwrap();
         let [low, middle, high] = ["p10_nano_usd", "p50_nano_usd", "p90_nano_usd"].map(money);
@@ -237,13 +307,6 @@ fn check_alarm(line: &Value) {
         check_fields(source, "dimension source share low high");
         let share = |name: &str| source[name].as_f64().unwrap();
         assert!(share("low") <= share("share") && share("share") <= share("high"), "{source:#}");
-    }
-    let times = ["onset", "evidence_at", "decided_at"].map(|name| ms(&line[name]));
-    assert!(times.is_sorted(), "{line:#}");
-    if line["state"] == "opened" {
-        let (_, reading) = line["channels"].as_object().unwrap().iter().next().unwrap();
-        let log10 = |name: &str| reading[name].as_f64().unwrap();
-        assert!(log10("evidence_log10") >= log10("threshold_log10"), "{line:#}");
     }
     let (_, offset) = line["position"].as_str().unwrap().rsplit_once(':').unwrap();
     assert!(offset.parse::<u64>().unwrap() > 0);
