@@ -9,6 +9,7 @@ use crate::engine::alarm::{Alarm, AlarmState, Channel, Class};
 use crate::record::FunctionKey;
 use crate::units::EventTime;
 
+use super::budgets::BudgetLine;
 use super::decisions::SummaryLine;
 
 /// Sources that are named before the rest is only counted.
@@ -180,6 +181,15 @@ impl<W: Write> Narration<W> {
             name(&abstention.function),
             abstention.reason
         )
+    }
+
+    /// A budget burns too fast, or how it stands.
+    ///
+    /// # Errors
+    /// The writer's.
+    pub fn budget(&mut self, line: &BudgetLine, now: EventTime) -> io::Result<()> {
+        writeln!(self.writer, "{}  {}", clock(now), line.words())?;
+        self.writer.flush()
     }
 
     /// The end of a run.
