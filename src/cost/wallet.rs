@@ -2,22 +2,27 @@
 //!
 //! A wallet is told once a minute of event time what its budget has been charged this month. It
 //! closes its own hours, from which the forecast and the season learn, and warns when a pair of
-//! [`BURN_PAIRS`] fires. A pair fires when both windows burn too fast and lets go when the short one
+//! [`BURN_PAIRS`] fires. A pair fires when both windows burn too fast, lets go when the short one
 //! no longer does, so that spend near a threshold does not open and close it all the time.
 //!
 //! - **An hour in which it pages teaches no season**: an attack at nine is not what nine is like.
 //!   The forecast does learn from it, because that money is spent.
-//! - **While it pages, the burn persists as likely as not**; otherwise the forecast alone speaks.
+//! - **While it pages, the burn persists one time in three**; otherwise the forecast alone speaks.
+//!   With even odds the median would jump between the two at the slightest change.
 //! - **Before its first whole hour** it goes by the mean since it began to watch, with the widest
 //!   spread there is.
 //! - **The first cents are no alarm**: less than a dollar in the long window, or than a twentieth
 //!   of a small budget, is not worth one.
 
+use core::time::Duration;
+
+use serde::Serialize;
+
 use crate::cost::burn::{BURN_PAIRS, Burn, BurnMeter, BurnUrgency};
 use crate::cost::forecast::Forecaster;
 use crate::cost::month::Month;
 use crate::cost::projection::{
-    Exhaustion, History, ProjectionInput, Quantiles, probability_over, project, time_to_exhaustion,
+    History, ProjectionInput, Quantiles, probability_over, project, time_to_exhaustion,
 };
 use crate::cost::season::{Season, Shape};
 use crate::units::{EventTime, NanoUsd};
@@ -32,6 +37,8 @@ const REPEAT_MS: i64 = HOUR_MS;
 const SILENT_HOURS_MAX: i64 = 336;
 /// The current burn is read off the shortest window of five minutes.
 const SHORT_PER_HOUR: f64 = 12.0;
+/// ln(1/2).
+const PERSIST_LOG_ODDS: f64 = -core::f64::consts::LN_2;
 /// Scatter that is assumed before anything was learned: hours as far from their mean as the mean
 /// itself, and a level that may be anything.
 const YOUNG_DISPERSION: f64 = 1.0;
@@ -41,12 +48,15 @@ const MINUTE_MS: i64 = 60_000;
 const HOUR_MS: i64 = 3_600_000;
 
 /// What became of a warning.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum WarningState {
     /// A first pair fires.
     Opened,
     /// It has become a page, or an hour has passed.
     Updated,
+    /// Nothing new.
+    Standing,
     /// No pair fires any more.
     Closed,
 }
@@ -75,8 +85,10 @@ pub struct BudgetOutlook {
     pub month_end: Quantiles,
     /// Probability that this is above the ceiling.
     pub over: f64,
-    /// Time until the ceiling is reached, if one time in ten that is within the month.
-    pub exhaustion: Option<Exhaustion>,
+    /// Until the ceiling is reached one time in ten, where that is within the month.
+    pub exhausted_p10: Option<Duration>,
+    /// The median, likewise.
+    pub exhausted_p50: Option<Duration>,
 }
 
 /// A budget's memory, in about two kilobytes.
@@ -175,19 +187,30 @@ impl Wallet {
             request_usd_squared: 0.0,
             dispersion: YOUNG_DISPERSION,
             level_log_sd: YOUNG_LEVEL_LOG_SD,
-            persist_log_odds: if pages { 0.0 } else { f64::NEG_INFINITY },
+            persist_log_odds: if pages { PERSIST_LOG_ODDS } else { f64::NEG_INFINITY },
             history: Some(History { forecaster: &self.forecaster, shape: &self.shape }),
         };
-        let hours_left = Month::of(now).hours_left(now);
+        let left = Duration::from_secs_f64(Month::of(now).hours_left(now) * 3_600.0);
+        let exhaustion = time_to_exhaustion(&input, self.monthly);
         BudgetOutlook {
             spent: self.spent,
             monthly: self.monthly,
             burns,
             month_end: project(&input).month_end,
             over: probability_over(&input, self.monthly),
-            exhaustion: time_to_exhaustion(&input, self.monthly)
-                .filter(|exhaustion| exhaustion.p10.as_secs_f64() <= hours_left * 3_600.0),
+            exhausted_p10: exhaustion.map(|at| at.p10).filter(|p10| *p10 <= left),
+            exhausted_p50: exhaustion.map(|at| at.p50).filter(|p50| *p50 <= left),
         }
+    }
+
+    /// The warning that stands.
+    pub fn standing(&self) -> Option<Warning> {
+        let standing = |open: Open| Warning {
+            state: WarningState::Standing,
+            urgency: open.told,
+            since: open.since,
+        };
+        self.open.map(standing)
     }
 
     /// Dollars an hour since it began to watch.
@@ -327,7 +350,7 @@ mod tests {
         assert_eq!(outlook.spent, NanoUsd(119_999_995_200));
         assert!((outlook.month_end.p50.usd() / 180.0 - 1.0).abs() < 0.1, "{outlook:?}");
         assert!(outlook.month_end.p10 <= outlook.month_end.p50);
-        assert!(outlook.over < 0.01 && outlook.exhaustion.is_none(), "{outlook:?}");
+        assert!(outlook.over < 0.01 && outlook.exhausted_p10.is_none(), "{outlook:?}");
     }
 
     #[test]
@@ -340,7 +363,7 @@ mod tests {
         assert!((72.6..72.8).contains(&hour), "{hour}");
         let burning = told.outlook();
         assert!(burning.burns[0].firing && !burning.burns[2].firing, "{burning:?}");
-        assert!(burning.exhaustion.is_some(), "{burning:?}");
+        assert!(burning.exhausted_p10.is_some(), "{burning:?}");
         let told = told.spends(1.0, |_| 0.5);
         let [_, (hour, WarningState::Closed, BurnUrgency::Page)] = told.said()[..] else {
             panic!("{:?}", told.said());
@@ -407,7 +430,7 @@ mod tests {
         let told = Told::new(NanoUsd(1_000_000_000)).spends(30.0, |_| 0.1);
         let outlook = told.outlook();
         assert_eq!(outlook.over, 1.0);
-        assert_eq!(outlook.exhaustion.map(|exhaustion| exhaustion.p50.as_secs()), Some(0));
+        assert_eq!(outlook.exhausted_p50, Some(Duration::ZERO));
     }
 
     #[test]

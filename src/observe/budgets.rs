@@ -15,7 +15,7 @@ pub struct BudgetLine {
     id: Option<String>,
     budget: String,
     scope: &'static str,
-    state: State,
+    state: WarningState,
     severity: Option<BurnUrgency>,
     burn: Vec<BurnReading>,
     spent_month_nano_usd: NanoUsd,
@@ -24,16 +24,6 @@ pub struct BudgetLine {
     p_over: f64,
     exhausted_in_s: Option<ExhaustedIn>,
     decided_at: EventTime,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-enum State {
-    Opened,
-    Updated,
-    Closed,
-    /// How things stand, nothing having changed.
-    Standing,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -51,11 +41,12 @@ struct BurnReading {
 #[derive(Debug, Clone, Copy, Serialize)]
 struct ExhaustedIn {
     p10: u64,
-    p50: u64,
+    /// Null where it is not within the month.
+    p50: Option<u64>,
 }
 
 impl BudgetLine {
-    /// `warning` is null for how the budget stands.
+    /// `warning`: what is said, or what stands; none where all is well.
     pub fn new(
         budget: &Budget,
         outlook: &BudgetOutlook,
@@ -71,21 +62,16 @@ impl BudgetLine {
                 BudgetScope::Account(_) => "account",
                 BudgetScope::Function(_) => "function",
             },
-            state: match warning.map(|warning| warning.state) {
-                Some(WarningState::Opened) => State::Opened,
-                Some(WarningState::Updated) => State::Updated,
-                Some(WarningState::Closed) => State::Closed,
-                None => State::Standing,
-            },
+            state: warning.map_or(WarningState::Standing, |warning| warning.state),
             severity: warning.map(|warning| warning.urgency),
             burn: outlook.burns.iter().map(BurnReading::new).collect(),
             spent_month_nano_usd: outlook.spent,
             budget_nano_usd: outlook.monthly,
             projected_month_end: outlook.month_end,
             p_over: outlook.over,
-            exhausted_in_s: outlook.exhaustion.map(|exhaustion| ExhaustedIn {
-                p10: whole(exhaustion.p10.as_secs_f64()),
-                p50: whole(exhaustion.p50.as_secs_f64()),
+            exhausted_in_s: outlook.exhausted_p10.map(|p10| ExhaustedIn {
+                p10: whole(p10.as_secs_f64()),
+                p50: outlook.exhausted_p50.map(|p50| whole(p50.as_secs_f64())),
             }),
             decided_at,
         }
@@ -101,9 +87,9 @@ impl BudgetLine {
         let budget: String = self.budget.chars().filter(|c| !c.is_control()).collect();
         let (spent, ceiling) = (self.spent_month_nano_usd, self.budget_nano_usd);
         let what = match self.state {
-            State::Opened | State::Updated => {
+            WarningState::Opened | WarningState::Updated => {
                 let label = match (self.state, self.severity) {
-                    (State::Updated, _) => "UPDATE",
+                    (WarningState::Updated, _) => "UPDATE",
                     (_, Some(BurnUrgency::Page)) => "PAGE  ",
                     _ => "NOTICE",
                 };
@@ -111,21 +97,24 @@ impl BudgetLine {
                 let burns: Vec<String> = firing.map(BurnReading::words).collect();
                 format!("{label} budget {budget}: burns {}", burns.join(", "))
             }
-            State::Closed => format!("OVER   budget {budget}: burns no faster than it may"),
-            State::Standing => format!("BUDGET {budget}: {spent} of {ceiling} spent"),
+            WarningState::Closed => format!("OVER   budget {budget}: burns no faster than it may"),
+            WarningState::Standing => format!("BUDGET {budget}: {spent} of {ceiling} spent"),
         };
         let Quantiles { p10, p50, p90 } = self.projected_month_end;
         let percent = self.p_over * 100.0;
         let end = format!("{p50} at the month's end ({p10} to {p90}), {percent:.0} % to be over");
         let exhausted = match self.exhausted_in_s {
-            Some(ExhaustedIn { p50: 0, .. }) => ", used up".to_owned(),
-            Some(ExhaustedIn { p10, p50 }) => {
-                format!(", used up in {} (one time in ten in {})", span(p50), span(p10))
+            Some(ExhaustedIn { p50: Some(0), .. }) => "; used up".to_owned(),
+            Some(ExhaustedIn { p10, p50: Some(p50) }) => {
+                format!("; used up in {}, one time in ten in {}", span(p50), span(p10))
+            }
+            Some(ExhaustedIn { p10, p50: None }) => {
+                format!("; one time in ten used up in {}", span(p10))
             }
             None => String::new(),
         };
         match self.state {
-            State::Standing => format!("{what}; {end}{exhausted}"),
+            WarningState::Standing => format!("{what}; {end}{exhausted}"),
             _ => {
                 format!("{what}\n              money: {spent} of {ceiling} spent; {end}{exhausted}")
             }

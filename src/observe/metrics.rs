@@ -262,10 +262,9 @@ impl Metrics {
         );
         let known = |level: &BudgetLevel| Some((name(&level.scope), level.outlook?));
         self.outlooks.publish(kept.iter().filter_map(known).map(|(scope, outlook)| {
-            let exhausted = outlook.exhaustion.map(|exhaustion| exhaustion.p10.as_secs_f64());
+            let exhausted = outlook.exhausted_p10.map_or(f64::INFINITY, |p10| p10.as_secs_f64());
             let end = outlook.month_end;
-            let never = f64::INFINITY;
-            ([scope], [end.p50.usd(), end.p90.usd(), outlook.over, exhausted.unwrap_or(never)])
+            ([scope], [end.p50.usd(), end.p90.usd(), outlook.over, exhausted])
         }));
         self.burns.publish(kept.iter().filter_map(known).flat_map(|(scope, outlook)| {
             outlook.burns.into_iter().flat_map(move |burn| {

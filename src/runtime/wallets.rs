@@ -50,7 +50,7 @@ impl Wallets {
             if warning.is_some() {
                 recorder.budget(&line, now);
             }
-            recorder.show_budget(&BudgetLine::new(budget, &outlook, None, now));
+            recorder.show_budget(&BudgetLine::new(budget, &outlook, wallet.standing(), now));
             *shown = Some(outlook);
         }
     }
@@ -58,7 +58,8 @@ impl Wallets {
     /// The input has ended: says how every budget stands.
     pub fn finish(&mut self, now: EventTime, budgets: &[Budget], recorder: &mut Recorder) {
         for (budget, wallet) in budgets.iter().zip(&self.wallets) {
-            recorder.budget(&BudgetLine::new(budget, &wallet.outlook(now), None, now), now);
+            let (outlook, standing) = (wallet.outlook(now), wallet.standing());
+            recorder.budget(&BudgetLine::new(budget, &outlook, standing, now), now);
         }
     }
 }
