@@ -10,6 +10,7 @@ use crate::engine::detect::rate::ChannelReading;
 use crate::record::FunctionKey;
 use crate::units::EventTime;
 
+use super::budgets::BudgetLine;
 use super::decisions::SummaryLine;
 
 /// Sources that are named before the rest is only counted.
@@ -230,6 +231,15 @@ impl<W: Write> Narration<W> {
             name(&abstention.function),
             abstention.reason
         )
+    }
+
+    /// A budget burns too fast, or how it stands.
+    ///
+    /// # Errors
+    /// The writer's.
+    pub fn budget(&mut self, line: &BudgetLine, now: EventTime) -> io::Result<()> {
+        writeln!(self.writer, "{}  {}", clock(now), line.words())?;
+        self.writer.flush()
     }
 
     /// The end of a run.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::act::Actuator;
 use crate::control::ladder::Control;
 use crate::control::settings::Mode;
-use crate::cost::{AccountBook, BudgetScope, Month, Usage};
+use crate::cost::{AccountBook, Budget, BudgetOutlook, BudgetScope, Month, Usage};
 use crate::decode::{Context, Decoder, Ignored, Limits};
 use crate::engine::accounts::Accounts;
 use crate::engine::alarm::{MinuteRow, Output};
@@ -22,6 +22,7 @@ use super::dead_letter::DeadLetters;
 use super::door::Door;
 use super::recorder::Recorder;
 use super::shards::{ShardDied, Shards, Totals, UsageRow};
+use super::wallets::Wallets;
 
 /// A gap in event time is walked second by second while anything is watched, up to two days; the
 /// rest is one step.
@@ -92,6 +93,7 @@ pub struct Pipeline {
     arrived: Option<EventTime>,
     month: Month,
     budget_spent: Vec<NanoUsd>,
+    wallets: Wallets,
     passed: Passed,
 }
 
@@ -131,7 +133,8 @@ impl std::fmt::Debug for dyn Actuator {
 impl Pipeline {
     /// A pipeline that has seen nothing.
     pub fn new(parts: Parts) -> Self {
-        let budgets = parts.control.budgets().len();
+        let wallets = Wallets::new(parts.control.budgets());
+        let budget_spent = vec![NanoUsd::ZERO; parts.control.budgets().len()];
         Self {
             decoder: Decoder::new(Limits::default()),
             defaults: parts.defaults,
@@ -153,7 +156,8 @@ impl Pipeline {
             stopping: false,
             arrived: None,
             month: Month::of(EventTime::MIN),
-            budget_spent: vec![NanoUsd::ZERO; budgets],
+            budget_spent,
+            wallets,
             passed: Passed::default(),
         }
     }
@@ -283,6 +287,11 @@ impl Pipeline {
         self.settle()?;
         self.shards.finish(self.intake.sequence())?;
         self.settle()?;
+        if let Some(now) = self.intake.now() {
+            self.bill(now);
+            self.charge_wallets(now);
+            self.wallets.finish(now, self.control.budgets(), &mut self.recorder);
+        }
         let summary = self.summary();
         self.recorder.summary(&summary);
         Ok(summary)
@@ -325,9 +334,12 @@ impl Pipeline {
         self.intake.counters().unrouted
     }
 
-    /// Month-to-date spend of each budget.
-    pub fn budgets(&self) -> impl Iterator<Item = (&crate::cost::Budget, NanoUsd)> {
-        self.control.budgets().iter().zip(self.budget_spent.iter().copied())
+    /// Each budget, its spend of the month, and where that is going.
+    pub fn budgets(&self) -> impl Iterator<Item = (&Budget, NanoUsd, Option<&BudgetOutlook>)> {
+        let spent = self.budget_spent.iter().copied();
+        let outlooks = self.wallets.outlooks().iter().map(Option::as_ref);
+        let budgets = self.control.budgets().iter().zip(spent).zip(outlooks);
+        budgets.map(|((budget, spent), outlook)| (budget, spent, outlook))
     }
 
     fn advance(&mut self, now: EventTime) -> Result<(), ShardDied> {
@@ -362,6 +374,7 @@ impl Pipeline {
         }
         if now.second().rem_euclid(60) == 0 {
             self.bill(now);
+            self.charge_wallets(now);
         }
         for (index, spent) in self.budget_spent.iter().enumerate() {
             self.control.spent(index, *spent);
@@ -442,6 +455,11 @@ impl Pipeline {
                 *spent = self.bills.spent(account, now);
             }
         }
+    }
+
+    fn charge_wallets(&mut self, now: EventTime) {
+        let (budgets, spent) = (self.control.budgets(), &self.budget_spent);
+        self.wallets.charge(now, budgets, spent, &mut self.recorder);
     }
 
     fn minute(&mut self, row: &MinuteRow) {

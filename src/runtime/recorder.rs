@@ -11,6 +11,7 @@ use crate::control::action::{Action, ActuatorKind};
 use crate::control::ladder::{Abstention, Control};
 use crate::engine::alarm::{AccountAlarm, Alarm, AlarmState, Channel, MinuteRow, Severity};
 use crate::observe::api::ApiState;
+use crate::observe::budgets::BudgetLine;
 use crate::observe::decisions::{AbstentionLine, ActionLine, AlarmLine, RunLine, SummaryLine};
 use crate::observe::ledger::Ledger;
 use crate::observe::metrics::DropCause;
@@ -220,6 +221,24 @@ impl Recorder {
     pub fn abstention(&mut self, abstention: &Abstention, now: EventTime) {
         self.line(&AbstentionLine::new(abstention, now));
         self.tell(|narration| narration.abstention(abstention, now));
+    }
+
+    /// Something is said of a budget.
+    pub fn budget(&mut self, line: &BudgetLine, now: EventTime) {
+        self.line(line);
+        self.tell(|narration| narration.budget(line, now));
+    }
+
+    /// Whether anybody sees what is shown between decisions.
+    pub fn is_watched(&self) -> bool {
+        self.api.is_some()
+    }
+
+    /// How a budget stands, for the view.
+    pub fn show_budget(&self, line: &BudgetLine) {
+        if let Some(api) = &self.api {
+            api.view.put_budget(line.name(), serde_json::json!(line));
+        }
     }
 
     /// A function's minute is over.

@@ -148,6 +148,57 @@ fn a_rate_too_thin_for_any_function_is_an_alarm_over_the_account_for_people() {
     assert_eq!(score["false_alarms"]["notices"]["count"], 0);
 }
 
+#[test]
+fn a_budget_that_burns_too_fast_is_paged_and_every_budget_says_how_it_stands() {
+    let flood = "flood:factor=20,min_rps=120,start=20m,duration=10m,sources=20";
+    let recorded = generate(1, 75, Some(flood));
+    let attack = recorded.attack();
+    let victim = attack["functions"][0].as_str().unwrap();
+    let (account, _) = victim.split_once(':').unwrap();
+    let settings = format!(
+        "[[budgets]]\nfunction = \"{victim}\"\nmonthly_usd = 15.0\n\
+         [[budgets]]\naccount = \"{account}\"\nmonthly_usd = 5000.0\n"
+    );
+    fs::write(recorded.path("budgets.toml"), settings).unwrap();
+    let replayed = |shards: &str, batch: &str| {
+        replay(recorded.folder.path(), |command| {
+            command.arg("--config").arg(recorded.path("budgets.toml")).arg(&recorded.records);
+            command.env("BURSAR__ENGINE__SHARDS", shards);
+            command.env("BURSAR__ENGINE__BATCH_RECORDS", batch);
+        })
+    };
+    let one = replayed("1", "4096");
+    let decisions = one.lines();
+    check_contract(&decisions);
+    let said = |budget: &str| {
+        let budgets = kind(&decisions, "budget").into_iter();
+        budgets.filter(|line| line["budget"] == budget).collect::<Vec<_>>()
+    };
+    let [opened, closed, standing] = said(victim)[..] else {
+        panic!("{:#?}", said(victim));
+    };
+    for (line, state) in [(opened, "opened"), (closed, "closed")] {
+        assert_eq!((&line["state"], &line["severity"]), (&state.into(), &"page".into()));
+        assert_eq!(line["id"], opened["id"]);
+    }
+    let after = ms(&opened["decided_at"]) - ms(&attack["first_record"]);
+    assert!((0..=600_000).contains(&after), "opened after {after} ms");
+    assert!(opened["p_over"].as_f64() > Some(0.9) && !opened["exhausted_in_s"].is_null());
+    assert_eq!(standing["state"], "standing");
+    let own = |row: &&Value| row["function"].as_str() == Some(victim);
+    let ledger = lines(&one.ledger);
+    let spent: i64 = ledger.iter().filter(own).map(|row| row["nano_usd"].as_i64().unwrap()).sum();
+    assert_eq!(standing["spent_month_nano_usd"], spent);
+
+    let [calm] = said(account)[..] else { panic!("{:#?}", said(account)) };
+    assert_eq!((&calm["state"], &calm["severity"]), (&"standing".into(), &Value::Null));
+    assert!(one.stdout.contains(&format!("PAGE   budget {victim}: burns ")), "{}", one.stdout);
+    let budgets = |replayed: &Replayed| {
+        kind(&replayed.lines(), "budget").into_iter().map(Value::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(budgets(&replayed("3", "64")), budgets(&one));
+}
+
 /// What was asked for: a throttle of the sources, of the attacked function, planned only.
 fn check_plan(recorded: &Recorded, decisions: &[Value]) {
     let attack = recorded.attack();
@@ -241,6 +292,7 @@ fn check_contract(decisions: &[Value]) {
                 let share = line["legit_refused_share"].as_f64().unwrap();
                 assert!((0.0..=1.0).contains(&share));
             }
+            "budget" => check_budget(line),
             "abstention" => check_fields(line, "kind alarm_id target decided_at reason"),
             "summary" => {
                 check_fields(
@@ -253,6 +305,29 @@ fn check_contract(decisions: &[Value]) {
             other => panic!("{other} is no kind of line"),
         }
     }
+}
+
+fn check_budget(line: &Value) {
+    check_fields(
+        line,
+        "kind id budget scope state severity burn spent_month_nano_usd budget_nano_usd \
+         projected_month_end p_over exhausted_in_s decided_at",
+    );
+    let pairs = line["burn"].as_array().unwrap();
+    assert_eq!(pairs.len(), 3);
+    for pair in pairs {
+        check_fields(
+            pair,
+            "long_minutes short_minutes factor severity long short spent_nano_usd firing",
+        );
+    }
+    let firing = pairs.iter().any(|pair| pair["firing"] == true);
+    assert_eq!(firing, line["state"] != "closed" && !line["severity"].is_null(), "{line:#}");
+    let spent = line["spent_month_nano_usd"].as_i64().unwrap();
+    let end = |name: &str| line["projected_month_end"][name].as_i64().unwrap();
+    let [low, middle, high] = ["p10_nano_usd", "p50_nano_usd", "p90_nano_usd"].map(end);
+    assert!(spent <= low && low <= middle && middle <= high, "{line:#}");
+    assert!((0.0..=1.0).contains(&line["p_over"].as_f64().unwrap()));
 }
 
 fn check_alarm(line: &Value) {
