@@ -67,9 +67,9 @@ impl Standing {
         let excess = excess(&open.since, &expected, rates);
         let rate = present_rate(watch, open, now);
         let usd_per_call = rates.per_request(mean_mb_ms(open, function));
-        let usual = open.expected * rates.per_request(function.mean_mb_ms) * 3_600.0;
+        let usual = open.expected * rates.per_request(function.mean_mb_ms()) * 3_600.0;
         let burn = rate * usd_per_call * 3_600.0;
-        let attribution = attribution(watch, open, function.mean_mb_ms);
+        let attribution = attribution(watch, open, function.mean_mb_ms());
         let class = class(open, &attribution);
         let known = attribution.crowd.requests >= KNOWN_CALLERS && attribution.diffuse;
         let worth = severity(class, known, burn - usual, excess.nano_usd.usd(), around.detection);
@@ -187,7 +187,7 @@ pub fn pulse(
 ) -> Pulse {
     let second = now.second();
     let alarm = watch.alarm.as_deref();
-    let mean = alarm.map_or(function.mean_mb_ms, |open| mean_mb_ms(open, function));
+    let mean = alarm.map_or(function.mean_mb_ms(), |open| mean_mb_ms(open, function));
     let memory = f64::from(function.memory_mb.max(1));
     let refused = alarm.map(|open| open.refused_rates(second, RATE_SECONDS));
     let (forbidden, throttled) = refused.unwrap_or_default();
@@ -240,7 +240,7 @@ fn present_rate(watch: &Watch, open: &OpenAlarm, now: EventTime) -> f64 {
 /// Mean usage of the calls since the onset.
 fn mean_mb_ms(open: &OpenAlarm, function: &FunctionState) -> f64 {
     match open.since.requests {
-        0 => function.mean_mb_ms,
+        0 => function.mean_mb_ms(),
         requests => open.since.mb_ms.0 as f64 / requests as f64,
     }
 }

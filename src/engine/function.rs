@@ -20,7 +20,7 @@ const CALLS_CLOSE: usize = 3;
 /// And so many within an hour.
 const CALLS_AN_HOUR: u8 = 8;
 /// Weight of one invocation in the mean usage per call.
-const MEAN_WEIGHT: f64 = 1.0 / 64.0;
+const MEAN_WEIGHT: f32 = 1.0 / 64.0;
 /// A function younger than this has no baseline to speak of.
 pub const YOUNG_MINUTES: u32 = 10;
 
@@ -99,7 +99,7 @@ pub struct FunctionState {
     /// What is watched second by second; `None` for a function that is hardly ever called.
     pub watch: Option<Box<Watch>>,
     /// Mean MB·ms per call.
-    pub mean_mb_ms: f64,
+    mean_mb_ms: f32,
     /// Configured memory as last seen; 0 before the first invocation.
     pub memory_mb: u32,
     /// Where its usage is added up with that of its account.
@@ -113,7 +113,7 @@ pub struct FunctionState {
     /// The seconds of the newest calls before a watch.
     recent: [u32; CALLS_CLOSE - 1],
     /// The hour in which it was last called before a watch, and how often.
-    hour: u32,
+    hour: u16,
     /// The second in which it was first seen.
     first_seen: u32,
     /// Price row.
@@ -141,7 +141,7 @@ impl FunctionState {
         Self {
             key: event.key,
             watch: None,
-            mean_mb_ms: event.mb_ms.0 as f64,
+            mean_mb_ms: event.mb_ms.0 as f32,
             memory_mb: event.memory_mb,
             total,
             month: around.month,
@@ -250,12 +250,12 @@ impl FunctionState {
         let first = self.memory_mb == 0;
         if first {
             // Known so far only from triggers: the price of a call is not yet known.
-            self.mean_mb_ms = event.mb_ms.0 as f64;
+            self.mean_mb_ms = event.mb_ms.0 as f32;
         }
         self.memory_mb = event.memory_mb;
         let frozen = self.watch.as_ref().is_some_and(|watch| watch.is_frozen(self.restricted));
         if !frozen {
-            self.mean_mb_ms += MEAN_WEIGHT * (event.mb_ms.0 as f64 - self.mean_mb_ms);
+            self.mean_mb_ms += MEAN_WEIGHT * (event.mb_ms.0 as f32 - self.mean_mb_ms);
         }
         if self.watch.is_none() && !self.is_lively(event) {
             return Touch::Quiet;
@@ -278,7 +278,7 @@ impl FunctionState {
             return false;
         }
         let second = second_of(event.at);
-        let hour = second / 3_600;
+        let hour = hour_of(second);
         if hour != self.hour {
             (self.hour, self.hour_calls) = (hour, 0);
         }
@@ -339,7 +339,7 @@ impl FunctionState {
     fn calling<'a>(&self, around: &Surroundings<'a>) -> Calling<'a> {
         Calling {
             rates: self.rates(around),
-            mean_mb_ms: self.mean_mb_ms,
+            mean_mb_ms: self.mean_mb_ms(),
             restricted: self.restricted,
             used: self.month_usage,
             month: self.month,
@@ -392,14 +392,19 @@ impl FunctionState {
     pub fn usual(&self, calls: f64) -> Usage {
         Usage {
             requests: crate::units::whole(calls),
-            mb_ms: MbMillis(crate::units::whole(calls * self.mean_mb_ms)),
+            mb_ms: MbMillis(crate::units::whole(calls * self.mean_mb_ms())),
             ..Usage::ZERO
         }
     }
 
+    /// Mean MB·ms per call.
+    pub fn mean_mb_ms(&self) -> f64 {
+        self.mean_mb_ms.into()
+    }
+
     /// Mean billed duration in milliseconds, as the usage says.
     pub fn billed_ms(&self) -> f64 {
-        self.mean_mb_ms / f64::from(self.memory_mb.max(1))
+        self.mean_mb_ms() / f64::from(self.memory_mb.max(1))
     }
 
     /// Configured memory.
@@ -412,6 +417,11 @@ impl FunctionState {
         let seconds = (now - i64::from(self.first_seen)).max(0).unsigned_abs();
         (seconds, seconds.min(60 * u64::from(YOUNG_MINUTES)))
     }
+}
+
+/// The hour, told from those before it for seven years.
+fn hour_of(second: u32) -> u16 {
+    u16::try_from(second / 3_600 % (1 << 16)).unwrap_or(0)
 }
 
 /// Seconds since the epoch; the range of event time ends before they would overflow.

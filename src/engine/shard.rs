@@ -561,11 +561,11 @@ fn raise(
     now: EventTime,
     around: &Surroundings<'_>,
 ) -> Alarm {
-    let onset = watch.onset_of(channel, event);
+    let onset = watch.onset_of(channel, event, around);
     let since = assess::usage_since(function, watch, onset.second());
     let id = alarm_id("function", &function.to_key(), channel, onset);
     let expected = watch.baseline.expected();
-    watch.open_pane(function.mean_mb_ms);
+    watch.open_pane(function.mean_mb_ms());
     let mut open = OpenAlarm::new(id, channel, onset, event, expected, since);
     let standing = Standing::new(function, watch, &open, now, around);
     open.severity = standing.severity;

@@ -70,8 +70,8 @@ pub struct SizeChannel {
     /// Mean of the largest ln(MB) of each block.
     memory: f32,
     /// Smallest and largest MB of the open block, or of the latest while none is open.
-    least_mb: u32,
-    most_mb: u32,
+    least_mb: u16,
+    most_mb: u16,
 }
 
 impl SizeChannel {
@@ -94,10 +94,11 @@ impl SizeChannel {
                 return false;
             }
             self.opened = second;
-            self.least_mb = u32::MAX;
+            self.least_mb = u16::MAX;
             self.most_mb = 1;
         }
         self.sum += libm::log(f64::from(billed_ms.max(1))) as f32;
+        let memory_mb = u16::try_from(memory_mb).unwrap_or(u16::MAX);
         self.least_mb = self.least_mb.min(memory_mb.max(1));
         self.most_mb = self.most_mb.max(memory_mb);
         self.count += 1;
