@@ -175,8 +175,10 @@ impl Account {
         open.quiet_minutes =
             if evidence < libm::sqrt(threshold) { open.quiet_minutes + 1 } else { 0 };
         let lost = self.excess.nano_usd.usd();
-        open.severity =
-            open.severity.max(severity(Class::Unknown, false, per_hour, lost, detection));
+        let worth = severity(Class::Unknown, false, per_hour, lost, detection);
+        if worth > open.severity {
+            (open.severity, state) = (worth, AlarmState::Opened);
+        }
         if open.quiet_minutes >= QUIET_MINUTES {
             state = AlarmState::Closed;
         }

@@ -16,7 +16,7 @@ use crate::units::{AccountId, EventTime, NanoUsd};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AlarmState {
-    /// Evidence has reached its threshold.
+    /// Evidence has reached its threshold; or what was a notice has become a page.
     Opened,
     /// It is still open; numbers are newer.
     Updated,

@@ -27,6 +27,8 @@ const ACCOUNT_CONCURRENCY: u32 = 1_000;
 const HOURLY_DISPERSION: f64 = 0.05;
 /// Callers that are known and cannot be told from ordinary ones, for so many times the money.
 const DIFFUSE_FACTOR: f64 = 5.0;
+/// Real crowds were seen to come up to six times as many as ever before within a minute.
+const STEEP: f64 = 10.0;
 /// So many of them must have been seen for that.
 const KNOWN_CALLERS: u64 = 100;
 /// A crowd is worth a page where anything else would be worth so many.
@@ -72,7 +74,10 @@ impl Standing {
         let attribution = attribution(watch, open, function.mean_mb_ms());
         let class = class(open, &attribution);
         let known = attribution.crowd.requests >= KNOWN_CALLERS && attribution.diffuse;
-        let worth = severity(class, known, burn - usual, excess.nano_usd.usd(), around.detection);
+        // What is far beyond anything that ever was need not prove itself by what it has cost.
+        let steep = rate >= STEEP * watch.baseline.highest().max(open.expected);
+        let lost = if steep { f64::INFINITY } else { excess.nano_usd.usd() };
+        let worth = severity(class, known, burn - usual, lost, around.detection);
         let severity = open.severity.max(worth);
         Self { now, rate, usd_per_call, burn, usual, excess, attribution, class, severity }
     }
@@ -199,7 +204,7 @@ pub fn pulse(
         throttled,
         expected: watch.baseline.expected(),
         tolerated: watch.tolerance.into(),
-        dispersion: watch.baseline.dispersion(1.0, 1.0),
+        dispersion: watch.baseline.learned_dispersion(),
         billed_ms: mean / memory,
         memory_mb: function.memory_mb,
         usd_per_call: function.rates(around).per_request(mean),
@@ -252,7 +257,7 @@ fn attribution(watch: &Watch, open: &OpenAlarm, mb_ms: f64) -> Attribution {
     if pane.requests() < ATTRIBUTED_MIN {
         return Attribution::default();
     }
-    let dispersion = watch.baseline.dispersion(1.0, 1.0);
+    let dispersion = watch.baseline.learned_dispersion();
     let usual = Usual { per_second: open.expected, mb_ms, dispersion };
     pane.attribution(watch.reference(), &usual)
 }

@@ -216,7 +216,8 @@ impl Baseline {
         (phi + Z_90 * error).min(PHI_MAX)
     }
 
-    fn learned_dispersion(&self) -> f64 {
+    /// Upper bound of the dispersion on the whole, single bursts left aside.
+    pub fn learned_dispersion(&self) -> f64 {
         if self.square <= 0.0 {
             return PHI_UNSEEN;
         }

@@ -597,7 +597,12 @@ fn follow(
     let standing = Standing::new(function, watch, &open, now, around);
     let worse = standing.severity > open.severity;
     open.severity = standing.severity;
-    let state = if over { AlarmState::Closed } else { AlarmState::Updated };
+    let state = match (over, worse) {
+        (true, _) => AlarmState::Closed,
+        // As a page it is a new statement to whoever waits for pages only.
+        (false, true) => AlarmState::Opened,
+        (false, false) => AlarmState::Updated,
+    };
     let say = over || due || worse;
     let alarm = say.then(|| standing.alarm(function, watch, &open, state, sequence, around));
     watch.alarm = Some(open);

@@ -39,16 +39,15 @@ impl<W: Write> Narration<W> {
         self.writer.flush()
     }
 
-    /// An alarm has opened, changed or closed; `worse` when it has become a page.
+    /// An alarm has opened, changed or closed; opened once more when it has become a page.
     ///
     /// # Errors
     /// The writer's.
-    pub fn alarm(&mut self, alarm: &Alarm, worse: bool) -> io::Result<()> {
+    pub fn alarm(&mut self, alarm: &Alarm) -> io::Result<()> {
         let clock = clock(alarm.decided_at);
         let name = name(&alarm.function);
-        let opened = alarm.state == AlarmState::Opened;
         match alarm.state {
-            AlarmState::Opened | AlarmState::Updated if worse || opened => {
+            AlarmState::Opened => {
                 let severity = alarm.severity.as_str().to_uppercase();
                 writeln!(self.writer, "{clock}  {severity}   {name}: {}", what(alarm))?;
                 let delay = alarm.evidence_at.since_ms(alarm.onset);
@@ -57,7 +56,7 @@ impl<W: Write> Narration<W> {
                 }
                 self.money(alarm)?;
             }
-            AlarmState::Opened | AlarmState::Updated => {
+            AlarmState::Updated => {
                 let kind = match alarm.class {
                     Class::Attack => "an attack by few sources",
                     Class::Crowd => "a crowd of ordinary callers",
@@ -82,11 +81,11 @@ impl<W: Write> Narration<W> {
         self.writer.flush()
     }
 
-    /// An alarm over an account; `worse` when it has become a page.
+    /// An alarm over an account; opened once more when it has become a page.
     ///
     /// # Errors
     /// The writer's.
-    pub fn account_alarm(&mut self, alarm: &AccountAlarm, worse: bool) -> io::Result<()> {
+    pub fn account_alarm(&mut self, alarm: &AccountAlarm) -> io::Result<()> {
         let clock = clock(alarm.decided_at);
         let AccountAlarm { account, reading, excess, functions, .. } = alarm;
         let lost = excess.nano_usd;
@@ -100,10 +99,10 @@ impl<W: Write> Narration<W> {
                 )?;
                 return self.writer.flush();
             }
-            AlarmState::Updated if !worse => {
+            AlarmState::Updated => {
                 writeln!(self.writer, "{clock}  UPDATE account {account}: {lost} lost so far")?;
             }
-            AlarmState::Opened | AlarmState::Updated => {
+            AlarmState::Opened => {
                 let severity = alarm.severity.as_str().to_uppercase();
                 writeln!(
                     self.writer,

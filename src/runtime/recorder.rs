@@ -123,8 +123,8 @@ impl Recorder {
     pub fn alarm(&mut self, alarm: &Alarm, lane: &str, wall: Option<(EventTime, EventTime)>) {
         let line = AlarmLine::new(alarm, lane, wall);
         let channel = alarm.channels.keys().next().map_or("", |channel| channel.as_str());
-        let worse = self.alarm_line(&line, channel);
-        self.tell(|narration| narration.alarm(alarm, worse));
+        self.alarm_line(&line, channel);
+        self.tell(|narration| narration.alarm(alarm));
         if let Some(api) = &self.api {
             if let Some((arrived, decided)) = wall.filter(|_| alarm.state == AlarmState::Opened) {
                 let seconds = decided.since_ms(arrived).max(0) as f64 / 1e3;
@@ -137,36 +137,32 @@ impl Recorder {
     /// The same for an alarm over an account; `decided` is the wall clock, where the input is live.
     pub fn account_alarm(&mut self, alarm: &AccountAlarm, decided: Option<EventTime>) {
         let line = AlarmLine::of_account(alarm, decided);
-        let worse = self.alarm_line(&line, Channel::Aggregate.as_str());
-        self.tell(|narration| narration.account_alarm(alarm, worse));
+        self.alarm_line(&line, Channel::Aggregate.as_str());
+        self.tell(|narration| narration.account_alarm(alarm));
     }
 
-    /// Writes, counts and shows an alarm. Returns whether it has become a page.
-    fn alarm_line(&mut self, line: &AlarmLine<'_>, channel: &str) -> bool {
+    /// Writes, counts and shows an alarm.
+    fn alarm_line(&mut self, line: &AlarmLine<'_>, channel: &str) {
         self.line(line);
-        let mut worse = false;
         match line.state {
             AlarmState::Opened => {
-                self.open.insert(line.id.to_owned(), line.severity);
+                if self.open.insert(line.id.to_owned(), line.severity) == Some(Severity::Notice) {
+                    self.notices -= 1;
+                }
                 match line.severity {
                     Severity::Page => self.pages += 1,
                     Severity::Notice => self.notices += 1,
                 }
             }
-            AlarmState::Updated => {
-                let before = self.open.insert(line.id.to_owned(), line.severity);
-                worse = before.is_some_and(|before| before < line.severity);
-                self.notices -= u64::from(worse);
-                self.pages += u64::from(worse);
-            }
+            AlarmState::Updated => {}
             AlarmState::Closed => {
                 self.open.remove(line.id);
             }
         }
         let Some(api) = &self.api else {
-            return worse;
+            return;
         };
-        if line.state == AlarmState::Opened || worse {
+        if line.state == AlarmState::Opened {
             api.metrics.alarms_opened.add(&[channel, line.severity.as_str()], 1);
         }
         match line.state {
@@ -177,7 +173,6 @@ impl Recorder {
             let count = self.open.values().filter(|&&open| open == severity).count();
             api.metrics.alarms_open.set(&[severity.as_str()], count as i64);
         }
-        worse
     }
 
     /// A function with an alarm is shown whether its minute has come or not.

@@ -245,7 +245,9 @@ impl Due {
             share: ((least - ordinary.share * self.cost) / self.excess).clamp(low, high),
             low,
             high,
-            ordinary: ordinary.share,
+            // Who is no regular has no share that is known of; what is assumed to its favour when
+            // it is accused would add up to a large part of everybody.
+            ordinary: ordinary.low,
         })
     }
 }
