@@ -17,6 +17,7 @@ pub mod window;
 
 pub mod baseline;
 pub mod detect;
+pub mod learned;
 pub mod ledger;
 pub mod peaks;
 pub mod rate_card;

@@ -15,6 +15,7 @@ use super::batch::{Batch, Event, EventKind, Timeliness};
 use super::detect::Thresholds;
 use super::frontier::AHEAD_SECONDS;
 use super::function::{FunctionState, Surroundings};
+use super::learned::Dormant;
 use super::open_alarm::OpenAlarm;
 use super::partitions::{Deliveries, PARTITIONS, partition_of};
 use super::rate_card::{RateCard, RateIndex, RateKey};
@@ -94,6 +95,9 @@ macro_rules! surroundings {
         }
     };
 }
+
+mod learned;
+
 /// How long functions were followed, for the length of a test of the promise.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Observed {
@@ -116,6 +120,7 @@ struct Partition {
     /// Requests that failed lately, mixed with their function's key.
     failed: Deliveries,
     slots: Vec<u32>,
+    dormant: Dormant,
 }
 
 impl Partition {
@@ -168,6 +173,7 @@ impl Engine {
             deliveries: Deliveries::new(settings.deliveries_max),
             failed: Deliveries::new(FAILED_MAX),
             slots: Vec::new(),
+            dormant: Dormant::default(),
         };
         let partitions = (0..PARTITIONS).map(|index| owns(index).then(partition)).collect();
         Self {
@@ -354,7 +360,10 @@ impl Engine {
         let rate = self.rates.resolve(&name, event.architecture, event.gateway, event.at);
         let total = self.total_of(name.account, rate);
         let around = surroundings!(self);
-        let state = FunctionState::new(name, event, rate, total, &around);
+        let mut state = FunctionState::new(name, event, rate, total, &around);
+        if let Some(past) = self.partitions[index].as_mut()?.dormant.take(event.key) {
+            state.go_on(*past, &around);
+        }
         let slot = u32::try_from(self.functions.len()).ok()?;
         if self.functions.len() == self.functions.capacity() {
             self.functions.reserve_exact(self.functions.len() / GROWTH + 64);

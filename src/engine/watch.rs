@@ -16,6 +16,7 @@ use super::detect::size::SizeChannel;
 use super::detect::yoyo::YoyoChannel;
 use super::frontier::AHEAD_SECONDS;
 use super::function::{Surroundings, YOUNG_MINUTES};
+use super::learned::Past;
 use super::ledger::{Ledger, WORTH_USD};
 use super::open_alarm::OpenAlarm;
 use super::window::{RING, SecondRing};
@@ -158,6 +159,30 @@ impl Watch {
         }
         watch.retune(calling, around);
         watch
+    }
+
+    /// Just begun, it goes on from what was learned before the engine began.
+    pub fn go_on(&mut self, past: Past, calling: &Calling<'_>, around: &Surroundings<'_>) {
+        let (began, until) = (around.began.min(self.closed), i64::from(past.until));
+        let whole = |seconds: i64| u32::try_from(seconds.max(0)).unwrap_or(0);
+        let unseen = whole(began - until) / 60;
+        let silent = whole(self.closed - began.max(until));
+        self.baseline = past.baseline;
+        self.baseline.go_on(minute_of(self.closed), unseen, silent / 60);
+        (self.size, self.retry, self.ledger) = (past.size, past.retry, past.ledger);
+        if let Some(ledger) = &mut self.ledger {
+            let hour = self.closed.div_euclid(3_600);
+            ledger.go_on(hour, i64::from(silent) / 3_600, calling);
+        }
+        self.retune(calling, around);
+    }
+
+    /// What was learned, without what is going on.
+    pub fn into_learned(self) -> (Baseline, SizeChannel, RetryChannel, Option<Box<Ledger>>) {
+        let mut baseline = self.baseline;
+        baseline.discard();
+        let ledger = self.ledger.map(|ledger| Box::new(ledger.learned()));
+        (baseline, self.size.learned(), self.retry.learned(), ledger)
     }
 
     /// Reads a little of everything that a quiet invocation needs, so that it is in the cache soon.

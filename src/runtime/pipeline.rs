@@ -11,6 +11,7 @@ use crate::cost::{AccountBook, BudgetScope, Month, Usage};
 use crate::decode::{Context, Decoder, Ignored, Limits};
 use crate::engine::alarm::{MinuteRow, Output};
 use crate::engine::intake::Intake;
+use crate::engine::learned::Learned;
 use crate::observe::decisions::{RecordCounts, SummaryLine};
 use crate::record::Position;
 use crate::source::{Chunk, ProblemReason};
@@ -268,6 +269,26 @@ impl Pipeline {
     /// # Errors
     /// A shard has died.
     pub fn finish(&mut self) -> Result<SummaryLine, ShardDied> {
+        self.take_rest()?;
+        self.shards.finish(self.intake.sequence())?;
+        self.settle()?;
+        let summary = self.summary();
+        self.recorder.summary(&summary);
+        Ok(summary)
+    }
+
+    /// The input has ended: takes in what still waits and gives back what was learned, instead of
+    /// a summary; with the times of the first and the last event, if there was any.
+    ///
+    /// # Errors
+    /// A shard has died.
+    pub fn learned(&mut self) -> Result<(Option<(EventTime, EventTime)>, Vec<Learned>), ShardDied> {
+        self.take_rest()?;
+        let span = self.intake.first().zip(self.intake.now());
+        Ok((span, self.shards.learned()?))
+    }
+
+    fn take_rest(&mut self) -> Result<(), ShardDied> {
         if let Some(now) = self.intake.begin() {
             self.advance(now)?;
             self.intake.release();
@@ -275,12 +296,7 @@ impl Pipeline {
         }
         self.tell_refused();
         self.dispatch()?;
-        self.settle()?;
-        self.shards.finish(self.intake.sequence())?;
-        self.settle()?;
-        let summary = self.summary();
-        self.recorder.summary(&summary);
-        Ok(summary)
+        self.settle()
     }
 
     /// Gives every restriction back; from here on nothing is acted on any more.
