@@ -21,7 +21,7 @@ use super::shards::Shards;
 
 /// The form of the lines; one that cannot be read any more gets the next number.
 const FORM: u32 = 1;
-/// A line has at most three thousand bytes.
+/// A line with everything in it has some three thousand bytes.
 const LINE_BYTES_MAX: usize = 1 << 16;
 /// So many functions are handed to the engine at once.
 const LOT: usize = 4_096;
@@ -144,13 +144,13 @@ fn read(
             Read::Idle => continue,
             Read::End => return reader.finish().with_context(|| path.display().to_string()),
         }
+        if let Some(problem) = chunk.problems().next() {
+            bail!("{}: {}, {AGAIN}", place(problem.position.offset), problem.detail);
+        }
         for message in chunk.messages() {
             let learned = reader.line(message.payload);
             let learned = learned.with_context(|| place(message.position.offset))?;
             learned.map_or(Ok(()), &mut take)?;
-        }
-        if let Some(problem) = chunk.problems().next() {
-            bail!("{}: {}, {AGAIN}", place(problem.position.offset), problem.detail);
         }
     }
 }

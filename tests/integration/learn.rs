@@ -32,8 +32,8 @@ fn call(out: &mut String, function: &str, ms: i64, billed_ms: i64, memory_mb: u3
     .unwrap();
 }
 
-/// `shop` is called all day; `reports` is asked for a lot from seven to nine in the evening, where it has `hours`,
-/// and hardly at night. Where it is `flooded`, somebody floods the shop from the second minute on,
+/// `shop` is called all day; `reports`, where it has `hours`, from seven in the morning to nine in
+/// the evening and hardly at night. Where the shop is `flooded`, it is from the second minute on,
 /// for two minutes.
 fn day(from: i64, to: i64, hours: bool, flooded: bool) -> String {
     let mut out = String::new();

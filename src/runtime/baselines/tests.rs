@@ -7,7 +7,9 @@ use crate::engine::shard::Engine;
 const LINE: &str = include_str!("line.json");
 
 fn line_of(name: &str) -> String {
-    LINE.replace("\"111122223333:eu-west-1:api\"", &format!("\"1:eu-west-1:{name}\"")).trim().into()
+    LINE.replace("\"111122223333:eu-west-1:api\"", &format!("\"000000000001:eu-west-1:{name}\""))
+        .trim()
+        .into()
 }
 
 fn header_line(functions: usize) -> String {
@@ -114,8 +116,8 @@ fn a_file_that_is_not_whole_or_not_of_this_kind_is_refused_with_its_line() {
         (with(0, &form), "b.jsonl line 1: form 2, but this bursar reads form 1"),
         (with(0, "time,value"), "b.jsonl line 1: expected"),
         (with(2, &half), "b.jsonl line 3: EOF while parsing"),
-        (with(2, &line_of("a")), "b.jsonl line 3: 1:eu-west-1:a is out of order"),
-        (swapped, "b.jsonl line 3: 1:eu-west-1:a is out of order"),
+        (with(2, &line_of("a")), "b.jsonl line 3: 000000000001:eu-west-1:a is out of order"),
+        (swapped, "b.jsonl line 3: 000000000001:eu-west-1:a is out of order"),
         (with(4, "{\"end\":4}"), "b.jsonl line 5: 3 functions came before it, 4 are its count"),
         (longer, "b.jsonl line 6: comes after the end"),
         (with(2, &"x".repeat(LINE_BYTES_MAX + 1)), "b.jsonl line 3: "),
