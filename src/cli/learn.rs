@@ -63,8 +63,8 @@ fn learn(args: &LearnArgs, settings: &Settings, notes: &mut dyn Write) -> anyhow
     let engine = wiring::engine(settings, &prices.card)?;
     let mut pipeline = replay::assemble(settings, prices, engine, Recorder::new())?;
     replay::read(source, settings, &mut pipeline)?;
-    let (span, learned) = pipeline.learned()?;
-    let span = span.context("the inputs have no records, nothing was learned")?;
+    let learned = pipeline.learned()?;
+    let span = pipeline.span().context("the inputs have no records, nothing was learned")?;
     let header = Header::new(settings, version, span, learned.len());
     replace_whole(&args.out, |out| baselines::write(&header, &learned, out))?;
     let records = pipeline.passed().records;

@@ -89,7 +89,7 @@ pub(super) fn write_json(path: &Path, value: &serde_json::Value) -> anyhow::Resu
     Ok(())
 }
 
-/// A file that is compressed by its name. Compressed ones must be finished, or their end is missing.
+/// A file that is compressed as its name says; it must be finished, or its end is missing.
 pub(super) enum Packed {
     Plain(Box<dyn Write>),
     Gzip(GzEncoder<BufWriter<File>>),

@@ -99,8 +99,6 @@ pub struct FunctionState {
     pub gateway_seen: bool,
     /// A restriction is in force, so demand may be hidden and nothing is learned.
     restricted: bool,
-    /// What was learned of it before the start is known.
-    has_past: bool,
     name: Name,
 }
 
@@ -137,7 +135,6 @@ impl FunctionState {
             region_len: u8::try_from(name.region.len()).unwrap_or(0),
             gateway_seen: event.gateway,
             restricted: false,
-            has_past: false,
             name: Name {
                 account: name.account,
                 text: [name.region, name.name].concat().into_boxed_str(),
@@ -287,7 +284,6 @@ impl FunctionState {
     /// First seen by this engine, it goes on from what another has learned of it.
     pub fn go_on(&mut self, past: Past, around: &Surroundings<'_>) {
         (self.mean_mb_ms, self.memory_mb) = (past.mean_mb_ms, past.memory_mb);
-        self.has_past = true;
         let calling = self.calling(around);
         self.begin_watch(around).go_on(past, &calling, around);
     }
@@ -411,7 +407,8 @@ impl FunctionState {
     /// Seconds from when it was first seen to `now`, and how many of them it had no baseline.
     pub fn observed(&self, now: i64) -> (u64, u64) {
         let seconds = (now - i64::from(self.first_seen)).max(0).unsigned_abs();
-        let young = if self.has_past { 0 } else { 60 * u64::from(YOUNG_MINUTES) };
+        let has_past = self.watch.as_ref().is_some_and(|watch| watch.has_past);
+        let young = if has_past { 0 } else { 60 * u64::from(YOUNG_MINUTES) };
         (seconds, seconds.min(young))
     }
 }

@@ -1,6 +1,6 @@
 //! What was learned of functions, to be kept between two engines: levels, peaks, dispersion, size
-//! and failures of calls, hours and days. Not what is going on: open seconds, evidence, alarms,
-//! callers.
+//! and failures of calls, hours and days. Not what is going on: open seconds, evidence, alarms. Nor
+//! who calls: the hash of an address is as good as the address, and a file travels.
 //!
 //! Between the end of the history and the first tick of the engine that goes on from it nobody was
 //! watching. That time is not silence: it fades nothing, neither levels nor peaks, and it proves no

@@ -115,6 +115,8 @@ pub struct Watch {
     /// What is normal.
     pub baseline: Baseline,
     reference: Reference,
+    /// What is normal was known before the engine began.
+    pub has_past: bool,
 }
 
 impl Watch {
@@ -152,6 +154,7 @@ impl Watch {
             ledger: None,
             baseline: Baseline::after_silence(minute_of(first), minutes),
             reference: Reference::default(),
+            has_past: false,
         };
         for second in earlier {
             watch.served.add(second);
@@ -167,6 +170,7 @@ impl Watch {
         let whole = |seconds: i64| u32::try_from(seconds.max(0)).unwrap_or(0);
         let unseen = whole(began - until) / 60;
         let silent = whole(self.closed - began.max(until));
+        self.has_past = true;
         self.baseline = past.baseline;
         self.baseline.go_on(minute_of(self.closed), unseen, silent / 60);
         (self.size, self.retry, self.ledger) = (past.size, past.retry, past.ledger);

@@ -278,14 +278,18 @@ impl Pipeline {
     }
 
     /// The input has ended: takes in what still waits and gives back what was learned, instead of
-    /// a summary; with the times of the first and the last event, if there was any.
+    /// a summary.
     ///
     /// # Errors
     /// A shard has died.
-    pub fn learned(&mut self) -> Result<(Option<(EventTime, EventTime)>, Vec<Learned>), ShardDied> {
+    pub fn learned(&mut self) -> Result<Vec<Learned>, ShardDied> {
         self.take_rest()?;
-        let span = self.intake.first().zip(self.intake.now());
-        Ok((span, self.shards.learned()?))
+        self.shards.learned()
+    }
+
+    /// The times of the first and the last event, if there was any.
+    pub fn span(&self) -> Option<(EventTime, EventTime)> {
+        self.intake.first().zip(self.intake.now())
     }
 
     fn take_rest(&mut self) -> Result<(), ShardDied> {

@@ -27,7 +27,8 @@ fn call(out: &mut String, function: &str, ms: i64, billed_ms: i64, memory_mb: u3
     let time = EventTime::try_from_ms(ms).unwrap();
     writeln!(
         out,
-        r#"{{"kind":"invocation","function":"{function}","time":"{time}","billed_ms":{billed_ms},"memory_mb":{memory_mb}}}"#
+        "{{\"kind\":\"invocation\",\"function\":\"{function}\",\"time\":\"{time}\",\
+         \"billed_ms\":{billed_ms},\"memory_mb\":{memory_mb}}}"
     )
     .unwrap();
 }

@@ -94,6 +94,7 @@ impl SizeChannel {
     /// Takes in one invocation of event-time second `second`; `learning` is false while the
     /// baseline is frozen. Returns whether a block was completed, so that the evidence is worth
     /// looking at.
+    #[expect(clippy::cast_possible_truncation, reason = "statistics kept in single precision")]
     pub fn invocation(
         &mut self,
         billed_ms: u32,
