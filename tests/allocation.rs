@@ -257,16 +257,21 @@ fn a_record_of_an_attack_from_ever_new_addresses_takes_no_memory() {
 }
 
 #[test]
-fn a_function_takes_at_most_one_kibibyte_with_its_name() {
+fn a_function_takes_256_bytes_with_its_name_and_one_kibibyte_once_it_is_watched() {
     const FUNCTIONS: usize = 100_000;
     let mut world = World::new(FUNCTIONS, 1);
+    let everybody = || (0..FUNCTIONS).map(|function| Call { function, address: None });
     // The batch and the tables of deliveries are there for all functions, however many.
     world.second((0..FUNCTIONS / 100).map(|function| Call { function, address: None }));
     let (before, known) = (LIVE_BYTES.get(), world.engine.functions());
-    world.second((0..FUNCTIONS).map(|function| Call { function, address: None }));
+    world.second(everybody());
     assert_eq!(world.engine.functions(), FUNCTIONS);
-    let bytes = (LIVE_BYTES.get() - before) / signed(FUNCTIONS - known);
-    assert!((512..=1_024).contains(&bytes), "{bytes} bytes a function");
+    let sparse = (LIVE_BYTES.get() - before) / signed(FUNCTIONS - known);
+    assert!((128..=256).contains(&sparse), "{sparse} bytes a function that is hardly called");
+    // The third call within seconds begins a watch.
+    (0..3).for_each(|_| world.second(everybody()));
+    let watched = (LIVE_BYTES.get() - before) / signed(FUNCTIONS - known);
+    assert!((512..=1_024).contains(&watched), "{watched} bytes a function that is called");
 }
 
 /// Counts what a message holds.

@@ -13,6 +13,7 @@ use crate::act::dry_run::DryRun;
 use crate::config::settings::{InputKind, Settings};
 use crate::control::settings::Mode;
 use crate::decode;
+use crate::engine::accounts::Accounts;
 use crate::engine::intake::Intake;
 use crate::runtime::dead_letter::DeadLetters;
 use crate::runtime::feed::{Fed, Feed};
@@ -170,6 +171,7 @@ pub(super) fn assemble(
         },
         intake,
         shards,
+        accounts: Accounts::new(settings.detection.clone()),
         bills: prices.bills,
         control: wiring::control(settings),
         actuator: Box::new(DryRun),

@@ -8,6 +8,8 @@
 //! 978-1-492-02950-2), chapter 5, "Alerting on SLOs", section 6, "Multiwindow, Multi-Burn-Rate
 //! Alerts": in an even month of 30 days they are 2, 5 and 10 % of the budget in the long window.
 
+use serde::Serialize;
+
 use crate::cost::month::Month;
 use crate::cost::season::Shape;
 use crate::units::{EventTime, NanoUsd};
@@ -20,7 +22,8 @@ const MINUTE_MS: i64 = 60_000;
 const HOUR_MS: f64 = 3_600_000.0;
 
 /// What a pair asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum BurnUrgency {
     /// Tell; what a ticket would be.
     Notice,
@@ -59,6 +62,8 @@ pub struct Burn {
     pub short: f64,
     /// Spend in the long window.
     pub spent: NanoUsd,
+    /// And in the short one.
+    pub spent_short: NanoUsd,
     /// Both windows burn too fast, and the money in the long one is worth it.
     pub firing: bool,
 }
@@ -101,9 +106,9 @@ impl BurnMeter {
         core::array::from_fn(|index| {
             let (pair, [long, short]) = (BURN_PAIRS[index], &self.windows[index]);
             let (spent, long) = rate(long, pair.long_minutes);
-            let (_, short) = rate(short, pair.short_minutes);
+            let (spent_short, short) = rate(short, pair.short_minutes);
             let fast = long >= pair.factor && short >= pair.factor;
-            Burn { pair, long, short, spent, firing: fast && spent >= floor }
+            Burn { pair, long, short, spent, spent_short, firing: fast && spent >= floor }
         })
     }
 }

@@ -32,6 +32,8 @@ pub mod forecast;
 pub mod projection;
 pub mod season;
 
+pub mod wallet;
+
 pub use account::{AccountBook, UsageQuantiles};
 pub use bound::{Exposure, loss_bound};
 pub use budget::{Budget, BudgetScope};
@@ -51,6 +53,7 @@ pub use season::{Season, Shape};
 pub use settings::{CostSettings, DragOverride};
 pub use tiers::TierMeter;
 pub use usage::Usage;
+pub use wallet::{BudgetOutlook, Wallet, Warning, WarningState};
 
 #[cfg(test)]
 mod tests;

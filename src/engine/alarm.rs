@@ -10,7 +10,7 @@ use super::attribution::Attribution;
 use super::detect::rate::ChannelReading;
 use crate::cost::{Projection, Usage};
 use crate::record::{FunctionKey, Position};
-use crate::units::{EventTime, NanoUsd};
+use crate::units::{AccountId, EventTime, NanoUsd};
 
 /// Where an alarm is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -62,11 +62,13 @@ pub enum Channel {
     Yoyo,
     /// Dollars of the day, against those of the days before.
     Leech,
+    /// Calls a minute, over all functions of an account; no single function has it.
+    Aggregate,
 }
 
 impl Channel {
     /// All of them.
-    pub const ALL: [Channel; 7] = [
+    pub const ALL: [Channel; 8] = [
         Channel::RateFast,
         Channel::Duration,
         Channel::Memory,
@@ -74,6 +76,7 @@ impl Channel {
         Channel::Recursion,
         Channel::Yoyo,
         Channel::Leech,
+        Channel::Aggregate,
     ];
 
     /// As it is written.
@@ -86,6 +89,7 @@ impl Channel {
             Channel::Recursion => "recursion",
             Channel::Yoyo => "yoyo",
             Channel::Leech => "leech",
+            Channel::Aggregate => "aggregate",
         }
     }
 }
@@ -105,7 +109,7 @@ pub enum Class {
 }
 
 /// What was used beyond what the baseline expected, since the onset.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Excess {
     /// Invocations.
     pub requests: u64,
@@ -152,9 +156,62 @@ pub struct Alarm {
     pub attribution: Attribution,
 }
 
-/// The hash that names an alarm.
-pub fn alarm_id(function: &FunctionKey, channel: Channel, onset: EventTime) -> String {
-    let text = format!("function|{function}|{}|{}", channel.as_str(), onset.ms());
+/// One statement about one alarm over all functions of an account.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AccountAlarm {
+    /// Hash of scope, channel and onset.
+    pub id: String,
+    /// Opened, updated or closed.
+    pub state: AlarmState,
+    /// Notice or page.
+    pub severity: Severity,
+    /// The account it is about.
+    pub account: AccountId,
+    /// The beginning of the first minute in which evidence gathered.
+    pub onset: EventTime,
+    /// The end of the minute that lifted the evidence over its threshold.
+    pub evidence_at: EventTime,
+    /// Event time had come this far when it was said.
+    pub decided_at: EventTime,
+    /// The evidence, and calls per second of the functions that are too busy.
+    pub reading: ChannelReading,
+    /// What these functions have cost so far beyond what was expected.
+    pub excess: Excess,
+    /// Excess burn in the latest minute, in nano-dollars an hour.
+    pub excess_per_hour: NanoUsd,
+    /// Who it is.
+    pub functions: LiftedFunctions,
+}
+
+/// The functions of an account that were too busy in the latest minute.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct LiftedFunctions {
+    /// How many.
+    pub lifted: u32,
+    /// How many functions the account has.
+    pub of: u64,
+    /// Those with the largest excess, largest first.
+    pub largest: Vec<FunctionExcess>,
+}
+
+/// One function's part.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct FunctionExcess {
+    /// The function.
+    pub function: FunctionKey,
+    /// Its excess of the latest minute.
+    #[serde(flatten)]
+    pub excess: Excess,
+}
+
+/// The hash that names an alarm about `place`: a function or an account.
+pub fn alarm_id(
+    scope: &str,
+    place: &impl core::fmt::Display,
+    channel: Channel,
+    onset: EventTime,
+) -> String {
+    let text = format!("{scope}|{place}|{}|{}", channel.as_str(), onset.ms());
     format!("{:012x}", xxh3_64(text.as_bytes()) >> 16)
 }
 
@@ -185,6 +242,18 @@ pub struct Pulse {
     pub usd_per_call: f64,
 }
 
+/// How a function's minute stands beside what was expected, for the evidence over its account.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Busyness {
+    /// An e-value against the baseline as it was when the minute began. What the calls cost has no
+    /// part in it.
+    pub evidence: f64,
+    /// Calls that were expected when what is known was last beyond doubt.
+    pub expected: f64,
+    /// What was used beyond that.
+    pub excess: Excess,
+}
+
 /// One function's minute: a row of the ledger, and what the view shows.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MinuteRow {
@@ -204,6 +273,8 @@ pub struct MinuteRow {
     pub memory_mb: u32,
     /// log10 of the evidence.
     pub evidence_log10: f64,
+    /// `None` for a function without a baseline, and for the part of a minute.
+    pub busyness: Option<Busyness>,
 }
 
 /// Anything the engine says.

@@ -2,16 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use super::alarm::{Alarm, AlarmState, Channel, Class, Excess, Pulse, Severity};
+use super::account_share::JUDGED_AFTER_SECONDS;
+use super::alarm::{Alarm, AlarmState, Busyness, Channel, Class, Excess, Pulse, Severity};
 use super::attribution::crowd::{Reason, Verdict};
 use super::attribution::{Attribution, Usual};
 use super::detect::rate::ChannelReading;
-use super::function::{FunctionState, Surroundings};
+use super::function::{FunctionState, Minute, Surroundings};
 use super::open_alarm::OpenAlarm;
 use super::settings::DetectionSettings;
 use super::watch::Watch;
 use crate::cost::projection::LEVEL_LOG_SD_DEFAULT;
-use crate::cost::{Exposure, History, Projection, ProjectionInput, Usage, loss_bound, project};
+use crate::cost::{
+    Exposure, FunctionRates, History, Projection, ProjectionInput, Usage, loss_bound, project,
+};
 use crate::units::{EventTime, NanoUsd};
 
 /// Seconds over which the present rate is measured.
@@ -61,17 +64,12 @@ impl Standing {
         let elapsed = now.since_ms(open.onset).max(500) as f64 / 1e3;
         let rates = function.rates(around);
         let expected = function.usual(open.expected * elapsed);
-        let spent = rates.cost(&open.since);
-        let excess = Excess {
-            requests: open.since.requests.saturating_sub(expected.requests),
-            mb_ms: open.since.mb_ms.0.saturating_sub(expected.mb_ms.0),
-            nano_usd: spent.minus(rates.cost(&expected)).max(NanoUsd::ZERO),
-        };
+        let excess = excess(&open.since, &expected, rates);
         let rate = present_rate(watch, open, now);
         let usd_per_call = rates.per_request(mean_mb_ms(open, function));
-        let usual = open.expected * rates.per_request(function.mean_mb_ms) * 3_600.0;
+        let usual = open.expected * rates.per_request(function.mean_mb_ms()) * 3_600.0;
         let burn = rate * usd_per_call * 3_600.0;
-        let attribution = attribution(watch, open, function.mean_mb_ms);
+        let attribution = attribution(watch, open, function.mean_mb_ms());
         let class = class(open, &attribution);
         let known = attribution.crowd.requests >= KNOWN_CALLERS && attribution.diffuse;
         let worth = severity(class, known, burn - usual, excess.nano_usd.usd(), around.detection);
@@ -156,7 +154,7 @@ impl Standing {
 /// there is something to do about it. What nobody in particular carries may be a busy day, and
 /// wakes somebody for its money only: for more where the callers are known and none of them can be
 /// accused, for a lot where they are like a crowd.
-fn severity(
+pub fn severity(
     class: Class,
     diffuse: bool,
     per_hour: f64,
@@ -189,7 +187,7 @@ pub fn pulse(
 ) -> Pulse {
     let second = now.second();
     let alarm = watch.alarm.as_deref();
-    let mean = alarm.map_or(function.mean_mb_ms, |open| mean_mb_ms(open, function));
+    let mean = alarm.map_or(function.mean_mb_ms(), |open| mean_mb_ms(open, function));
     let memory = f64::from(function.memory_mb.max(1));
     let refused = alarm.map(|open| open.refused_rates(second, RATE_SECONDS));
     let (forbidden, throttled) = refused.unwrap_or_default();
@@ -200,11 +198,34 @@ pub fn pulse(
         forbidden,
         throttled,
         expected: watch.baseline.expected(),
-        tolerated: watch.tolerance,
+        tolerated: watch.tolerance.into(),
         dispersion: watch.baseline.dispersion(1.0, 1.0),
         billed_ms: mean / memory,
         memory_mb: function.memory_mb,
         usd_per_call: function.rates(around).per_request(mean),
+    }
+}
+
+/// How a function's minute stands beside what was expected of it.
+pub fn busyness(
+    function: &FunctionState,
+    minute: &Minute,
+    around: &Surroundings<'_>,
+) -> Option<Busyness> {
+    let (evidence, expected) = function.watch.as_ref()?.share.of(minute.number)?;
+    if function.observed(minute.number * 60).0 < JUDGED_AFTER_SECONDS {
+        return None;
+    }
+    let rates = function.rates(around);
+    let excess = excess(&minute.usage, &function.usual(expected), rates);
+    Some(Busyness { evidence, expected, excess })
+}
+
+fn excess(used: &Usage, expected: &Usage, rates: &FunctionRates) -> Excess {
+    Excess {
+        requests: used.requests.saturating_sub(expected.requests),
+        mb_ms: used.mb_ms.0.saturating_sub(expected.mb_ms.0),
+        nano_usd: rates.cost(used).minus(rates.cost(expected)).max(NanoUsd::ZERO),
     }
 }
 
@@ -219,7 +240,7 @@ fn present_rate(watch: &Watch, open: &OpenAlarm, now: EventTime) -> f64 {
 /// Mean usage of the calls since the onset.
 fn mean_mb_ms(open: &OpenAlarm, function: &FunctionState) -> f64 {
     match open.since.requests {
-        0 => function.mean_mb_ms,
+        0 => function.mean_mb_ms(),
         requests => open.since.mb_ms.0 as f64 / requests as f64,
     }
 }
@@ -240,7 +261,7 @@ fn attribution(watch: &Watch, open: &OpenAlarm, mb_ms: f64) -> Attribution {
 /// of the excess is no crowd, however many ordinary callers there are beside.
 fn class(open: &OpenAlarm, attribution: &Attribution) -> Class {
     let otherwise = match open.channel {
-        Channel::RateFast | Channel::Yoyo | Channel::Leech => Class::Unknown,
+        Channel::RateFast | Channel::Yoyo | Channel::Leech | Channel::Aggregate => Class::Unknown,
         Channel::Duration | Channel::Memory | Channel::Retry | Channel::Recursion => Class::Runaway,
     };
     let named = !attribution.sources.is_empty() && !attribution.diffuse;

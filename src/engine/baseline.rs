@@ -55,9 +55,11 @@ const CLUMP_UNSEEN: f64 = 0.5;
 /// A minute is surely uneven beyond so many standard errors: the most that chance does in days.
 const Z_BURST: f64 = 3.5;
 /// Calls that a minute needs for that.
-const BURST_CALLS: u64 = 30;
+const BURST_CALLS: f64 = 30.0;
 /// Half-life of the most uneven minute: two days, in minutes.
 const HALF_LIFE: f64 = 2_880.0;
+/// Dispersion of whole minutes that is never ruled out: load drifts within what is tolerated.
+const PHI_MINUTE: f64 = 0.1;
 /// Standard normal quantile of the upper confidence bound.
 const Z_90: f64 = 1.28;
 
@@ -78,6 +80,9 @@ pub struct Baseline {
     /// Dispersion of the most uneven minute, as far as it surely was, fading like the peaks.
     #[serde(deserialize_with = "up_to::<_, _, 1_000_000_000>")]
     bursts: f32,
+    /// Running mean of (x − m)² − x/60, x being a minute's rate and m the rate that was expected.
+    #[serde(deserialize_with = "within::<_, _, 1_000_000_000_000_000_000>")]
+    wobble: f32,
     #[serde(deserialize_with = "up_to::<_, _, MINUTES_MAX>")]
     minutes: u32,
     #[serde(skip)]
@@ -88,7 +93,7 @@ pub struct Baseline {
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 struct Block {
     calls: f32,
-    minutes: u32,
+    minutes: u16,
     /// The surely busiest of them, in calls per second, and which it was.
     busiest: f32,
     busiest_at: u32,
@@ -99,42 +104,45 @@ impl Baseline {
     /// Takes in the closed minute `number` since the epoch: `calls` in it, and the sum of the
     /// squares of its one-second counts. `limit` is the most, in calls per second, that is learned
     /// at once; `suspicious` says that there is evidence against it.
-    pub fn minute(&mut self, number: u32, calls: u64, squares: u64, limit: f64, suspicious: bool) {
-        let seen = calls as f64 / 60.0;
-        if calls > 0 && !suspicious {
+    pub fn minute(&mut self, number: u32, calls: u32, squares: f64, limit: f64, suspicious: bool) {
+        let calls = f64::from(calls);
+        let seen = calls / 60.0;
+        if calls > 0.0 && !suspicious {
             let w = weight(TAU_DISPERSION, self.minutes, 1.0);
-            let clumping = (squares as f64 - calls as f64) / 60.0 - seen * seen;
+            let clumping = (squares - calls) / 60.0 - seen * seen;
             let sure = clumping / (seen * seen) - Z_BURST * self.dispersion_error(seen, 60.0);
             if calls >= BURST_CALLS {
                 self.bursts = self.bursts.max(sure as f32);
             }
             self.clumping += (w * (clumping - f64::from(self.clumping))) as f32;
             self.square += (w * (seen * seen - f64::from(self.square))) as f32;
+            let expected = f64::from(self.fast);
+            let wobble = (seen - expected) * (seen - expected) - seen / 60.0;
+            self.wobble += (w * (wobble - f64::from(self.wobble))) as f32;
         }
         let phi = self.learned_dispersion().min(PHI_CHANCE);
-        let chance = libm::sqrt(calls as f64 * (1.0 + phi * seen)) / 60.0;
+        let chance = libm::sqrt(calls * (1.0 + phi * seen)) / 60.0;
         let sure = (seen - Z_BUSY * chance) as f32;
         let block = &mut self.block;
         if sure > block.busiest {
             (block.busiest, block.busiest_at) = (sure, number);
         }
         block.calls += calls as f32;
-        block.minutes += 1;
-        let known = self.minutes + block.minutes;
-        let is_long = block.minutes >= (known / 4).clamp(1, BLOCK_MINUTES);
-        let held = block.minutes < HELD_MINUTES || block.calls < HELD_BLOCKS * BLOCK_CALLS;
+        block.minutes = block.minutes.saturating_add(1);
+        let minutes = u32::from(block.minutes);
+        let known = self.minutes.saturating_add(minutes);
+        let is_long = minutes >= (known / 4).clamp(1, BLOCK_MINUTES);
+        let held = minutes < HELD_MINUTES || block.calls < HELD_BLOCKS * BLOCK_CALLS;
         let is_whole = block.calls >= BLOCK_CALLS && !(suspicious && held);
-        if is_whole || is_long && !(suspicious && block.minutes < BLOCK_MINUTES) {
-            self.learn(number, limit);
+        if is_whole || is_long && !(suspicious && minutes < BLOCK_MINUTES) {
+            self.learn(number, 0, limit);
         }
     }
 
     /// Takes in `minutes` minutes without a call, the last of them `number`, in closed form.
     pub fn silence(&mut self, number: u32, minutes: u64) {
         if minutes > 0 {
-            let minutes = u32::try_from(minutes).unwrap_or(u32::MAX);
-            self.block.minutes = self.block.minutes.saturating_add(minutes);
-            self.learn(number, f64::INFINITY);
+            self.learn(number, minutes, f64::INFINITY);
         }
     }
 
@@ -150,20 +158,23 @@ impl Baseline {
         self.silence(number.saturating_sub(1), silent.into());
     }
 
-    fn learn(&mut self, number: u32, limit: f64) {
+    /// Learns the block and so many silent minutes after it.
+    fn learn(&mut self, number: u32, silent: u64, limit: f64) {
         let block = std::mem::take(&mut self.block);
-        let span = f64::from(block.minutes);
+        let minutes = u64::from(block.minutes) + silent;
+        let span = minutes as f64;
         let rate = (f64::from(block.calls) / (60.0 * span)).min(limit);
         let fast = weight(TAU_FAST, self.minutes, span);
         let slow = weight(TAU_SLOW, self.minutes, span);
         self.fast += (fast * (rate - f64::from(self.fast))) as f32;
         self.slow += (slow * (rate - f64::from(self.slow))) as f32;
-        self.peaks.pass(number, u64::from(block.minutes));
+        self.peaks.pass(number, minutes);
         self.bursts *= libm::exp2(-span / HALF_LIFE) as f32;
         if block.busiest > 0.0 {
             self.peaks.minute(block.busiest_at, f64::from(block.busiest).min(limit));
         }
-        self.minutes = self.minutes.saturating_add(block.minutes);
+        let minutes = u32::try_from(minutes).unwrap_or(u32::MAX);
+        self.minutes = self.minutes.saturating_add(minutes);
     }
 
     /// A baseline of a function that was silent for `minutes` minutes, the last of them `number`.
@@ -188,6 +199,11 @@ impl Baseline {
         self.peaks.allowed(number).max(self.slow.into())
     }
 
+    /// The highest rate that is known to be normal in any minute.
+    pub fn highest(&self) -> f64 {
+        self.peaks.highest().max(self.fast.max(self.slow).into())
+    }
+
     /// Upper bound of the dispersion (variance = mean + phi·mean²) of traffic with mean
     /// `tolerance`, of which `allowed` is of the learned kind and the rest only tolerated.
     pub fn dispersion(&self, allowed: f64, tolerance: f64) -> f64 {
@@ -197,6 +213,27 @@ impl Baseline {
         let unseen = PHI_UNSEEN * tolerated * tolerated + CLUMP_UNSEEN * tolerated;
         let mixed = learned * known * known + unseen;
         (mixed / (tolerance * tolerance).max(f64::MIN_POSITIVE)).clamp(PHI_MIN, PHI_MAX)
+    }
+
+    /// The same for the count of a whole minute. The clumps of single seconds count for a sixtieth,
+    /// and what minutes do beyond that comes on top, as far as the load is of the learned kind.
+    pub fn minute_dispersion(&self, allowed: f64, tolerance: f64) -> f64 {
+        let known = (allowed / tolerance.max(f64::MIN_POSITIVE)).min(1.0);
+        let wobble = self.learned_wobble() * known * known;
+        self.dispersion(allowed, tolerance) / 60.0 + PHI_MINUTE + wobble
+    }
+
+    /// Upper bound of the dispersion of minutes around what was expected of them. It is relative to
+    /// the minutes with calls, so that of a function that is seldom called it is about one at most.
+    fn learned_wobble(&self) -> f64 {
+        if self.square <= 0.0 {
+            return 0.0;
+        }
+        let mean = 60.0 * libm::sqrt(f64::from(self.square));
+        let phi = (f64::from(self.wobble) / f64::from(self.square)).max(0.0);
+        // As in `learned_dispersion`, with one count a minute.
+        let error = libm::sqrt(2.0 / f64::from(self.minutes.clamp(1, 60))) * (1.0 / mean + phi);
+        (phi + Z_90 * error).min(PHI_MAX)
     }
 
     fn learned_dispersion(&self) -> f64 {
@@ -237,7 +274,8 @@ mod tests {
         for minute in 0..minutes {
             let counts = (0..60).map(|second| per_second(minute * 60 + second));
             let (calls, squares) = counts.fold((0, 0), |(n, s), x| (n + x, s + x * x));
-            baseline.minute(number(minute), calls, squares, f64::MAX, false);
+            let calls = u32::try_from(calls).unwrap();
+            baseline.minute(number(minute), calls, squares as f64, f64::MAX, false);
         }
         baseline
     }
@@ -264,7 +302,7 @@ mod tests {
     #[test]
     fn one_wild_minute_teaches_no_more_than_its_limit() {
         let mut baseline = learn(|_| 1, 60);
-        baseline.minute(number(60), 60_000, 60_000_000, 3.0, false);
+        baseline.minute(number(60), 60_000, 6e7, 3.0, false);
         assert!(baseline.allowed(number(61)) <= 3.0);
     }
 
@@ -273,7 +311,7 @@ mod tests {
         let mut stepped = learn(|_| 5, 400);
         let mut jumped = stepped;
         for minute in 400..520 {
-            stepped.minute(number(minute), 0, 0, f64::MAX, false);
+            stepped.minute(number(minute), 0, 0.0, f64::MAX, false);
         }
         jumped.silence(number(519), 120);
         assert!((stepped.expected() - jumped.expected()).abs() < 1e-3);

@@ -21,7 +21,7 @@ const CALLS_CLOSE: usize = 3;
 /// And so many within an hour.
 const CALLS_AN_HOUR: u8 = 8;
 /// Weight of one invocation in the mean usage per call.
-const MEAN_WEIGHT: f64 = 1.0 / 64.0;
+const MEAN_WEIGHT: f32 = 1.0 / 64.0;
 /// A function younger than this has no baseline to speak of.
 pub const YOUNG_MINUTES: u32 = 10;
 
@@ -53,6 +53,34 @@ pub struct Minute {
     pub usage: Usage,
 }
 
+/// What one minute can hold, in less room: no platform runs four billion calls of a function in one.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+struct MinuteUsage {
+    mb_ms: MbMillis,
+    response_bytes: u64,
+    requests: u32,
+    refused: u32,
+}
+
+impl MinuteUsage {
+    fn add(&mut self, usage: &Usage) {
+        let small = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
+        self.mb_ms = self.mb_ms.plus(usage.mb_ms);
+        self.response_bytes = self.response_bytes.saturating_add(usage.response_bytes);
+        self.requests = self.requests.saturating_add(small(usage.requests));
+        self.refused = self.refused.saturating_add(small(usage.refused));
+    }
+
+    fn whole(&self) -> Usage {
+        Usage {
+            requests: self.requests.into(),
+            mb_ms: self.mb_ms,
+            refused: self.refused.into(),
+            response_bytes: self.response_bytes,
+        }
+    }
+}
+
 /// A function's name in one piece.
 #[derive(Debug)]
 struct Name {
@@ -72,28 +100,27 @@ pub struct FunctionState {
     /// What is watched second by second; `None` for a function that is hardly ever called.
     pub watch: Option<Box<Watch>>,
     /// Mean MB·ms per call.
-    pub mean_mb_ms: f64,
+    mean_mb_ms: f32,
     /// Configured memory as last seen; 0 before the first invocation.
     pub memory_mb: u32,
     /// Where its usage is added up with that of its account.
     pub total: u32,
     month: i32,
-    minutes: [u32; 2],
-    minute_usage: [Usage; 2],
+    /// The newest minute with usage, and how many minutes before it the other one was.
+    minute: u32,
+    minute_usage: [MinuteUsage; 2],
     /// Usage of the present calendar month.
     pub month_usage: Usage,
-    /// The second of its newest call.
-    newest: u32,
     /// The seconds of the newest calls before a watch.
     recent: [u32; CALLS_CLOSE - 1],
     /// The hour in which it was last called before a watch, and how often.
-    hour: u32,
+    hour: u16,
     /// The second in which it was first seen.
     first_seen: u32,
-    cap: u32,
     /// Price row.
     pub rate: RateIndex,
     hour_calls: u8,
+    minute_before: u8,
     region_len: u8,
     /// Requests come to it through an API gateway.
     pub gateway_seen: bool,
@@ -101,9 +128,6 @@ pub struct FunctionState {
     restricted: bool,
     name: Name,
 }
-
-/// The cap of a function without one.
-const UNCAPPED: u32 = u32::MAX;
 
 impl FunctionState {
     /// A function that is first seen with `event`; `total` is where its usage is added up.
@@ -118,20 +142,19 @@ impl FunctionState {
         Self {
             key: event.key,
             watch: None,
-            mean_mb_ms: event.mb_ms.0 as f64,
+            mean_mb_ms: event.mb_ms.0 as f32,
             memory_mb: event.memory_mb,
             total,
             month: around.month,
-            minutes: [first / 60, 0],
-            minute_usage: [Usage::ZERO; 2],
+            minute: first / 60,
+            minute_usage: [MinuteUsage::default(); 2],
             month_usage: Usage::ZERO,
-            newest: first,
             recent: [0; CALLS_CLOSE - 1],
             hour: 0,
             first_seen: first,
-            cap: UNCAPPED,
             rate,
             hour_calls: 0,
+            minute_before: 0,
             region_len: u8::try_from(name.region.len()).unwrap_or(0),
             gateway_seen: event.gateway,
             restricted: false,
@@ -144,7 +167,7 @@ impl FunctionState {
 
     /// Reads a little of everything that a quiet invocation needs, so that it is in the cache soon.
     pub fn touch(&self) -> u64 {
-        let usage = self.month_usage.requests ^ self.minute_usage[0].requests;
+        let usage = self.month_usage.requests ^ self.minute_usage[0].mb_ms.0;
         usage ^ self.watch.as_ref().map_or(0, |watch| watch.touch())
     }
 
@@ -161,7 +184,8 @@ impl FunctionState {
 
     /// The second of its newest call.
     pub fn newest(&self) -> i64 {
-        self.newest.into()
+        let called = i64::from(self.recent[CALLS_CLOSE - 2].max(self.first_seen));
+        self.watch.as_ref().map_or(called, |watch| watch.served.newest())
     }
 
     /// Whether anything would be lost with it: an alarm, a restriction.
@@ -176,15 +200,17 @@ impl FunctionState {
 
     /// The concurrency cap in force.
     pub fn cap(&self) -> Option<u32> {
-        Some(self.cap).filter(|&cap| cap != UNCAPPED)
+        self.watch.as_ref().and_then(|watch| watch.cap())
     }
 
     /// Notes what control says of it. A function under a restriction is watched.
     pub fn direct(&mut self, restricted: bool, cap: Option<u32>, around: &Surroundings<'_>) {
         self.restricted = restricted;
-        self.cap = cap.unwrap_or(UNCAPPED);
         if restricted {
             self.begin_watch(around);
+        }
+        if let Some(watch) = &mut self.watch {
+            watch.set_cap(cap);
         }
     }
 
@@ -225,12 +251,12 @@ impl FunctionState {
         let first = self.memory_mb == 0;
         if first {
             // Known so far only from triggers: the price of a call is not yet known.
-            self.mean_mb_ms = event.mb_ms.0 as f64;
+            self.mean_mb_ms = event.mb_ms.0 as f32;
         }
         self.memory_mb = event.memory_mb;
         let frozen = self.watch.as_ref().is_some_and(|watch| watch.is_frozen(self.restricted));
         if !frozen {
-            self.mean_mb_ms += MEAN_WEIGHT * (event.mb_ms.0 as f64 - self.mean_mb_ms);
+            self.mean_mb_ms += MEAN_WEIGHT * (event.mb_ms.0 as f32 - self.mean_mb_ms);
         }
         if self.watch.is_none() && !self.is_lively(event) {
             return Touch::Quiet;
@@ -253,8 +279,7 @@ impl FunctionState {
             return false;
         }
         let second = second_of(event.at);
-        self.newest = self.newest.max(second);
-        let hour = second / 3_600;
+        let hour = hour_of(second);
         if hour != self.hour {
             (self.hour, self.hour_calls) = (hour, 0);
         }
@@ -273,7 +298,7 @@ impl FunctionState {
     fn begin_watch(&mut self, around: &Surroundings<'_>) -> &mut Watch {
         let calling = self.calling(around);
         let silent_since = around.began.min(self.first_seen.into());
-        let (newest, recent) = (i64::from(self.newest), self.recent);
+        let (newest, recent) = (self.newest(), self.recent);
         self.watch.get_or_insert_with(|| {
             let recent = recent.into_iter().map(i64::from);
             let recent = recent.filter(|&second| newest - second < RING);
@@ -290,11 +315,11 @@ impl FunctionState {
 
     /// What was learned of it, if it is watched; all is closed that can be.
     pub fn into_past(self, around: &Surroundings<'_>) -> Option<Past> {
-        let newest = self.watch.as_ref()?.served.newest();
+        let newest = self.newest().max(self.watch.as_ref()?.served.newest());
         let (baseline, size, retry, ledger) = self.watch?.into_learned();
         Some(Past {
             until: u32::try_from(around.boundary).unwrap_or(0),
-            newest: u32::try_from(newest).unwrap_or(0).max(self.newest),
+            newest: u32::try_from(newest).unwrap_or(0),
             mean_mb_ms: self.mean_mb_ms,
             memory_mb: self.memory_mb,
             baseline,
@@ -328,8 +353,8 @@ impl FunctionState {
         };
         watch.calm_down();
         if !self.restricted && watch.is_idle(now) {
-            self.newest = self.newest.max(u32::try_from(watch.served.newest()).unwrap_or(0));
             self.recent = [0; CALLS_CLOSE - 1];
+            self.recent[CALLS_CLOSE - 2] = u32::try_from(watch.served.newest()).unwrap_or(0);
             self.watch = None;
         }
     }
@@ -338,7 +363,7 @@ impl FunctionState {
     fn calling<'a>(&self, around: &Surroundings<'a>) -> Calling<'a> {
         Calling {
             rates: self.rates(around),
-            mean_mb_ms: self.mean_mb_ms,
+            mean_mb_ms: self.mean_mb_ms(),
             restricted: self.restricted,
             used: self.month_usage,
             month: self.month,
@@ -348,18 +373,19 @@ impl FunctionState {
     fn account(&mut self, event: &Event, around: &Surroundings<'_>) {
         let usage = event.usage();
         let minute = second_of(event.at) / 60;
-        if minute > self.minutes[0] && event.timeliness == Timeliness::OnTime {
+        if minute > self.minute && event.timeliness == Timeliness::OnTime {
             // The sweep takes rows out well before a second roll-over could overwrite one; what
             // is left is carried along so that the sum stays whole.
-            let left = self.minute_usage[1];
-            self.minutes[1] = self.minutes[0];
+            let left = self.minute_usage[1].whole();
+            self.minute_before = u8::try_from(minute - self.minute).unwrap_or(u8::MAX);
             self.minute_usage[1] = self.minute_usage[0];
-            self.minute_usage[1] += left;
-            self.minutes[0] = minute;
-            self.minute_usage[0] = Usage::ZERO;
+            self.minute_usage[1].add(&left);
+            self.minute = minute;
+            self.minute_usage[0] = MinuteUsage::default();
         }
-        let late = minute == self.minutes[1] && self.minute_usage[1] != Usage::ZERO;
-        self.minute_usage[usize::from(late)] += usage;
+        let before = self.minute.saturating_sub(self.minute_before.into());
+        let late = minute == before && self.minute_usage[1] != MinuteUsage::default();
+        self.minute_usage[usize::from(late)].add(&usage);
         if around.month > self.month {
             self.month = around.month;
             self.month_usage = Usage::ZERO;
@@ -370,11 +396,12 @@ impl FunctionState {
     /// Takes out the rows of minutes that end at or before `minute`.
     pub fn take_minutes(&mut self, minute: i64) -> impl Iterator<Item = Minute> + use<> {
         let mut rows = [None, None];
-        for index in [1, 0] {
-            let number = i64::from(self.minutes[index]);
-            if number < minute && self.minute_usage[index] != Usage::ZERO {
-                let usage = std::mem::replace(&mut self.minute_usage[index], Usage::ZERO);
-                rows[1 - index] = Some(Minute { number, usage });
+        // The sweep comes every minute, so that an older one is always the last but one.
+        let before = self.minute.saturating_sub(self.minute_before.into());
+        for (index, number) in [(1, i64::from(before)), (0, i64::from(self.minute))] {
+            if number < minute && self.minute_usage[index] != MinuteUsage::default() {
+                let usage = std::mem::take(&mut self.minute_usage[index]);
+                rows[1 - index] = Some(Minute { number, usage: usage.whole() });
             }
         }
         rows.into_iter().flatten()
@@ -389,14 +416,19 @@ impl FunctionState {
     pub fn usual(&self, calls: f64) -> Usage {
         Usage {
             requests: crate::units::whole(calls),
-            mb_ms: MbMillis(crate::units::whole(calls * self.mean_mb_ms)),
+            mb_ms: MbMillis(crate::units::whole(calls * self.mean_mb_ms())),
             ..Usage::ZERO
         }
     }
 
+    /// Mean MB·ms per call.
+    pub fn mean_mb_ms(&self) -> f64 {
+        self.mean_mb_ms.into()
+    }
+
     /// Mean billed duration in milliseconds, as the usage says.
     pub fn billed_ms(&self) -> f64 {
-        self.mean_mb_ms / f64::from(self.memory_mb.max(1))
+        self.mean_mb_ms() / f64::from(self.memory_mb.max(1))
     }
 
     /// Configured memory.
@@ -411,6 +443,11 @@ impl FunctionState {
         let young = if has_past { 0 } else { 60 * u64::from(YOUNG_MINUTES) };
         (seconds, seconds.min(young))
     }
+}
+
+/// The hour, told from those before it for seven years.
+fn hour_of(second: u32) -> u16 {
+    u16::try_from(second / 3_600 % (1 << 16)).unwrap_or(0)
 }
 
 /// Seconds since the epoch; the range of event time ends before they would overflow.

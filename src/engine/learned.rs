@@ -40,7 +40,7 @@ pub struct Past {
     pub newest: u32,
     /// Mean MB·ms per call: 15 minutes at 10 GB are nine thousand million.
     #[serde(deserialize_with = "up_to::<_, _, 1_000_000_000_000>")]
-    pub mean_mb_ms: f64,
+    pub mean_mb_ms: f32,
     /// Configured memory as last seen.
     #[serde(deserialize_with = "up_to::<_, _, 1_000_000>")]
     pub memory_mb: u32,

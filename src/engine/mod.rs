@@ -11,6 +11,9 @@ pub mod intake;
 
 pub mod shard;
 
+pub mod accounts;
+
+pub mod account_share;
 pub mod function;
 pub mod watch;
 pub mod window;

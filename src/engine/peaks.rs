@@ -32,6 +32,8 @@ const FORETOLD: f64 = 1.6;
 const HOURS_PROOF: u32 = 7 * DAY;
 const MINUTES_PROOF: u32 = 2 * DAY;
 const DAY: u32 = 1_440;
+/// The hour is told apart in so many parts, of two minutes each.
+const MINUTES: usize = 30;
 /// So close to its edge an hour is as busy as its neighbour.
 const EDGE_MINUTES: u32 = 15;
 
@@ -43,8 +45,7 @@ pub struct Peaks {
     #[serde(deserialize_with = "up_to::<_, _, 1_000_000_000>")]
     highest: f32,
     /// The day, counted from the epoch, up to which the rest has faded.
-    #[serde(deserialize_with = "up_to::<_, _, MINUTES_MAX>")]
-    day: u32,
+    day: u16,
     /// The minute, counted from the epoch, since which the hours have foretold everything.
     #[serde(deserialize_with = "up_to::<_, _, MINUTES_MAX>")]
     hours_since: u32,
@@ -53,7 +54,7 @@ pub struct Peaks {
     #[serde(with = "array")]
     hours: [u8; 48],
     #[serde(with = "array")]
-    minutes: [u8; 60],
+    minutes: [u8; MINUTES],
 }
 
 impl Default for Peaks {
@@ -64,7 +65,7 @@ impl Default for Peaks {
             hours_since: 0,
             minutes_since: 0,
             hours: [0; 48],
-            minutes: [0; 60],
+            minutes: [0; MINUTES],
         }
     }
 }
@@ -86,8 +87,13 @@ impl Peaks {
         self.highest = self.highest.max(rate as f32);
         let hour = &mut self.hours[slot(number)];
         *hour = (*hour).max(code(rate));
-        let minute = &mut self.minutes[(number % 60) as usize];
+        let minute = &mut self.minutes[(number % 60) as usize / 2];
         *minute = (*minute).max(code(rate));
+    }
+
+    /// The highest rate of all, whenever it was.
+    pub fn highest(&self) -> f64 {
+        self.highest.into()
     }
 
     /// So many minutes have passed, up to and with `number`.
@@ -99,7 +105,7 @@ impl Peaks {
     /// that it was foretold.
     pub fn skip(&mut self, number: u32, minutes: u32) {
         let days = (number / DAY).saturating_sub(number.saturating_sub(minutes) / DAY);
-        self.day = self.day.saturating_add(days);
+        self.day = self.day.saturating_add(u16::try_from(days).unwrap_or(u16::MAX));
         self.hours_since = self.hours_since.saturating_add(minutes);
         self.minutes_since = self.minutes_since.saturating_add(minutes);
     }
@@ -130,28 +136,32 @@ impl Peaks {
 
     /// A job's minute may slip by one.
     fn by_minute(&self, number: u32) -> f32 {
-        let at = |minute: u32| self.minutes[(minute % 60) as usize];
-        let highest = at(number % 60).max(at(number % 60 + 1)).max(at(number % 60 + 59));
-        rate(highest)
+        let at = |minute: u32| self.minutes[(minute % 60) as usize / 2];
+        rate(at(number % 60).max(at(number % 60 + 1)).max(at(number % 60 + 59)))
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "statistics kept in single precision")]
     fn fade(&mut self, number: u32, minutes: u64) {
         if self.day == 0 {
-            (self.day, self.hours_since, self.minutes_since) = (number / DAY, number, number);
+            (self.day, self.hours_since, self.minutes_since) = (day_of(number), number, number);
         }
         self.highest *= libm::exp2(-(minutes as f64) / HALF_LIFE) as f32;
-        let days = (number / DAY).saturating_sub(self.day);
+        let days = day_of(number).saturating_sub(self.day);
         if days == 0 {
             return;
         }
-        self.day = number / DAY;
+        self.day = day_of(number);
         let days = u8::try_from(days).unwrap_or(u8::MAX);
         let faded = days.saturating_mul(HOUR_FADE);
         self.hours.iter_mut().for_each(|hour| *hour = hour.saturating_sub(faded));
         let faded = days.saturating_mul(MINUTE_FADE);
         self.minutes.iter_mut().for_each(|minute| *minute = minute.saturating_sub(faded));
     }
+}
+
+/// Days since the epoch; event time ends before they would overflow.
+fn day_of(number: u32) -> u16 {
+    u16::try_from(number / DAY).unwrap_or(u16::MAX)
 }
 
 /// Place of an hour: 0 to 23 on weekdays, 24 to 47 at weekends.

@@ -31,17 +31,19 @@ const SWEEP_FROM: i64 = LATENESS_SECONDS_MAX;
 /// And before the first record of the next minute can come, which may be ahead of event time:
 /// swept later, a function would hold three minutes, and it has room for two.
 const SWEEP_SECONDS: i64 = 60 - AHEAD_SECONDS - SWEEP_FROM;
+/// From this second of the next minute on, all rows of a minute have been given out.
+pub const ROWS_COMPLETE: i64 = SWEEP_FROM + SWEEP_SECONDS;
 /// A function without an alarm that has been silent this long may make room for another.
 const IDLE_SECONDS: i64 = 3_600;
 /// The most pairs of account and price whose usage is totalled apart; the rest shares account 0.
-const ACCOUNTS_MAX: usize = 10_000;
+pub const ACCOUNTS_MAX: usize = 10_000;
 
 /// The most failed requests that are remembered in each partition, to recognise their repeats.
 const FAILED_MAX: usize = 1_024;
 
 /// Room for functions grows by this part at a time. Doubling would leave up to half of what is by
 /// far the largest table unused.
-const GROWTH: usize = 16;
+const GROWTH: usize = 64;
 /// So many records are looked up together: their cache misses then overlap. Enough to keep the
 /// memory busy, few enough that nothing has left the first cache before it is used.
 const GROUP: usize = 16;
@@ -153,6 +155,8 @@ pub struct Engine {
     /// Where the usage of an account at a price is added up in `totals`.
     accounts: BTreeMap<(AccountId, RateIndex), u32>,
     totals: Vec<Usage>,
+    /// And how many functions of the account at that price are tracked.
+    members: Vec<u64>,
     counters: Counters,
     now: EventTime,
     month: i32,
@@ -188,6 +192,7 @@ impl Engine {
             watched: BTreeSet::new(),
             accounts: BTreeMap::new(),
             totals: Vec::new(),
+            members: Vec::new(),
             counters: Counters::default(),
             now: EventTime::MIN,
             month: 0,
@@ -243,6 +248,11 @@ impl Engine {
             let usage = self.totals[total as usize];
             (account, self.rates.key(rate).clone(), *self.rates.rates(rate), usage)
         })
+    }
+
+    /// How many functions of each account are tracked; an account comes once for each price.
+    pub fn members(&self) -> impl Iterator<Item = (AccountId, u64)> {
+        self.accounts.iter().map(|(&(account, _), &total)| (account, self.members[total as usize]))
     }
 
     /// How long the functions that are tracked now have been followed.
@@ -330,7 +340,8 @@ impl Engine {
         let total = self.total_of(account, rate);
         let function = &mut self.functions[slot as usize];
         function.rate = rate;
-        function.total = total;
+        self.members[std::mem::replace(&mut function.total, total) as usize] -= 1;
+        self.members[total as usize] += 1;
     }
 
     /// Where usage of this account at this price is added up. Beyond the limit, new accounts share
@@ -341,6 +352,7 @@ impl Engine {
         let account = if full { AccountId::default() } else { account };
         *self.accounts.entry((account, rate)).or_insert_with(|| {
             self.totals.push(Usage::ZERO);
+            self.members.push(0);
             u32::try_from(self.totals.len() - 1).unwrap_or(u32::MAX)
         })
     }
@@ -369,6 +381,7 @@ impl Engine {
             self.functions.reserve_exact(self.functions.len() / GROWTH + 64);
         }
         self.functions.push(state);
+        self.members[total as usize] += 1;
         let functions = &self.functions;
         self.table.insert_unique(event.key, slot, |&slot| functions[slot as usize].key);
         self.partitions[index].as_mut()?.slots.push(slot);
@@ -404,7 +417,8 @@ impl Engine {
             entry.remove();
         }
         self.replace_slot(key, slot, None);
-        self.functions.swap_remove(slot as usize);
+        let gone = self.functions.swap_remove(slot as usize);
+        self.members[gone.total as usize] -= 1;
         // The last function has moved into the hole.
         let moved = u32::try_from(self.functions.len()).unwrap_or(u32::MAX);
         if moved != slot {
@@ -517,6 +531,7 @@ impl Engine {
         let expected = watch.map_or(0.0, |watch| watch.baseline.expected());
         let rows: Vec<_> = function.take_minutes(before).collect();
         for row in rows {
+            let busyness = assess::busyness(function, &row, &around);
             let row = MinuteRow {
                 minute: row.number,
                 function: function.to_key(),
@@ -526,6 +541,7 @@ impl Engine {
                 billed_ms: function.billed_ms(),
                 memory_mb: function.memory_mb,
                 evidence_log10: libm::log10(evidence),
+                busyness,
             };
             self.outputs.push((sequence, function.key, Output::Minute(Box::new(row))));
         }
@@ -554,11 +570,11 @@ fn raise(
     now: EventTime,
     around: &Surroundings<'_>,
 ) -> Alarm {
-    let onset = watch.onset_of(channel, event);
+    let onset = watch.onset_of(channel, event, around);
     let since = assess::usage_since(function, watch, onset.second());
-    let id = alarm_id(&function.to_key(), channel, onset);
+    let id = alarm_id("function", &function.to_key(), channel, onset);
     let expected = watch.baseline.expected();
-    watch.open_pane(function.mean_mb_ms);
+    watch.open_pane(function.mean_mb_ms());
     let mut open = OpenAlarm::new(id, channel, onset, event, expected, since);
     let standing = Standing::new(function, watch, &open, now, around);
     open.severity = standing.severity;

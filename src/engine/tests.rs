@@ -5,8 +5,11 @@ mod learned;
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng as _;
 
-use super::alarm::{Alarm, AlarmState, Channel, MinuteRow, Output, Severity};
+use super::accounts::{Accounts, Members};
+use super::alarm::{AccountAlarm, Alarm, AlarmState, Channel, MinuteRow, Output, Severity};
 use super::intake::{Entry, Intake};
 use super::partitions::shard_of;
 use super::rate_card::RateCard;
@@ -63,6 +66,9 @@ fn refusal(name: &str, at: EventTime) -> Record<'_> {
 struct World {
     intake: Intake,
     engines: Vec<Engine>,
+    accounts: Accounts,
+    members: Members,
+    account_alarms: Vec<AccountAlarm>,
     second: Option<i64>,
     batch_records: usize,
     directives: Vec<Directive>,
@@ -82,6 +88,9 @@ impl World {
         Self {
             intake: Intake::new(Routes::new(Vec::new()), lateness, shards),
             engines: (0..shards).map(engine).collect(),
+            accounts: Accounts::new(DetectionSettings::default()),
+            members: Members::new(),
+            account_alarms: Vec::new(),
             second: None,
             batch_records,
             directives: Vec::new(),
@@ -111,6 +120,14 @@ impl World {
             }
             self.directives.clear();
             self.collect();
+            if second.rem_euclid(60) == 0 {
+                self.members.clear();
+                for (account, functions) in self.engines.iter().flat_map(Engine::members) {
+                    *self.members.entry(account).or_default() += functions;
+                }
+            }
+            let now = EventTime::from_second(second);
+            self.account_alarms.extend(self.accounts.tick(now, &self.members));
             self.second = Some(second);
         }
     }
@@ -126,7 +143,12 @@ impl World {
     fn collect(&mut self) {
         let mut new: Vec<_> = self.engines.iter_mut().flat_map(Engine::drain).collect();
         new.sort_by_key(|&(sequence, key, _)| (sequence, key));
-        self.outputs.extend(new.into_iter().map(|(_, _, output)| output));
+        for (_, _, output) in new {
+            if let Output::Minute(row) = &output {
+                self.accounts.row(row);
+            }
+            self.outputs.push(output);
+        }
     }
 
     fn finish(&mut self) {
@@ -370,4 +392,54 @@ fn one_forged_record_at_the_end_counts_and_moves_no_time() {
     assert!(world.intake.now().unwrap() <= at_ms(600_000));
     assert!(world.intake.first().unwrap() >= at_ms(0));
     assert_eq!(world.counters().counted, 3 * 600 + 2);
+}
+
+/// Minutes of 2,000 functions that are called about `rate` times a minute each, at random; from
+/// minute `attack.0` on the first `attack.1` of them so many times as often.
+fn estate(minutes: u64, rate: u64, attack: (u64, u64, u64)) -> World {
+    let mut world = World::new(3, 4_096, EngineSettings::default());
+    let names: Vec<String> = (0..2_000).map(|number| format!("f{number:04}")).collect();
+    let mut draw = ChaCha8Rng::seed_from_u64(1);
+    for minute in 0..minutes {
+        let (start, attacked, factor) = attack;
+        let extra = if minute < start { 0 } else { rate * attacked * (factor - 1) };
+        let mut calls: Vec<(i64, usize)> = (0..2_000 * rate + extra)
+            .map(|call| {
+                let of = if call < 2_000 * rate { 2_000 } else { attacked };
+                let which = draw.next_u64() % of;
+                (i64::from(draw.next_u32() % 60_000), usize::try_from(which).unwrap())
+            })
+            .collect();
+        calls.sort_unstable();
+        for (ms, which) in calls {
+            let at = at_ms(minute.cast_signed() * 60_000 + ms);
+            world.feed(&invocation(&names[which], at));
+        }
+    }
+    world.finish();
+    world
+}
+
+#[test]
+fn a_thin_attack_over_many_functions_is_one_alarm_over_their_account_within_four_minutes() {
+    let world = estate(49, 4, (45, 200, 10));
+    let opened: Vec<_> =
+        world.account_alarms.iter().filter(|alarm| alarm.state == AlarmState::Opened).collect();
+    let [opened] = opened[..] else { panic!("{:?}", world.account_alarms) };
+    let delay = opened.decided_at.since_ms(at_ms(45 * 60_000)) / 1_000;
+    assert!((0..=240).contains(&delay), "{delay} s");
+    assert!(opened.onset.since_ms(at_ms(45 * 60_000)).abs() <= 60_000, "{opened:?}");
+    assert!((150..=210).contains(&opened.functions.lifted), "{:?}", opened.functions);
+    assert_eq!(opened.functions.of, 2_000);
+    for named in &opened.functions.largest {
+        assert!(&*named.function.name < "f0200", "{named:?}");
+    }
+}
+
+#[test]
+fn neither_a_quiet_account_nor_one_flooded_function_is_an_alarm_over_the_account() {
+    for attack in [(90, 0, 1), (40, 1, 1_800)] {
+        let world = estate(50, 1, attack);
+        assert_eq!(world.account_alarms, [], "{attack:?}");
+    }
 }

@@ -4,6 +4,7 @@
 //! Seconds are closed lazily, when the function is next touched or swept: whether a record is on
 //! time was decided when it was taken in, so the result does not depend on when that happens.
 
+use super::account_share::AccountShare;
 use super::alarm::Channel;
 use super::attribution::pane::Pane;
 use super::attribution::reference::Reference;
@@ -43,6 +44,9 @@ const IDLE_SECONDS: i64 = 3_600;
 /// Calls per second that are forgotten without loss: three a minute.
 const FORGETTABLE: f64 = 0.05;
 
+/// The cap of a function without one.
+const UNCAPPED: u32 = u32::MAX;
+
 /// How a function is called at this moment, as its owner knows it.
 #[derive(Debug, Clone, Copy)]
 pub struct Calling<'a> {
@@ -78,13 +82,13 @@ pub enum Touch {
 #[derive(Debug)]
 #[repr(C)]
 pub struct Watch {
-    /// Calls that the detector has seen.
-    calls: u64,
+    /// Calls that the detector has seen; wraps around, as does what it is compared with.
+    calls: u32,
     /// At this many calls the evidence is looked at; before, it cannot reach its target.
-    next_check: u64,
+    next_check: u32,
     /// Nor before this many, where it is more, by a closer bound; then a look need not compute it.
-    next_value: u64,
-    closed: i64,
+    next_value: u32,
+    closed: u32,
     /// The open alarm.
     pub alarm: Option<Box<OpenAlarm>>,
     /// Callers since evidence began to gather.
@@ -104,16 +108,17 @@ pub struct Watch {
     model: RateModel,
     /// The first second of the present excursion of the evidence, over the closed seconds.
     onset: u32,
-    minute_calls: u64,
-    minute_squares: u64,
-    /// The same as `onset` with the open seconds, as of the last look.
-    onset_now: u32,
+    minute_calls: u32,
+    minute_squares: f32,
     /// Calls per second that are tolerated, envelope and money floor included.
-    pub tolerance: f64,
+    pub tolerance: f32,
+    cap: u32,
     /// Its hours and days, once they cost something.
     pub ledger: Option<Box<Ledger>>,
     /// What is normal.
     pub baseline: Baseline,
+    /// Its part in the evidence over its account.
+    pub share: AccountShare,
     reference: Reference,
     /// What is normal was known before the engine began.
     pub has_past: bool,
@@ -135,7 +140,7 @@ impl Watch {
             calls: 0,
             next_check: 0,
             next_value: 0,
-            closed: around.boundary.min(first),
+            closed: whole_second(around.boundary.min(first)),
             alarm: None,
             pane: None,
             served: SecondRing::new(first),
@@ -148,17 +153,18 @@ impl Watch {
             model: RateModel::new(1.0, 1.0),
             onset: whole_second(first),
             minute_calls: 0,
-            minute_squares: 0,
-            onset_now: whole_second(first),
+            minute_squares: 0.0,
             tolerance: 0.0,
+            cap: UNCAPPED,
             ledger: None,
             baseline: Baseline::after_silence(minute_of(first), minutes),
+            share: AccountShare::default(),
             reference: Reference::default(),
             has_past: false,
         };
         for second in earlier {
             watch.served.add(second);
-            watch.calls += 1;
+            watch.calls = watch.calls.wrapping_add(1);
         }
         watch.retune(calling, around);
         watch
@@ -166,16 +172,17 @@ impl Watch {
 
     /// Just begun, it goes on from what was learned before the engine began.
     pub fn go_on(&mut self, past: Past, calling: &Calling<'_>, around: &Surroundings<'_>) {
-        let (began, until) = (around.began.min(self.closed), i64::from(past.until));
+        let closed = i64::from(self.closed);
+        let (began, until) = (around.began.min(closed), i64::from(past.until));
         let whole = |seconds: i64| u32::try_from(seconds.max(0)).unwrap_or(0);
         let unseen = whole(began - until) / 60;
-        let silent = whole(self.closed - began.max(until));
+        let silent = whole(closed - began.max(until));
         self.has_past = true;
         self.baseline = past.baseline;
-        self.baseline.go_on(minute_of(self.closed), unseen, silent / 60);
+        self.baseline.go_on(minute_of(closed), unseen, silent / 60);
         (self.size, self.retry, self.ledger) = (past.size, past.retry, past.ledger);
         if let Some(ledger) = &mut self.ledger {
-            let hour = self.closed.div_euclid(3_600);
+            let hour = closed.div_euclid(3_600);
             ledger.go_on(hour, i64::from(silent) / 3_600, calling);
         }
         self.retune(calling, around);
@@ -193,7 +200,7 @@ impl Watch {
     pub fn touch(&self) -> u64 {
         let ring = self.served.touch();
         let model = self.size.value() + self.retry.value() + self.model.touch();
-        ring ^ model.to_bits() ^ self.minute_calls ^ self.calls
+        ring ^ model.to_bits() ^ u64::from(self.minute_calls ^ self.calls)
     }
 
     /// Takes in one invocation; `repeat` when its request failed before.
@@ -223,10 +230,10 @@ impl Watch {
         if self.alarm.as_ref().is_some_and(|alarm| !alarm.gives_way()) {
             return Touch::Quiet;
         }
-        if self.calls >= self.next_check {
+        if self.has_reached(self.next_check) {
             self.close(calling, around);
             let threshold = around.thresholds.fast;
-            if self.calls >= self.next_value && self.evaluate(calling, around) >= threshold {
+            if self.has_reached(self.next_value) && self.evaluate(calling, around) >= threshold {
                 return Touch::Alarming(Channel::RateFast);
             }
         }
@@ -245,22 +252,22 @@ impl Watch {
         if second > self.served.newest() {
             self.close(calling, around);
         }
-        if second >= self.closed {
+        if second >= self.closed() {
             self.served.add(second);
-            self.calls += 1;
+            self.calls = self.calls.wrapping_add(1);
         }
     }
 
     /// Whether the baseline must not learn now.
     pub fn is_frozen(&self, restricted: bool) -> bool {
-        restricted || self.alarm.as_ref().is_some_and(|alarm| alarm.freezes(self.closed))
+        restricted || self.alarm.as_ref().is_some_and(|alarm| alarm.freezes(self.closed()))
     }
 
     /// Closes every second before the boundary.
     pub fn close(&mut self, calling: &Calling<'_>, around: &Surroundings<'_>) {
-        while self.closed < around.boundary {
+        while self.closed() < around.boundary {
             let refused = self.alarm.as_ref().map_or(i64::MIN, |alarm| alarm.newest_refusal());
-            if self.closed > self.served.newest().max(refused) {
+            if self.closed() > self.served.newest().max(refused) {
                 self.close_silence(calling, around);
             } else {
                 self.close_second(calling, around);
@@ -269,7 +276,7 @@ impl Watch {
     }
 
     fn close_second(&mut self, calling: &Calling<'_>, around: &Surroundings<'_>) {
-        let second = self.closed;
+        let second = self.closed();
         let served = self.served.get(second);
         // While an alarm is open, what was turned away still counts as demand: a restriction that
         // works must not look like an attack that has ended. It never opens an alarm.
@@ -277,66 +284,71 @@ impl Watch {
         self.evidence.second(&self.model, served + refused, around.thresholds.fast);
         let own = std::mem::take(&mut self.own_calls);
         self.recursion.second(served, own.into(), around.thresholds.other);
-        self.minute_calls += served;
-        self.minute_squares += served * served;
-        self.closed += 1;
+        self.minute_calls =
+            self.minute_calls.saturating_add(u32::try_from(served).unwrap_or(u32::MAX));
+        self.minute_squares += served as f32 * served as f32;
+        self.set_closed(self.closed() + 1);
         if self.evidence.is_at_rest() {
-            self.onset = whole_second(self.closed);
+            self.onset = whole_second(self.closed());
         }
-        if self.closed.rem_euclid(60) == 0 {
+        if self.closed().rem_euclid(60) == 0 {
             self.close_minute(calling, around);
         }
     }
 
     fn close_silence(&mut self, calling: &Calling<'_>, around: &Surroundings<'_>) {
-        let to_minute = 60 - self.closed.rem_euclid(60);
-        let part = (around.boundary - self.closed).min(to_minute);
+        let to_minute = 60 - self.closed().rem_euclid(60);
+        let part = (around.boundary - self.closed()).min(to_minute);
         self.evidence.silence(&self.model, part.unsigned_abs());
         self.recursion.silence(part.unsigned_abs(), around.thresholds.other);
-        self.closed += part;
-        if self.closed.rem_euclid(60) == 0 {
+        self.set_closed(self.closed() + part);
+        if self.closed().rem_euclid(60) == 0 {
             self.close_minute(calling, around);
-            let minutes = (around.boundary - self.closed).div_euclid(60);
+            let minutes = (around.boundary - self.closed()).div_euclid(60);
             if minutes > 0 {
                 let minutes = minutes.unsigned_abs();
                 self.evidence.silence(&self.model, minutes * 60);
                 self.recursion.silence(minutes * 60, around.thresholds.other);
                 self.yoyo.silence(minutes, around.thresholds.yoyo);
-                self.closed += 60 * i64::try_from(minutes).unwrap_or(0);
+                self.set_closed(self.closed() + 60 * i64::try_from(minutes).unwrap_or(0));
                 if !self.is_frozen(calling.restricted) {
-                    self.baseline.silence(minute_of(self.closed) - 1, minutes);
+                    self.baseline.silence(minute_of(self.closed()) - 1, minutes);
                     self.retune(calling, around);
                 }
             }
         }
         if self.evidence.is_at_rest() {
-            self.onset = whole_second(self.closed);
+            self.onset = whole_second(self.closed());
         }
     }
 
     fn close_minute(&mut self, calling: &Calling<'_>, around: &Surroundings<'_>) {
         let usd = calling.usd_per_call();
-        let allowed = 60.0 * self.tolerance * usd;
-        self.yoyo.minute(self.minute_calls as f64 * usd, allowed, around.thresholds.yoyo);
+        let allowed = 60.0 * f64::from(self.tolerance) * usd;
+        self.yoyo.minute(f64::from(self.minute_calls) * usd, allowed, around.thresholds.yoyo);
+        // The minute that has just ended.
+        let number = minute_of(self.closed()) - 1;
+        if self.minute_calls > 0 && self.is_warm() {
+            let envelope = around.detection.envelope;
+            self.share.minute(number, self.minute_calls.into(), &self.baseline, envelope);
+        }
         if !self.is_frozen(calling.restricted) {
-            let limit = LEARNED_AT_ONCE * self.tolerance;
-            // The minute that has just ended.
-            let number = minute_of(self.closed) - 1;
-            let (calls, squares) = (self.minute_calls, self.minute_squares);
+            let limit = LEARNED_AT_ONCE * f64::from(self.tolerance);
+            let (calls, squares) = (self.minute_calls, f64::from(self.minute_squares));
             let suspicious = self.evidence.value() >= DOUBT * (1.0 + self.model.rest());
             self.baseline.minute(number, calls, squares, limit, suspicious);
             self.retune(calling, around);
         }
         self.minute_calls = 0;
-        self.minute_squares = 0;
+        self.minute_squares = 0.0;
         self.close_hour(calling, around);
     }
 
     fn close_hour(&mut self, calling: &Calling<'_>, around: &Surroundings<'_>) {
-        if self.closed.rem_euclid(3_600) >= 60 && self.ledger.is_none() {
+        if self.closed().rem_euclid(3_600) >= 60 && self.ledger.is_none() {
             return;
         }
-        let (hour, frozen) = (self.closed.div_euclid(3_600), self.is_frozen(calling.restricted));
+        let (hour, frozen) = (self.closed().div_euclid(3_600), self.is_frozen(calling.restricted));
         match &mut self.ledger {
             Some(ledger) => ledger.close(hour, frozen, calling, around.thresholds.leech),
             None if calling.rates.cost(&calling.used).usd() >= WORTH_USD => {
@@ -347,38 +359,33 @@ impl Watch {
         }
     }
 
+    #[expect(clippy::cast_possible_truncation, reason = "kept for display and limits")]
     /// What is tolerated follows from the baseline and from what a call costs.
     pub fn retune(&mut self, calling: &Calling<'_>, around: &Surroundings<'_>) {
         let factor = if self.is_warm() { 1.0 } else { YOUNG_FLOOR };
         let floor = around.detection.notice_floor_usd_per_hour * factor / 3_600.0;
         let worth = floor / calling.usd_per_call().max(f64::MIN_POSITIVE);
-        let allowed = self.baseline.allowed(minute_of(self.closed)) * around.detection.envelope;
-        self.tolerance = allowed.max(worth);
-        let phi = self.baseline.dispersion(allowed, self.tolerance);
-        self.model = RateModel::new(self.tolerance, phi);
-        self.next_check = self.calls.saturating_add(1);
-        self.next_value = 0;
+        let allowed = self.baseline.allowed(minute_of(self.closed())) * around.detection.envelope;
+        let tolerance = allowed.max(worth);
+        let phi = self.baseline.dispersion(allowed, tolerance);
+        self.model = RateModel::new(tolerance, phi);
+        self.tolerance = tolerance as f32;
+        self.next_check = self.ahead(1);
+        self.next_value = self.calls;
     }
 
     /// The evidence with the open seconds in it; sets when to look next. All is closed that can be.
     fn evaluate(&mut self, calling: &Calling<'_>, around: &Surroundings<'_>) -> f64 {
         let threshold = around.thresholds.fast;
-        let mut evidence = self.evidence;
-        let mut onset = self.onset;
-        for second in self.closed..=self.served.newest() {
-            evidence.second(&self.model, self.served.get(second), threshold);
-            if evidence.is_at_rest() {
-                onset = whole_second(second + 1);
-            }
-        }
-        self.onset_now = onset;
+        let evidence = self.evidence_now(around).0;
         let value = evidence.value();
         let target = if value < SUSPICION { SUSPICION } else { threshold };
-        self.next_check = self.calls + evidence.calls_to(&self.model, target, OPEN_SECONDS);
-        self.next_value = 0;
+        self.next_check = self.ahead(evidence.calls_to(&self.model, target, OPEN_SECONDS));
+        self.next_value = self.calls;
         let target = SUSPICION.min(threshold);
         if value < target && self.model.is_steep(SUSPICION, OPEN_SECONDS) {
-            self.next_value = self.calls + 1 + evidence.calls_below(&self.model, target);
+            let below = evidence.calls_below(&self.model, target);
+            self.next_value = self.ahead(below.saturating_add(1));
         }
         if value >= SUSPICION {
             self.open_pane(calling.mean_mb_ms);
@@ -403,6 +410,7 @@ impl Watch {
             Channel::Recursion => self.recursion.value(),
             Channel::Yoyo => self.yoyo.value_usd(),
             Channel::Leech => self.ledger.as_ref().map_or(0.0, |ledger| ledger.leech.value()),
+            Channel::Aggregate => 0.0,
         }
     }
 
@@ -413,13 +421,35 @@ impl Watch {
         channels.map(|channel| self.value(channel)).fold(0.0, f64::max)
     }
 
-    /// Evidence over everything that is known, for reports.
-    fn rate_now(&self, around: &Surroundings<'_>) -> f64 {
+    /// Evidence over everything that is known, and since which second it has been gathering.
+    fn evidence_now(&self, around: &Surroundings<'_>) -> (RateEvidence, i64) {
         let mut evidence = self.evidence;
-        for second in self.closed..=self.served.newest() {
+        let mut onset = i64::from(self.onset);
+        for second in self.closed()..=self.served.newest() {
             evidence.second(&self.model, self.served.get(second), around.thresholds.fast);
+            if evidence.is_at_rest() {
+                onset = second + 1;
+            }
         }
-        evidence.value()
+        (evidence, onset)
+    }
+
+    fn closed(&self) -> i64 {
+        self.closed.into()
+    }
+
+    fn set_closed(&mut self, second: i64) {
+        self.closed = whole_second(second);
+    }
+
+    /// The number that calls will have reached after so many more, or after a billion.
+    fn ahead(&self, calls: u64) -> u32 {
+        let most = 1 << 30;
+        self.calls.wrapping_add(u32::try_from(calls).unwrap_or(most).min(most))
+    }
+
+    fn has_reached(&self, calls: u32) -> bool {
+        self.calls.wrapping_sub(calls) < 1 << 31
     }
 
     /// How a channel stands, `rate` being the calls per second now and `expected` those before.
@@ -431,7 +461,7 @@ impl Watch {
         around: &Surroundings<'_>,
     ) -> ChannelReading {
         let value = match channel {
-            Channel::RateFast => self.rate_now(around),
+            Channel::RateFast => self.evidence_now(around).0.value(),
             _ => self.value(channel),
         };
         let (expected, observed) = match channel {
@@ -441,6 +471,7 @@ impl Watch {
             Channel::Duration => (self.size.expected_ms(), self.size.observed_ms()),
             Channel::Memory => (self.size.expected_mb(), self.size.observed_mb()),
             Channel::Retry => (self.retry.expected(), self.retry.observed()),
+            Channel::Aggregate => (0.0, 0.0),
         };
         ChannelReading {
             evidence_log10: libm::log10(value.max(1e-9)),
@@ -460,6 +491,7 @@ impl Watch {
                 let leeched = self.ledger.as_ref().map_or(0.0, |ledger| ledger.leeched_per_hour());
                 return leeched >= around.detection.notice_floor_usd_per_hour;
             }
+            Channel::Aggregate => return false,
             Channel::RateFast | Channel::Recursion => usual,
             Channel::Duration => grown(self.size.observed_ms() / self.size.expected_ms().max(1.0)),
             Channel::Memory => grown(self.size.observed_mb() / self.size.expected_mb().max(1.0)),
@@ -490,16 +522,31 @@ impl Watch {
     }
 
     /// When the excess began that `channel` has found in the second of `event`.
-    pub fn onset_of(&self, channel: Channel, event: &Event) -> EventTime {
+    pub fn onset_of(
+        &self,
+        channel: Channel,
+        event: &Event,
+        around: &Surroundings<'_>,
+    ) -> EventTime {
         let second = event.at.second();
         EventTime::from_second(match channel {
-            Channel::RateFast => i64::from(self.onset_now).min(second),
-            Channel::Duration | Channel::Memory | Channel::Retry => second,
+            Channel::RateFast => self.evidence_now(around).1.min(second),
+            Channel::Duration | Channel::Memory | Channel::Retry | Channel::Aggregate => second,
             // It has grown by half for half a dozen buckets of four seconds at the least.
             Channel::Recursion => second - 16,
             Channel::Yoyo => second - 60 * i64::from(self.yoyo.minutes()),
             Channel::Leech => second - 86_400,
         })
+    }
+
+    /// The concurrency cap in force.
+    pub fn cap(&self) -> Option<u32> {
+        Some(self.cap).filter(|&cap| cap != UNCAPPED)
+    }
+
+    /// Notes the concurrency cap in force.
+    pub fn set_cap(&mut self, cap: Option<u32>) {
+        self.cap = cap.unwrap_or(UNCAPPED);
     }
 
     /// Whether the function has a baseline.
@@ -537,7 +584,7 @@ impl Watch {
             && self.pane.is_none()
             && self.ledger.is_none()
             && now - self.served.newest() >= IDLE_SECONDS
-            && self.baseline.allowed(minute_of(self.closed)) < FORGETTABLE
+            && self.baseline.allowed(minute_of(self.closed())) < FORGETTABLE
     }
 }
 

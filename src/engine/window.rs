@@ -12,30 +12,31 @@ pub struct SecondRing {
     counts: [u16; SLOTS],
     /// Upper halves: hardly any function is ever called 65,536 times within a second.
     high: Option<Box<[u16; SLOTS]>>,
-    newest: i64,
+    newest: u32,
 }
 
 impl SecondRing {
     /// An empty ring that ends with second `newest`.
     pub fn new(newest: i64) -> Self {
-        Self { counts: [0; SLOTS], high: None, newest }
+        Self { counts: [0; SLOTS], high: None, newest: whole(newest) }
     }
 
     /// Counts one in `second`; where that is newer than the newest, the ring moves on. A second
     /// older than the ring is dropped.
     pub fn add(&mut self, second: i64) {
-        if second > self.newest {
+        let newest = self.newest();
+        if second > newest {
             // What is skipped was silent; a whole ring at most needs clearing.
-            let skipped = (second - self.newest).min(RING);
+            let skipped = (second - newest).min(RING);
             for fresh in second - skipped + 1..=second {
                 self.counts[slot(fresh)] = 0;
                 if let Some(high) = &mut self.high {
                     high[slot(fresh)] = 0;
                 }
             }
-            self.newest = second;
+            self.newest = whole(second);
         }
-        if second > self.newest - RING {
+        if second > self.newest() - RING {
             let (count, carried) = self.counts[slot(second)].overflowing_add(1);
             self.counts[slot(second)] = count;
             if carried {
@@ -47,7 +48,7 @@ impl SecondRing {
 
     /// The count of one second; zero outside the ring.
     pub fn get(&self, second: i64) -> u64 {
-        if second > self.newest || second <= self.newest - RING {
+        if second > self.newest() || second <= self.newest() - RING {
             return 0;
         }
         let high = self.high.as_ref().map_or(0, |high| high[slot(second)]);
@@ -61,7 +62,7 @@ impl SecondRing {
 
     /// The newest second with a count.
     pub fn newest(&self) -> i64 {
-        self.newest
+        self.newest.into()
     }
 
     /// Mean count per second over the `seconds` before `now`, `now` itself left out.
@@ -69,6 +70,11 @@ impl SecondRing {
         let sum: u64 = (now - seconds..now).map(|second| self.get(second)).sum();
         sum as f64 / seconds as f64
     }
+}
+
+/// Seconds since the epoch; the range of event time ends before they would overflow.
+fn whole(second: i64) -> u32 {
+    u32::try_from(second.max(0)).unwrap_or(u32::MAX)
 }
 
 fn slot(second: i64) -> usize {
@@ -95,9 +101,9 @@ mod tests {
         fn remembers_what_a_map_would_for_the_last_seconds(
             steps in proptest::collection::vec((-40_i64..80, 1_u64..4), 1..200)
         ) {
-            let mut ring = SecondRing::new(0);
+            let mut ring = SecondRing::new(1_000);
             let mut naive: BTreeMap<i64, u64> = BTreeMap::new();
-            let mut newest = 0;
+            let mut newest = 1_000;
             for (step, times) in steps {
                 let second = newest + step;
                 for _ in 0..times {

@@ -36,7 +36,7 @@ pub struct ApiState {
 }
 
 /// Every resource, for the answer to a wrong path.
-const PATHS: [&str; 8] = [
+const PATHS: [&str; 9] = [
     "/metrics",
     "/healthz",
     "/readyz",
@@ -44,6 +44,7 @@ const PATHS: [&str; 8] = [
     "/api/v1/alarms",
     "/api/v1/restrictions",
     "/api/v1/actions",
+    "/api/v1/budgets",
     "/api/v1/run",
 ];
 
@@ -60,6 +61,7 @@ pub(super) fn router(state: Arc<ApiState>) -> Router {
         .route("/api/v1/alarms", get(alarms))
         .route("/api/v1/restrictions", get(restrictions))
         .route("/api/v1/actions", get(actions))
+        .route("/api/v1/budgets", get(budgets))
         .route("/api/v1/run", get(run))
         .fallback(not_found)
         .layer(from_fn(guard))
@@ -217,6 +219,10 @@ async fn restrictions(State(state): State<Arc<ApiState>>, pairs: Pairs) -> Respo
 
 async fn actions(State(state): State<Arc<ApiState>>, pairs: Pairs) -> Response {
     plain(&pairs, json!({ "actions": state.view.actions() }))
+}
+
+async fn budgets(State(state): State<Arc<ApiState>>, pairs: Pairs) -> Response {
+    plain(&pairs, json!({ "budgets": state.view.budgets() }))
 }
 
 async fn run(State(state): State<Arc<ApiState>>, pairs: Pairs) -> Response {

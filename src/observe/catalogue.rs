@@ -99,7 +99,7 @@ catalogue! {
     ALARMS_OPEN = Gauge "bursar_alarms_open", "alarms", ["severity"],
         "Alarms that are open.";
     ALARMS_OPENED = Counter "bursar_alarms_opened_total", "alarms", ["channel", "severity"],
-        "Alarms that were opened, by the channel that brought the evidence.";
+        "Alarms that were opened, by channel of the evidence; aggregate: of an account.";
     ACTIONS = Counter "bursar_actions_total", "actions", ["verb", "outcome"],
         "Actions that control decided on.";
     RESTRICTIONS = Gauge "bursar_restrictions_in_force", "restrictions", ["actuator"],
@@ -108,6 +108,16 @@ catalogue! {
         "Spend of this calendar month under a budget.";
     BUDGET_REMAINING = Gauge "bursar_budget_remaining_usd", "US dollars", ["scope"],
         "What is left of a budget for this calendar month; negative when overspent.";
+    BUDGET_P50 = Gauge "bursar_budget_projected_p50_usd", "US dollars", ["scope"],
+        "Median of the spend of the whole month under a budget.";
+    BUDGET_P90 = Gauge "bursar_budget_projected_p90_usd", "US dollars", ["scope"],
+        "Spend of the whole month that is exceeded one time in ten.";
+    BUDGET_OVER = Gauge "bursar_budget_over_probability", "probability", ["scope"],
+        "Probability that the month ends above a budget.";
+    BUDGET_EXHAUSTED = Gauge "bursar_budget_exhausted_p10_seconds", "seconds", ["scope"],
+        "Time in which a budget is used up one time in ten; +Inf: not within the month.";
+    BUDGET_BURN = Gauge "bursar_budget_burn_ratio", "ratio", ["scope", "window"],
+        "Spend in the last minutes to days over what the budget and the season allow for them.";
     DEAD_LETTERS = Counter "bursar_dead_letters_total", "records", ["reason"],
         "Rejected records that were kept in the dead-letter file.";
     DROPS = Counter "bursar_drops_total", "items", ["cause", "intended"],

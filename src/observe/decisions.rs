@@ -1,6 +1,7 @@
 //! The lines of the decisions: what was found, what was wanted, what became of it. JSON, one object
 //! a line, times RFC 3339 UTC with milliseconds, money in integer nano-dollars.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::Serialize;
@@ -9,7 +10,9 @@ use crate::control::action::{Action, LossClass, OutcomeKind, Setting, Verb};
 use crate::control::ladder::Abstention;
 use crate::control::settings::Mode;
 use crate::cost::Projection;
-use crate::engine::alarm::{Alarm, AlarmState, Channel, Class, Excess, Severity};
+use crate::engine::alarm::{
+    AccountAlarm, Alarm, AlarmState, Channel, Class, Excess, LiftedFunctions, Severity,
+};
 use crate::engine::attribution::Attribution;
 use crate::engine::detect::rate::ChannelReading;
 use crate::units::{AccountId, EventTime, NanoUsd};
@@ -55,29 +58,37 @@ pub struct Promise {
     pub envelope: f64,
 }
 
-/// An alarm as a line.
+/// An alarm as a line. Of an account there is no region, function or position, and nothing is
+/// projected: it is over many functions, each at its own price.
 #[derive(Debug, Serialize)]
 pub struct AlarmLine<'a> {
     kind: &'static str,
-    id: &'a str,
-    state: AlarmState,
-    severity: Severity,
+    /// The alarm's name.
+    pub id: &'a str,
+    /// Opened, updated or closed.
+    pub state: AlarmState,
+    /// Notice or page.
+    pub severity: Severity,
     scope: &'static str,
     account: AccountId,
-    region: &'a str,
-    function: &'a str,
+    region: Option<&'a str>,
+    function: Option<&'a str>,
     onset: EventTime,
     evidence_at: EventTime,
     arrived_at: EventTime,
     decided_at: EventTime,
-    position: String,
-    channels: &'a BTreeMap<Channel, ChannelReading>,
+    position: Option<String>,
+    channels: Cow<'a, BTreeMap<Channel, ChannelReading>>,
     class: Class,
     excess: Excess,
     excess_nano_usd_per_hour: NanoUsd,
-    projected: &'a Projection,
-    loss_bound_nano_usd: NanoUsd,
-    attribution: &'a Attribution,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    projected: Option<&'a Projection>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    loss_bound_nano_usd: Option<NanoUsd>,
+    attribution: Cow<'a, Attribution>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    functions: Option<&'a LiftedFunctions>,
 }
 
 impl<'a> AlarmLine<'a> {
@@ -92,20 +103,49 @@ impl<'a> AlarmLine<'a> {
             severity: alarm.severity,
             scope: "function",
             account: alarm.function.account,
-            region: &alarm.function.region,
-            function: &alarm.function.name,
+            region: Some(&alarm.function.region),
+            function: Some(&alarm.function.name),
             onset: alarm.onset,
             evidence_at: alarm.evidence_at,
             arrived_at,
             decided_at,
-            position: format!("{lane}:{}", alarm.position.offset),
-            channels: &alarm.channels,
+            position: Some(format!("{lane}:{}", alarm.position.offset)),
+            channels: Cow::Borrowed(&alarm.channels),
             class: alarm.class,
             excess: alarm.excess,
             excess_nano_usd_per_hour: alarm.excess_per_hour,
-            projected: &alarm.projected,
-            loss_bound_nano_usd: alarm.loss_bound,
-            attribution: &alarm.attribution,
+            projected: Some(&alarm.projected),
+            loss_bound_nano_usd: Some(alarm.loss_bound),
+            attribution: Cow::Borrowed(&alarm.attribution),
+            functions: None,
+        }
+    }
+
+    /// An alarm over an account. It is known when its minute is complete, so that is when its
+    /// evidence arrived; `decided` is the wall clock at its decision, where the input is live.
+    pub fn of_account(alarm: &'a AccountAlarm, decided: Option<EventTime>) -> Self {
+        Self {
+            kind: "alarm",
+            id: &alarm.id,
+            state: alarm.state,
+            severity: alarm.severity,
+            scope: "account",
+            account: alarm.account,
+            region: None,
+            function: None,
+            onset: alarm.onset,
+            evidence_at: alarm.evidence_at,
+            arrived_at: alarm.evidence_at,
+            decided_at: decided.unwrap_or(alarm.decided_at),
+            position: None,
+            channels: Cow::Owned(BTreeMap::from([(Channel::Aggregate, alarm.reading)])),
+            class: Class::Unknown,
+            excess: alarm.excess,
+            excess_nano_usd_per_hour: alarm.excess_per_hour,
+            projected: None,
+            loss_bound_nano_usd: None,
+            attribution: Cow::Owned(Attribution { diffuse: true, ..Attribution::default() }),
+            functions: Some(&alarm.functions),
         }
     }
 }

@@ -282,11 +282,13 @@ mod tests {
         view.put_alarm("a1", json!({ "id": "a1", "region": "<b>" }));
         view.put_restriction("r1", json!({ "id": "r1" }));
         view.push_action(json!({ "id": "x1" }));
+        view.put_budget("b1", json!({ "budget": "b1" }));
         view.set_run(json!({ "kind": "run", "seed": 7 }));
         for (name, expected) in [
             ("alarms", json!({ "alarms": [{ "id": "a1", "region": "<b>" }] })),
             ("restrictions", json!({ "restrictions": [{ "id": "r1" }] })),
             ("actions", json!({ "actions": [{ "id": "x1" }] })),
+            ("budgets", json!({ "budgets": [{ "budget": "b1" }] })),
             ("run", json!({ "run": { "kind": "run", "seed": 7 } })),
         ] {
             let answer = server.get(&format!("/api/v1/{name}"));

@@ -5,12 +5,13 @@
 
 use prometheus::{Counter, Error, Gauge, Histogram, IntCounter, IntGauge, Registry, TextEncoder};
 
+use super::budgets::{name, window};
 use super::catalogue;
 use super::largest::largest;
 use super::series::{Counters, Gauges, Snapshot};
 use super::series::{counter, gauge, histogram, int_counter, int_gauge};
 use super::view::FunctionView;
-use crate::cost::BudgetScope;
+use crate::cost::{BudgetOutlook, BudgetScope};
 use crate::units::NanoUsd;
 
 /// What [`Metrics::encode`] writes.
@@ -100,6 +101,8 @@ pub struct BudgetLevel {
     pub used: NanoUsd,
     /// What is left; negative when overspent.
     pub remaining: NanoUsd,
+    /// Where it is going; none before it was worked out.
+    pub outlook: Option<BudgetOutlook>,
 }
 
 /// Handles of every metric of the catalogue.
@@ -136,6 +139,8 @@ pub struct Metrics {
     /// [`catalogue::RESTRICTIONS`], by actuator.
     pub restrictions: Gauges,
     budgets: Snapshot,
+    outlooks: Snapshot,
+    burns: Snapshot,
     /// [`catalogue::DEAD_LETTERS`], by reason.
     pub dead_letters: Counters,
     drops: Counters,
@@ -190,6 +195,16 @@ impl Metrics {
                 registry,
                 &[catalogue::BUDGET_USED, catalogue::BUDGET_REMAINING],
             )?,
+            outlooks: Snapshot::register(
+                registry,
+                &[
+                    catalogue::BUDGET_P50,
+                    catalogue::BUDGET_P90,
+                    catalogue::BUDGET_OVER,
+                    catalogue::BUDGET_EXHAUSTED,
+                ],
+            )?,
+            burns: Snapshot::register(registry, &[catalogue::BUDGET_BURN])?,
             dead_letters: counters(&catalogue::DEAD_LETTERS, &[labels.rejected])?,
             drops: Counters::register_rows(registry, &catalogue::DROPS, &drops)?,
             queue: int_gauge(registry, &catalogue::QUEUE)?,
@@ -241,12 +256,22 @@ impl Metrics {
             let least_left = b.remaining.cmp(&a.remaining);
             least_left.then_with(|| b.scope.cmp(&a.scope))
         });
-        self.budgets.publish(kept.iter().map(|level| {
-            let scope = match &level.scope {
-                BudgetScope::Account(account) => account.to_string(),
-                BudgetScope::Function(pattern) => pattern.as_str().to_owned(),
-            };
-            ([scope], [level.used.usd(), level.remaining.usd()])
+        self.budgets.publish(
+            kept.iter()
+                .map(|level| ([name(&level.scope)], [level.used.usd(), level.remaining.usd()])),
+        );
+        let known = |level: &BudgetLevel| Some((name(&level.scope), level.outlook?));
+        self.outlooks.publish(kept.iter().filter_map(known).map(|(scope, outlook)| {
+            let exhausted = outlook.exhausted_p10.map_or(f64::INFINITY, |p10| p10.as_secs_f64());
+            let end = outlook.month_end;
+            ([scope], [end.p50.usd(), end.p90.usd(), outlook.over, exhausted])
+        }));
+        self.burns.publish(kept.iter().filter_map(known).flat_map(|(scope, outlook)| {
+            outlook.burns.into_iter().flat_map(move |burn| {
+                let row = |minutes, burn| ([scope.clone(), window(minutes)], [burn]);
+                let pair = burn.pair;
+                [row(pair.long_minutes, burn.long), row(pair.short_minutes, burn.short)]
+            })
         }));
     }
 
@@ -286,6 +311,8 @@ mod tests {
     use super::super::catalogue::{CATALOGUE, MetricKind, markdown};
     use super::super::view::tests::function;
     use super::*;
+    use crate::cost::Wallet;
+    use crate::units::EventTime;
 
     const LABELS: Labels<'_> = Labels {
         rejected: &["not_json", "too_long"],
@@ -306,6 +333,7 @@ mod tests {
             scope: BudgetScope::Account(number.to_string().parse().unwrap()),
             used: NanoUsd(1_500_000_000),
             remaining: NanoUsd(remaining),
+            outlook: Some(Wallet::new(NanoUsd(1)).outlook(EventTime::MIN)),
         }
     }
 
@@ -380,6 +408,9 @@ mod tests {
             "bursar_alarms_open{severity=\"page\"} 1",
             "bursar_decision_latency_seconds_bucket{le=\"5\"} 1",
             "bursar_budget_remaining_usd{scope=\"000000000001\"} -0.5",
+            "bursar_budget_over_probability{scope=\"000000000001\"} 0",
+            "bursar_budget_exhausted_p10_seconds{scope=\"000000000001\"} inf",
+            "bursar_budget_burn_ratio{scope=\"000000000001\",window=\"1h\"} 0",
             "bursar_function_at_risk_usd_per_hour{account=\"111122223333\",function=\"f\",\
              region=\"eu-west-1\"} 2",
             "bursar_config_info{mode=\"enforce\",sha256=\"def\"} 1",

@@ -17,6 +17,7 @@ pub mod http;
 
 mod connection;
 
+pub mod budgets;
 pub mod decisions;
 pub mod ledger;
 pub mod narration;

@@ -5,14 +5,18 @@ use std::io::{self, Write};
 use crate::control::action::{Action, OutcomeKind, Setting, Value, Verb};
 use crate::control::ladder::Abstention;
 use crate::control::settings::Mode;
-use crate::engine::alarm::{Alarm, AlarmState, Channel, Class};
+use crate::engine::alarm::{AccountAlarm, Alarm, AlarmState, Channel, Class};
+use crate::engine::detect::rate::ChannelReading;
 use crate::record::FunctionKey;
 use crate::units::EventTime;
 
+use super::budgets::BudgetLine;
 use super::decisions::SummaryLine;
 
 /// Sources that are named before the rest is only counted.
 const SOURCES_NAMED: usize = 3;
+/// Functions of an account's alarm that are named.
+const FUNCTIONS_NAMED: usize = 3;
 
 /// Tells what happens, one paragraph each.
 #[derive(Debug)]
@@ -47,7 +51,10 @@ impl<W: Write> Narration<W> {
             AlarmState::Opened | AlarmState::Updated if worse || opened => {
                 let severity = alarm.severity.as_str().to_uppercase();
                 writeln!(self.writer, "{clock}  {severity}   {name}: {}", what(alarm))?;
-                self.evidence(alarm)?;
+                let delay = alarm.evidence_at.since_ms(alarm.onset);
+                for (channel, reading) in &alarm.channels {
+                    self.evidence(delay, *channel, reading)?;
+                }
                 self.money(alarm)?;
             }
             AlarmState::Opened | AlarmState::Updated => {
@@ -75,20 +82,64 @@ impl<W: Write> Narration<W> {
         self.writer.flush()
     }
 
-    fn evidence(&mut self, alarm: &Alarm) -> io::Result<()> {
-        for (channel, reading) in &alarm.channels {
-            let delay = alarm.evidence_at.since_ms(alarm.onset) as f64 / 1e3;
-            writeln!(
-                self.writer,
-                "              found {delay:.1} s after the onset by {}: evidence 10^{:.1}, an \
-                 alarm \
-                 from 10^{:.1}",
-                channel.as_str(),
-                reading.evidence_log10,
-                reading.threshold_log10
-            )?;
+    /// An alarm over an account; `worse` when it has become a page.
+    ///
+    /// # Errors
+    /// The writer's.
+    pub fn account_alarm(&mut self, alarm: &AccountAlarm, worse: bool) -> io::Result<()> {
+        let clock = clock(alarm.decided_at);
+        let AccountAlarm { account, reading, excess, functions, .. } = alarm;
+        let lost = excess.nano_usd;
+        match alarm.state {
+            AlarmState::Closed => {
+                let lasted = alarm.decided_at.since_ms(alarm.onset) as f64 / 1e3;
+                writeln!(
+                    self.writer,
+                    "{clock}  OVER   account {account}: its functions are no busier than has \
+                     become usual {lasted:.0} s after the onset; they cost {lost} more"
+                )?;
+                return self.writer.flush();
+            }
+            AlarmState::Updated if !worse => {
+                writeln!(self.writer, "{clock}  UPDATE account {account}: {lost} lost so far")?;
+            }
+            AlarmState::Opened | AlarmState::Updated => {
+                let severity = alarm.severity.as_str().to_uppercase();
+                writeln!(
+                    self.writer,
+                    "{clock}  {severity}   account {account}: {} of {} functions are called too \
+                     often at once: {:.1} times a second, {:.1} are expected",
+                    functions.lifted, functions.of, reading.observed, reading.expected
+                )?;
+                let delay = alarm.evidence_at.since_ms(alarm.onset);
+                self.evidence(delay, Channel::Aggregate, reading)?;
+            }
         }
-        Ok(())
+        let named = functions.largest.iter().take(FUNCTIONS_NAMED);
+        let names: Vec<String> = named.map(|function| name(&function.function)).collect();
+        let per_hour = alarm.excess_per_hour;
+        writeln!(self.writer, "              money: {per_hour} an hour above normal")?;
+        if !names.is_empty() {
+            writeln!(self.writer, "              most of it: {}", names.join(", "))?;
+        }
+        self.writer.flush()
+    }
+
+    fn evidence(
+        &mut self,
+        delay_ms: i64,
+        channel: Channel,
+        reading: &ChannelReading,
+    ) -> io::Result<()> {
+        writeln!(
+            self.writer,
+            "              found {:.1} s after the onset by {}: evidence 10^{:.1}, an alarm \
+             from 10^{:.1}",
+            delay_ms as f64 / 1e3,
+            channel.as_str(),
+            reading.evidence_log10,
+            reading.threshold_log10
+        )
     }
 
     fn money(&mut self, alarm: &Alarm) -> io::Result<()> {
@@ -182,6 +233,15 @@ impl<W: Write> Narration<W> {
         )
     }
 
+    /// A budget burns too fast, or how it stands.
+    ///
+    /// # Errors
+    /// The writer's.
+    pub fn budget(&mut self, line: &BudgetLine, now: EventTime) -> io::Result<()> {
+        writeln!(self.writer, "{}  {}", clock(now), line.words())?;
+        self.writer.flush()
+    }
+
     /// The end of a run.
     ///
     /// # Errors
@@ -213,7 +273,7 @@ fn what(alarm: &Alarm) -> String {
         return String::new();
     };
     match channel {
-        Channel::RateFast => format!(
+        Channel::RateFast | Channel::Aggregate => format!(
             "called {:.0} times a second, {:.1} are expected",
             reading.observed, reading.expected
         ),

@@ -27,6 +27,9 @@ pub const RESTRICTIONS_SHOWN_MAX: usize = 10_000;
 /// Actions shown; beyond it the oldest make room.
 pub const ACTIONS_SHOWN_MAX: usize = 512;
 
+/// Budgets shown; beyond it the oldest make room.
+pub const BUDGETS_SHOWN_MAX: usize = 1_000;
+
 /// What is shown of a function.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct FunctionView {
@@ -79,6 +82,7 @@ pub struct View {
     functions: DashMap<FunctionKey, FunctionView>,
     alarms: Shelf,
     restrictions: Shelf,
+    budgets: Shelf,
     actions: Mutex<VecDeque<Value>>,
     readiness: RwLock<Vec<Readiness>>,
     run: RwLock<Value>,
@@ -90,6 +94,7 @@ impl Default for View {
             functions: DashMap::new(),
             alarms: Shelf::with_capacity(ALARMS_SHOWN_MAX),
             restrictions: Shelf::with_capacity(RESTRICTIONS_SHOWN_MAX),
+            budgets: Shelf::with_capacity(BUDGETS_SHOWN_MAX),
             actions: Mutex::default(),
             readiness: RwLock::default(),
             run: RwLock::default(),
@@ -148,6 +153,16 @@ impl View {
     /// All restrictions, the oldest first.
     pub fn restrictions(&self) -> Vec<Value> {
         self.restrictions.values()
+    }
+
+    /// Adds or replaces a budget.
+    pub fn put_budget(&self, name: &str, budget: Value) {
+        self.budgets.put(name, budget);
+    }
+
+    /// All budgets, in the order in which they first came.
+    pub fn budgets(&self) -> Vec<Value> {
+        self.budgets.values()
     }
 
     /// Adds an action.

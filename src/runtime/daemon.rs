@@ -16,6 +16,7 @@ use crate::config::settings::{InputKind, Settings};
 use crate::control::action::{ActuatorKind, OutcomeKind, Verb};
 use crate::control::settings::Mode;
 use crate::decode::{self, Ignored, Reason};
+use crate::engine::accounts::Accounts;
 use crate::engine::alarm::{Channel, Severity};
 use crate::observe::api::ApiState;
 use crate::observe::http;
@@ -286,6 +287,7 @@ fn pipeline(
         },
         intake,
         shards,
+        accounts: Accounts::new(settings.detection.clone()),
         bills: prices.bills,
         control: wiring::control(settings),
         actuator,

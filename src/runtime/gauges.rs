@@ -59,10 +59,11 @@ impl Gauges {
         }
         self.publish_dead(pipeline, metrics);
         self.publish_time(pipeline, feed, metrics);
-        metrics.publish_budgets(pipeline.budgets().map(|(budget, used)| BudgetLevel {
+        metrics.publish_budgets(pipeline.budgets().map(|(budget, used, outlook)| BudgetLevel {
             scope: budget.scope.clone(),
             used,
             remaining: budget.monthly.minus(used),
+            outlook: outlook.copied(),
         }));
     }
 

@@ -10,6 +10,7 @@ mod door;
 pub mod feed;
 pub mod pipeline;
 pub mod shards;
+pub mod wallets;
 
 pub mod dead_letter;
 pub mod gauges;

@@ -7,8 +7,9 @@ use std::time::Duration;
 use crate::act::Actuator;
 use crate::control::ladder::Control;
 use crate::control::settings::Mode;
-use crate::cost::{AccountBook, BudgetScope, Month, Usage};
+use crate::cost::{AccountBook, Budget, BudgetOutlook, BudgetScope, Month, Usage};
 use crate::decode::{Context, Decoder, Ignored, Limits};
+use crate::engine::accounts::Accounts;
 use crate::engine::alarm::{MinuteRow, Output};
 use crate::engine::intake::Intake;
 use crate::engine::learned::Learned;
@@ -22,6 +23,7 @@ use super::dead_letter::DeadLetters;
 use super::door::Door;
 use super::recorder::Recorder;
 use super::shards::{ShardDied, Shards, Totals, UsageRow};
+use super::wallets::Wallets;
 
 /// A gap in event time is walked second by second while anything is watched, up to two days; the
 /// rest is one step.
@@ -75,6 +77,7 @@ pub struct Pipeline {
     defaults: Defaults,
     intake: Intake,
     shards: Shards,
+    accounts: Accounts,
     bills: AccountBook,
     billed: Vec<UsageRow>,
     control: Control,
@@ -91,6 +94,7 @@ pub struct Pipeline {
     arrived: Option<EventTime>,
     month: Month,
     budget_spent: Vec<NanoUsd>,
+    wallets: Wallets,
     passed: Passed,
 }
 
@@ -103,6 +107,8 @@ pub struct Parts {
     pub intake: Intake,
     /// The engine.
     pub shards: Shards,
+    /// Behind it, the accounts as a whole.
+    pub accounts: Accounts,
     /// The accounts' bills.
     pub bills: AccountBook,
     /// Control.
@@ -128,12 +134,14 @@ impl std::fmt::Debug for dyn Actuator {
 impl Pipeline {
     /// A pipeline that has seen nothing.
     pub fn new(parts: Parts) -> Self {
-        let budgets = parts.control.budgets().len();
+        let wallets = Wallets::new(parts.control.budgets());
+        let budget_spent = vec![NanoUsd::ZERO; parts.control.budgets().len()];
         Self {
             decoder: Decoder::new(Limits::default()),
             defaults: parts.defaults,
             intake: parts.intake,
             shards: parts.shards,
+            accounts: parts.accounts,
             bills: parts.bills,
             billed: Vec::new(),
             control: parts.control,
@@ -149,7 +157,8 @@ impl Pipeline {
             stopping: false,
             arrived: None,
             month: Month::of(EventTime::MIN),
-            budget_spent: vec![NanoUsd::ZERO; budgets],
+            budget_spent,
+            wallets,
             passed: Passed::default(),
         }
     }
@@ -272,6 +281,11 @@ impl Pipeline {
         self.take_rest()?;
         self.shards.finish(self.intake.sequence())?;
         self.settle()?;
+        if let Some(now) = self.intake.now() {
+            self.bill(now);
+            self.charge_wallets(now);
+            self.wallets.finish(now, self.control.budgets(), &mut self.recorder);
+        }
         let summary = self.summary();
         self.recorder.summary(&summary);
         Ok(summary)
@@ -340,9 +354,12 @@ impl Pipeline {
         self.intake.counters().unrouted
     }
 
-    /// Month-to-date spend of each budget.
-    pub fn budgets(&self) -> impl Iterator<Item = (&crate::cost::Budget, NanoUsd)> {
-        self.control.budgets().iter().zip(self.budget_spent.iter().copied())
+    /// Each budget, its spend of the month, and where that is going.
+    pub fn budgets(&self) -> impl Iterator<Item = (&Budget, NanoUsd, Option<&BudgetOutlook>)> {
+        let spent = self.budget_spent.iter().copied();
+        let outlooks = self.wallets.outlooks().iter().map(Option::as_ref);
+        let budgets = self.control.budgets().iter().zip(spent).zip(outlooks);
+        budgets.map(|((budget, spent), outlook)| (budget, spent, outlook))
     }
 
     fn advance(&mut self, now: EventTime) -> Result<(), ShardDied> {
@@ -350,7 +367,8 @@ impl Pipeline {
         let from = self.second.unwrap_or(to - 1);
         let mut second = from;
         while second < to {
-            let quiet = self.shards.totals().watched == 0 && self.control.is_idle();
+            let watched = self.shards.totals().watched > 0 || !self.accounts.is_idle();
+            let quiet = !watched && self.control.is_idle();
             let steps = if quiet { QUIET_STEPS } else { STEPS_MAX };
             second = if second - from >= steps { to } else { second + 1 };
             self.tick(EventTime::from_second(second))?;
@@ -365,6 +383,10 @@ impl Pipeline {
         let directives = self.control.directives();
         self.shards.tick(now, self.intake.sequence(), directives)?;
         self.settle()?;
+        for alarm in self.accounts.tick(now, &self.shards.totals().members) {
+            let decided = self.live.then(|| clock::as_event_time(clock::wall()));
+            self.recorder.account_alarm(&alarm, decided);
+        }
         let month = Month::of(now);
         if month != self.month {
             self.month = month;
@@ -372,6 +394,7 @@ impl Pipeline {
         }
         if now.second().rem_euclid(60) == 0 {
             self.bill(now);
+            self.charge_wallets(now);
         }
         for (index, spent) in self.budget_spent.iter().enumerate() {
             self.control.spent(index, *spent);
@@ -454,7 +477,13 @@ impl Pipeline {
         }
     }
 
+    fn charge_wallets(&mut self, now: EventTime) {
+        let (budgets, spent) = (self.control.budgets(), &self.budget_spent);
+        self.wallets.charge(now, budgets, spent, &mut self.recorder);
+    }
+
     fn minute(&mut self, row: &MinuteRow) {
+        self.accounts.row(row);
         let at = EventTime::saturating_from_ms(row.minute.saturating_mul(60_000));
         if Month::of(at) == self.month {
             let budgets = self.control.budgets().iter().zip(&mut self.budget_spent);

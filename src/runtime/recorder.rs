@@ -9,8 +9,9 @@ use serde::Serialize;
 
 use crate::control::action::{Action, ActuatorKind};
 use crate::control::ladder::{Abstention, Control};
-use crate::engine::alarm::{Alarm, AlarmState, MinuteRow, Severity};
+use crate::engine::alarm::{AccountAlarm, Alarm, AlarmState, Channel, MinuteRow, Severity};
 use crate::observe::api::ApiState;
+use crate::observe::budgets::BudgetLine;
 use crate::observe::decisions::{AbstentionLine, ActionLine, AlarmLine, RunLine, SummaryLine};
 use crate::observe::ledger::Ledger;
 use crate::observe::metrics::DropCause;
@@ -121,46 +122,62 @@ impl Recorder {
     /// decided, where the input is live.
     pub fn alarm(&mut self, alarm: &Alarm, lane: &str, wall: Option<(EventTime, EventTime)>) {
         let line = AlarmLine::new(alarm, lane, wall);
-        self.line(&line);
+        let channel = alarm.channels.keys().next().map_or("", |channel| channel.as_str());
+        let worse = self.alarm_line(&line, channel);
+        self.tell(|narration| narration.alarm(alarm, worse));
+        if let Some(api) = &self.api {
+            if let Some((arrived, decided)) = wall.filter(|_| alarm.state == AlarmState::Opened) {
+                let seconds = decided.since_ms(arrived).max(0) as f64 / 1e3;
+                api.metrics.decision_latency.observe(seconds);
+            }
+            self.at_risk(alarm);
+        }
+    }
+
+    /// The same for an alarm over an account; `decided` is the wall clock, where the input is live.
+    pub fn account_alarm(&mut self, alarm: &AccountAlarm, decided: Option<EventTime>) {
+        let line = AlarmLine::of_account(alarm, decided);
+        let worse = self.alarm_line(&line, Channel::Aggregate.as_str());
+        self.tell(|narration| narration.account_alarm(alarm, worse));
+    }
+
+    /// Writes, counts and shows an alarm. Returns whether it has become a page.
+    fn alarm_line(&mut self, line: &AlarmLine<'_>, channel: &str) -> bool {
+        self.line(line);
         let mut worse = false;
-        match alarm.state {
+        match line.state {
             AlarmState::Opened => {
-                self.open.insert(alarm.id.clone(), alarm.severity);
-                match alarm.severity {
+                self.open.insert(line.id.to_owned(), line.severity);
+                match line.severity {
                     Severity::Page => self.pages += 1,
                     Severity::Notice => self.notices += 1,
                 }
             }
             AlarmState::Updated => {
-                let before = self.open.insert(alarm.id.clone(), alarm.severity);
-                worse = before.is_some_and(|before| before < alarm.severity);
+                let before = self.open.insert(line.id.to_owned(), line.severity);
+                worse = before.is_some_and(|before| before < line.severity);
                 self.notices -= u64::from(worse);
                 self.pages += u64::from(worse);
             }
             AlarmState::Closed => {
-                self.open.remove(&alarm.id);
+                self.open.remove(line.id);
             }
         }
-        self.tell(|narration| narration.alarm(alarm, worse));
-        if let Some(api) = &self.api {
-            if alarm.state == AlarmState::Opened || worse {
-                let channel = alarm.channels.keys().next().map_or("", |channel| channel.as_str());
-                api.metrics.alarms_opened.add(&[channel, alarm.severity.as_str()], 1);
-            }
-            if let Some((arrived, decided)) = wall.filter(|_| alarm.state == AlarmState::Opened) {
-                let seconds = decided.since_ms(arrived).max(0) as f64 / 1e3;
-                api.metrics.decision_latency.observe(seconds);
-            }
-            match alarm.state {
-                AlarmState::Closed => api.view.remove_alarm(&alarm.id),
-                _ => api.view.put_alarm(&alarm.id, serde_json::json!(line)),
-            }
-            for severity in [Severity::Notice, Severity::Page] {
-                let count = self.open.values().filter(|&&open| open == severity).count();
-                api.metrics.alarms_open.set(&[severity.as_str()], count as i64);
-            }
-            self.at_risk(alarm);
+        let Some(api) = &self.api else {
+            return worse;
+        };
+        if line.state == AlarmState::Opened || worse {
+            api.metrics.alarms_opened.add(&[channel, line.severity.as_str()], 1);
         }
+        match line.state {
+            AlarmState::Closed => api.view.remove_alarm(line.id),
+            _ => api.view.put_alarm(line.id, serde_json::json!(line)),
+        }
+        for severity in [Severity::Notice, Severity::Page] {
+            let count = self.open.values().filter(|&&open| open == severity).count();
+            api.metrics.alarms_open.set(&[severity.as_str()], count as i64);
+        }
+        worse
     }
 
     /// A function with an alarm is shown whether its minute has come or not.
@@ -204,6 +221,24 @@ impl Recorder {
     pub fn abstention(&mut self, abstention: &Abstention, now: EventTime) {
         self.line(&AbstentionLine::new(abstention, now));
         self.tell(|narration| narration.abstention(abstention, now));
+    }
+
+    /// Something is said of a budget.
+    pub fn budget(&mut self, line: &BudgetLine, now: EventTime) {
+        self.line(line);
+        self.tell(|narration| narration.budget(line, now));
+    }
+
+    /// Whether anybody sees what is shown between decisions.
+    pub fn is_watched(&self) -> bool {
+        self.api.is_some()
+    }
+
+    /// How a budget stands, for the view.
+    pub fn show_budget(&self, line: &BudgetLine) {
+        if let Some(api) = &self.api {
+            api.view.put_budget(line.name(), serde_json::json!(line));
+        }
     }
 
     /// A function's minute is over.

@@ -10,6 +10,7 @@ use std::thread::{Builder, JoinHandle};
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::cost::{FunctionRates, Usage};
+use crate::engine::accounts::Members;
 use crate::engine::alarm::Output;
 use crate::engine::batch::Batch;
 use crate::engine::learned::Learned;
@@ -36,6 +37,7 @@ struct Answer {
     functions: usize,
     watched: usize,
     usage: Vec<UsageRow>,
+    members: Vec<(AccountId, u64)>,
     observed: Observed,
     dormant: usize,
     learned: Vec<Learned>,
@@ -71,6 +73,8 @@ pub struct Totals {
     pub observed: Observed,
     /// Usage by account and price, in that order; as of the last full minute, or of the finish.
     pub usage: Vec<UsageRow>,
+    /// How many functions each account has; as of the same moment.
+    pub members: Members,
     /// What that costs.
     pub spend: NanoUsd,
 }
@@ -206,6 +210,9 @@ impl Shards {
             totals.functions += answer.functions;
             totals.watched += answer.watched;
             totals.observed += answer.observed;
+            for (account, functions) in answer.members {
+                *totals.members.entry(account).or_default() += functions;
+            }
             for (account, key, rates, used) in answer.usage {
                 usage.entry((account, key)).or_insert((rates, Usage::ZERO)).1 += used;
             }
@@ -218,6 +225,7 @@ impl Shards {
             rows.map(|((account, key), (rates, used))| (account, key, rates, used)).collect();
         if totals.usage.is_empty() {
             totals.usage = std::mem::take(&mut self.totals.usage);
+            totals.members = std::mem::take(&mut self.totals.members);
             totals.spend = self.totals.spend;
         } else {
             totals.spend = totals.usage.iter().map(|(_, _, rates, used)| rates.cost(used)).sum();
@@ -301,11 +309,13 @@ fn work(engine: &mut Engine, job: Job) -> Answer {
             engine.tick(now, sequence, &directives);
             if now.second().rem_euclid(60) == 0 {
                 answer.usage = engine.usage().collect();
+                answer.members = engine.members().collect();
             }
         }
         Job::Finish { sequence } => {
             engine.finish(sequence);
             answer.usage = engine.usage().collect();
+            answer.members = engine.members().collect();
             answer.observed = engine.observed();
         }
         Job::StartFrom(learned) => {

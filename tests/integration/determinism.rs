@@ -12,7 +12,9 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::Value;
 
-use crate::support::{Recorded, Replayed, generate, lines, pages, replay};
+use crate::support::{
+    Recorded, Replayed, generate, generate_in_one_account, kind, lines, pages, replay,
+};
 
 const FLOOD: &str = "flood:factor=20,min_rps=50,start=14m,duration=2m,sources=20";
 
@@ -87,6 +89,28 @@ fn neither_batches_nor_shards_nor_a_second_run_change_a_byte() {
             let found = without_settings(&other);
             check_same(&what, (&expected, &base.ledger), (&found, &other.ledger));
         }
+    }
+}
+
+#[test]
+fn an_alarm_over_an_account_is_the_same_however_its_functions_are_sharded() {
+    let recorded =
+        generate_in_one_account(7, 36, Some("spread:functions=60,rps=24,start=28m,duration=6m"));
+    let replayed = |shards: &str, batch: &str| {
+        replay(recorded.folder.path(), |command| {
+            command.env("BURSAR__ENGINE__SHARDS", shards);
+            command.env("BURSAR__ENGINE__BATCH_RECORDS", batch);
+            command.arg(&recorded.records);
+        })
+    };
+    let base = replayed("1", "4096");
+    let of_account = |line: &&Value| line["scope"] == "account" && line["state"] == "opened";
+    assert!(kind(&base.lines(), "alarm").into_iter().any(|line| of_account(&line)));
+    for (shards, batch) in [("2", "1"), ("7", "100000")] {
+        let other = replayed(shards, batch);
+        let what = format!("{shards} shards, batches of {batch}");
+        let (expected, found) = (without_settings(&base), without_settings(&other));
+        check_same(&what, (&expected, &base.ledger), (&found, &other.ledger));
     }
 }
 

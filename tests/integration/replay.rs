@@ -6,7 +6,10 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::support::{Recorded, Replayed, generate, kind, lines, ms, pages, replay};
+use crate::support::{
+    Recorded, Replayed, bursar, generate, generate_in_one_account, kind, lines, ms, pages, replay,
+    run,
+};
 
 const FLOOD: &str = "flood:factor=20,min_rps=50,start=30m,duration=5m,sources=20";
 
@@ -110,6 +113,92 @@ fn floods_and_bursts_are_found_whatever_the_seed() {
     }
 }
 
+#[test]
+fn a_rate_too_thin_for_any_function_is_an_alarm_over_the_account_for_people() {
+    let spread = "spread:functions=60,rps=24,start=40m,duration=8m,sources=200";
+    let recorded = generate_in_one_account(1, 60, Some(spread));
+    let replayed = replayed(&recorded);
+    let decisions = replayed.lines();
+    check_contract(&decisions);
+    let attack = recorded.attack();
+    let alarms = kind(&decisions, "alarm");
+    let (of_account, of_function): (Vec<_>, Vec<_>) =
+        alarms.into_iter().partition(|line| line["scope"] == "account");
+    assert!(of_function.is_empty(), "{of_function:#?}");
+    assert!(kind(&decisions, "action").is_empty());
+    let opened: Vec<_> = of_account.iter().filter(|line| line["state"] == "opened").collect();
+    assert!(!opened.is_empty());
+    let victims = strings(&attack["functions"]);
+    for alarm in opened {
+        let onset = ms(&alarm["onset"]) - ms(&attack["onset"]);
+        assert!((-60_000..=60_000).contains(&onset), "{alarm:#}");
+        let delay = ms(&alarm["decided_at"]) - ms(&attack["first_record"]);
+        assert!((0..=240_000).contains(&delay), "{delay} ms");
+        for named in alarm["functions"]["largest"].as_array().unwrap() {
+            assert!(victims.contains(named["function"].as_str().unwrap()), "{named:#}");
+        }
+    }
+    let decisions = recorded.path("decisions.jsonl");
+    let mut evaluate = bursar(["evaluate", "--truth"]);
+    evaluate.arg(recorded.path("truth.json")).arg("--decisions").arg(decisions);
+    let score: Value =
+        serde_json::from_str(&run(evaluate.args(["--json", "-"])).succeeded().stdout).unwrap();
+    let scored = &score["runs"][0]["attacks"][0];
+    assert_eq!(scored["alarm"]["channel"], "aggregate", "{scored:#}");
+    assert_eq!(score["false_alarms"]["notices"]["count"], 0);
+}
+
+#[test]
+fn a_budget_that_burns_too_fast_is_paged_and_every_budget_says_how_it_stands() {
+    let flood = "flood:factor=20,min_rps=120,start=20m,duration=10m,sources=20";
+    let recorded = generate(1, 75, Some(flood));
+    let attack = recorded.attack();
+    let victim = attack["functions"][0].as_str().unwrap();
+    let (account, _) = victim.split_once(':').unwrap();
+    let settings = format!(
+        "[[budgets]]\nfunction = \"{victim}\"\nmonthly_usd = 15.0\n\
+         [[budgets]]\naccount = \"{account}\"\nmonthly_usd = 5000.0\n"
+    );
+    fs::write(recorded.path("budgets.toml"), settings).unwrap();
+    let replayed = |shards: &str, batch: &str| {
+        replay(recorded.folder.path(), |command| {
+            command.arg("--config").arg(recorded.path("budgets.toml")).arg(&recorded.records);
+            command.env("BURSAR__ENGINE__SHARDS", shards);
+            command.env("BURSAR__ENGINE__BATCH_RECORDS", batch);
+        })
+    };
+    let one = replayed("1", "4096");
+    let decisions = one.lines();
+    check_contract(&decisions);
+    let said = |budget: &str| {
+        let budgets = kind(&decisions, "budget").into_iter();
+        budgets.filter(|line| line["budget"] == budget).collect::<Vec<_>>()
+    };
+    let [opened, closed, standing] = said(victim)[..] else {
+        panic!("{:#?}", said(victim));
+    };
+    for (line, state) in [(opened, "opened"), (closed, "closed")] {
+        assert_eq!((&line["state"], &line["severity"]), (&state.into(), &"page".into()));
+        assert_eq!(line["id"], opened["id"]);
+    }
+    let after = ms(&opened["decided_at"]) - ms(&attack["first_record"]);
+    assert!((0..=600_000).contains(&after), "opened after {after} ms");
+    assert!(opened["p_over"].as_f64() > Some(0.9) && !opened["exhausted_in_s"].is_null());
+    assert_eq!(standing["state"], "standing");
+    let own = |row: &&Value| row["function"].as_str() == Some(victim);
+    let ledger = lines(&one.ledger);
+    let spent: i64 = ledger.iter().filter(own).map(|row| row["nano_usd"].as_i64().unwrap()).sum();
+    assert_eq!(standing["spent_month_nano_usd"], spent);
+
+    let [calm] = said(account)[..] else { panic!("{:#?}", said(account)) };
+    assert_eq!((&calm["state"], &calm["severity"]), (&"standing".into(), &Value::Null));
+    assert!(one.stdout.contains(&format!("PAGE   budget {victim}: burns ")), "{}", one.stdout);
+    let budgets = |replayed: &Replayed| {
+        kind(&replayed.lines(), "budget").into_iter().map(Value::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(budgets(&replayed("3", "64")), budgets(&one));
+}
+
 /// What was asked for: a throttle of the sources, of the attacked function, planned only.
 fn check_plan(recorded: &Recorded, decisions: &[Value]) {
     let attack = recorded.attack();
@@ -203,6 +292,7 @@ fn check_contract(decisions: &[Value]) {
                 let share = line["legit_refused_share"].as_f64().unwrap();
                 assert!((0.0..=1.0).contains(&share));
             }
+            "budget" => check_budget(line),
             "abstention" => check_fields(line, "kind alarm_id target decided_at reason"),
             "summary" => {
                 check_fields(
@@ -217,17 +307,72 @@ fn check_contract(decisions: &[Value]) {
     }
 }
 
+fn check_budget(line: &Value) {
+    check_fields(
+        line,
+        "kind id budget scope state severity burn spent_month_nano_usd budget_nano_usd \
+         projected_month_end p_over exhausted_in_s decided_at",
+    );
+    let pairs = line["burn"].as_array().unwrap();
+    assert_eq!(pairs.len(), 3);
+    for pair in pairs {
+        check_fields(
+            pair,
+            "long_minutes short_minutes factor severity long short spent_nano_usd firing",
+        );
+    }
+    let firing = pairs.iter().any(|pair| pair["firing"] == true);
+    assert_eq!(firing, line["state"] != "closed" && !line["severity"].is_null(), "{line:#}");
+    let spent = line["spent_month_nano_usd"].as_i64().unwrap();
+    let end = |name: &str| line["projected_month_end"][name].as_i64().unwrap();
+    let [low, middle, high] = ["p10_nano_usd", "p50_nano_usd", "p90_nano_usd"].map(end);
+    assert!(spent <= low && low <= middle && middle <= high, "{line:#}");
+    assert!((0.0..=1.0).contains(&line["p_over"].as_f64().unwrap()));
+}
+
 fn check_alarm(line: &Value) {
     check_fields(
         line,
         "kind id state severity scope account region function onset evidence_at arrived_at \
-         decided_at position channels class excess projected loss_bound_nano_usd attribution",
+         decided_at position channels class excess attribution",
     );
     check_fields(&line["excess"], "requests mb_ms nano_usd");
     check_fields(&line["attribution"], "diffuse distinct sources");
     for (_, reading) in line["channels"].as_object().unwrap() {
         check_fields(reading, "evidence_log10 threshold_log10 expected observed");
     }
+    let times = ["onset", "evidence_at", "decided_at"].map(|name| ms(&line[name]));
+    assert!(times.is_sorted(), "{line:#}");
+    if line["state"] == "opened" {
+        let (_, reading) = line["channels"].as_object().unwrap().iter().next().unwrap();
+        let log10 = |name: &str| reading[name].as_f64().unwrap();
+        assert!(log10("evidence_log10") >= log10("threshold_log10"), "{line:#}");
+    }
+    match line["scope"].as_str().unwrap() {
+        "function" => check_function_alarm(line),
+        "account" => check_account_alarm(line),
+        other => panic!("{other} is no scope"),
+    }
+}
+
+fn check_account_alarm(line: &Value) {
+    let null = ["region", "function", "position"].map(|name| line[name].is_null());
+    assert_eq!(null, [true; 3], "{line:#}");
+    assert_eq!(
+        (&line["class"], &line["attribution"]["diffuse"]),
+        (&"unknown".into(), &true.into())
+    );
+    let count = |name: &str| line["functions"][name].as_u64().unwrap();
+    assert!(count("lifted") <= count("of"));
+    let largest = line["functions"]["largest"].as_array().unwrap();
+    assert!(largest.len() <= 10);
+    largest.iter().for_each(|named| check_fields(named, "function requests mb_ms nano_usd"));
+    let money = |named: &Value| named["nano_usd"].as_i64().unwrap();
+    assert!(largest.is_sorted_by(|one, other| money(one) >= money(other)), "{line:#}");
+}
+
+fn check_function_alarm(line: &Value) {
+    check_fields(line, "projected loss_bound_nano_usd");
     for horizon in ["hour", "day", "month_end"] {
         let money = |name: &str| line["projected"][horizon][name].as_i64().unwrap();
         let [low, middle, high] = ["p10_nano_usd", "p50_nano_usd", "p90_nano_usd"].map(money);
@@ -237,13 +382,6 @@ fn check_alarm(line: &Value) {
         check_fields(source, "dimension source share low high");
         let share = |name: &str| source[name].as_f64().unwrap();
         assert!(share("low") <= share("share") && share("share") <= share("high"), "{source:#}");
-    }
-    let times = ["onset", "evidence_at", "decided_at"].map(|name| ms(&line[name]));
-    assert!(times.is_sorted(), "{line:#}");
-    if line["state"] == "opened" {
-        let (_, reading) = line["channels"].as_object().unwrap().iter().next().unwrap();
-        let log10 = |name: &str| reading[name].as_f64().unwrap();
-        assert!(log10("evidence_log10") >= log10("threshold_log10"), "{line:#}");
     }
     let (_, offset) = line["position"].as_str().unwrap().rsplit_once(':').unwrap();
     assert!(offset.parse::<u64>().unwrap() > 0);

@@ -307,6 +307,27 @@ impl Recorded {
 pub(crate) fn generate(seed: u64, minutes: u32, attack: Option<&str>) -> Recorded {
     let folder = tempfile::tempdir().unwrap();
     let trace = write_trace(folder.path(), minutes);
+    generate_from(folder, &trace, seed, minutes, attack)
+}
+
+/// The same with all functions behind APIs of one account.
+pub(crate) fn generate_in_one_account(seed: u64, minutes: u32, attack: Option<&str>) -> Recorded {
+    let folder = tempfile::tempdir().unwrap();
+    let trace = write_trace(folder.path(), minutes);
+    let mut text = fs::read_to_string(&trace).unwrap();
+    (1..5).for_each(|owner| text = text.replace(&format!("\no{owner},"), "\no0,"));
+    ["queue", "timer", "event"].iter().for_each(|kind| text = text.replace(kind, "http"));
+    fs::write(&trace, text).unwrap();
+    generate_from(folder, &trace, seed, minutes, attack)
+}
+
+fn generate_from(
+    folder: TempDir,
+    trace: &Path,
+    seed: u64,
+    minutes: u32,
+    attack: Option<&str>,
+) -> Recorded {
     let [records, truth] = ["records.jsonl", "truth.json"].map(|name| folder.path().join(name));
     let mut command = bursar(["generate"]);
     command.arg("--trace").arg(trace).arg("--out").arg(&records).arg("--truth").arg(&truth);

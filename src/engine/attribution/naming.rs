@@ -1,4 +1,8 @@
 //! Names who carries the excess, and how much of it at least and at most.
+//!
+//! Shares and their bounds are of the cost. Who is named is asked twice, by cost and by requests:
+//! costs of single requests differ by orders of magnitude, and where the usual ones are dearer than
+//! the attack's, counting tells minutes sooner.
 
 use std::cmp::Ordering;
 
@@ -43,11 +47,20 @@ const MEMBERS_NAMED_MAX: usize = 32;
 const MEMBERS_PART: f64 = 0.8;
 const MEMBER_PART_MAX: f64 = 0.5;
 
-/// A source under accusation.
+/// A source under accusation, and what it carries.
 struct Accused {
     hash: u64,
     members: f64,
+    /// Share of the excess requests, at least.
+    requests_low: f64,
     share: SourceShare,
+}
+
+impl Accused {
+    /// Share of the excess cost or of the excess requests, whichever is more.
+    fn carries(&self) -> f64 {
+        self.share.share.max(self.requests_low)
+    }
 }
 
 /// What the requests of one dimension's table should have cost.
@@ -62,12 +75,16 @@ struct Due {
     excess: f64,
     excess_low: f64,
     excess_high: f64,
+    /// Excess of requests.
+    excess_requests: f64,
+    dispersion: f64,
 }
 
 /// Names who carries the excess in `pane`.
 pub(super) fn attribute(pane: &Pane, reference: &Reference, usual: &Usual) -> Attribution {
     let crowd = pane.crowd(reference);
     let mut sources = Vec::new();
+    let mut by_requests = 0.0_f64;
     for dimension in Dimension::ALL.into_iter().filter(|&one| one != Dimension::Prefix) {
         let due = Due::new(dimension, pane, usual, crowd.verdict);
         let mut accused = due.accused(pane, reference);
@@ -75,6 +92,7 @@ pub(super) fn attribute(pane: &Pane, reference: &Reference, usual: &Usual) -> At
         if dimension == Dimension::Address {
             let due = Due::new(Dimension::Prefix, pane, usual, crowd.verdict);
             fold(&mut accused, due.accused(pane, reference));
+            by_requests = accused.iter().map(|accused| accused.requests_low).sum();
         }
         sources.extend(accused.into_iter().map(|accused| accused.share));
     }
@@ -84,7 +102,7 @@ pub(super) fn attribute(pane: &Pane, reference: &Reference, usual: &Usual) -> At
     let keyed = shares_of(&sources, Dimension::Principal).map(|source| source.low);
     let keyed = keyed.fold(0.0, f64::max);
     sources.truncate(NAMED_MAX);
-    let diffuse = named < 0.5 && keyed < 0.5;
+    let diffuse = named < 0.5 && keyed < 0.5 && by_requests < 0.5;
     Attribution { diffuse, distinct: pane.distinct(), sources, crowd }
 }
 
@@ -105,12 +123,13 @@ fn costliest_first(a: &SourceShare, b: &SourceShare) -> Ordering {
 
 /// How many of the accused, costliest first, stand before the step down to the regular users.
 fn before_step_down(accused: &[Accused]) -> usize {
-    let all: f64 = accused.iter().map(|accused| accused.share.share).sum();
+    let all: f64 = accused.iter().map(Accused::carries).sum();
     let (mut covered, mut before) = (0.0, 0.0);
-    let step = accused.iter().position(|Accused { share, .. }| {
-        let is_step = covered >= NAMED_PART * all && share.share < STEP_DOWN * before;
-        covered += share.share;
-        before = share.share;
+    let step = accused.iter().position(|accused| {
+        let carries = accused.carries();
+        let is_step = covered >= NAMED_PART * all && carries < STEP_DOWN * before;
+        covered += carries;
+        before = carries;
         is_step
     });
     step.unwrap_or(accused.len())
@@ -152,6 +171,8 @@ impl Due {
             excess,
             excess_low: (excess - Z * width).max(unit),
             excess_high: excess + Z * width,
+            excess_requests: (table.requests as f64 - requests).max(1.0),
+            dispersion: usual.dispersion.max(1.0),
         }
     }
 
@@ -173,12 +194,32 @@ impl Due {
             self.accuse(&ordinary, ratio, &known).map(|share| Accused {
                 hash,
                 members: known.entry.members(),
+                requests_low: self.requests_low(&ordinary, &known),
                 share,
             })
         });
         let mut accused: Vec<_> = accused.collect();
-        accused.sort_by(|a, b| costliest_first(&a.share, &b.share));
+        accused.sort_by(|a, b| {
+            b.carries().total_cmp(&a.carries()).then_with(|| costliest_first(&a.share, &b.share))
+        });
         accused
+    }
+
+    /// Share of the excess requests, at least: without the error of counting, which evens out over
+    /// the sources that are named together.
+    fn requests_low(&self, ordinary: &Ordinary, known: &Known<'_>) -> f64 {
+        let own = f64::from(known.entry.requests) - ordinary.high * self.requests;
+        (own / self.excess_requests).clamp(0.0, 1.0)
+    }
+
+    /// Whether a source has made more requests than is ordinary.
+    fn calls_too_often(&self, ordinary: &Ordinary, ratio: f64, known: &Known<'_>) -> bool {
+        let made = f64::from(known.entry.requests);
+        let due = ordinary.high * self.requests;
+        let most = due + Z_ACCUSED * libm::sqrt(due * self.dispersion);
+        let allowed = ratio * ordinary.share * self.requests + ACCUSED_REQUESTS;
+        let at_most = most * self.swell + ACCUSED_SHARE * self.excess_requests;
+        made - Z_ACCUSED * libm::sqrt(made) >= allowed.max(at_most)
     }
 
     fn accuse(&self, ordinary: &Ordinary, ratio: f64, known: &Known<'_>) -> Option<SourceShare> {
@@ -192,7 +233,8 @@ impl Due {
         let (own_low, own_high) = (own(ordinary.low, -Z), own(ordinary.high, Z));
         let allowed = ratio * ordinary.share * self.cost + ACCUSED_REQUESTS * self.unit;
         let at_most = own(ordinary.high, Z_ACCUSED) * self.swell + ACCUSED_SHARE * self.excess;
-        if least - Z_ACCUSED * libm::sqrt(entry.squares) < allowed.max(at_most) {
+        let costs_too_much = least - Z_ACCUSED * libm::sqrt(entry.squares) >= allowed.max(at_most);
+        if !costs_too_much && !self.calls_too_often(ordinary, ratio, known) {
             return None;
         }
         let low = ((least - width - own_high) / self.excess_high).clamp(0.0, 1.0);

@@ -13,9 +13,9 @@ const ADDRESSES: usize = 8;
 /// Cells of all other addresses.
 const CELLS: usize = 64;
 /// Cells of networks.
-const PREFIX_CELLS: usize = 16;
+const PREFIX_CELLS: usize = 12;
 /// The latest requests, with which the next is compared.
-const RECENT: usize = 8;
+const RECENT: usize = 4;
 /// Everything is halved when so many requests have come, so that it follows the present.
 const TOTAL_MAX: u16 = 4_096;
 /// A source with this share of the requests is a regular, by what the summary is sure of,

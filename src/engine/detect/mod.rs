@@ -12,6 +12,7 @@ pub mod size;
 pub mod yoyo;
 
 use self::yoyo::YoyoSettings;
+use super::accounts::LIFTED_MIN;
 use super::alarm::Channel;
 use super::settings::DetectionSettings;
 
@@ -21,13 +22,15 @@ mod tests;
 /// The next single-precision number that is not above: evidence that is kept in single precision,
 /// as there is so much of it, is never more than it was.
 #[expect(clippy::cast_possible_truncation, reason = "rounded down right here")]
-fn rounded_down(value: f64) -> f32 {
+pub(super) fn rounded_down(value: f64) -> f32 {
     let near = value as f32;
     if f64::from(near) > value { near.next_down() } else { near }
 }
 
 /// Seconds in a day: no channel takes more than one look a second.
 const LOOKS_PER_DAY: f64 = 86_400.0;
+/// Nor does an account take more than one a minute.
+const ACCOUNT_LOOKS_PER_DAY: f64 = 1_440.0;
 /// The fast rate has half of the promise, because seconds matter to it; the others share the rest.
 const FAST_SHARE: f64 = 0.5;
 
@@ -48,6 +51,9 @@ pub struct Thresholds {
     pub fast: f64,
     /// Of any other.
     pub other: f64,
+    /// Of [`Channel::Aggregate`], in minutes. An account with fewer functions than it takes to
+    /// speak for one cannot alarm, so the estate has at most so many times fewer accounts.
+    pub account: f64,
     /// Of [`Channel::Yoyo`], which counts in dollars.
     pub yoyo: YoyoSettings,
     /// Of [`Channel::Leech`], which counts in days.
@@ -58,11 +64,16 @@ impl Thresholds {
     /// Shares the promise among functions and channels.
     pub fn new(settings: &DetectionSettings) -> Self {
         let looks = LOOKS_PER_DAY * settings.estate_functions as f64 / settings.pages_per_day;
-        // The bucket of dollars takes no part in it, and the leech has a promise of its own.
+        // The bucket of dollars takes no part in it, and the leech has a promise of its own; the
+        // account as a whole is one of them.
         let others = Channel::ALL.len() as f64 - 3.0;
+        let other_share = (1.0 - FAST_SHARE) / others;
+        let accounts = settings.estate_functions as f64 / f64::from(LIFTED_MIN);
+        let account_looks = ACCOUNT_LOOKS_PER_DAY * accounts / settings.pages_per_day;
         Self {
             fast: (looks / FAST_SHARE).max(10.0),
-            other: (looks * others / (1.0 - FAST_SHARE)).max(10.0),
+            other: (looks / other_share).max(10.0),
+            account: (account_looks / other_share).max(10.0),
             yoyo: YoyoSettings {
                 leak_usd_per_hour: settings.page_floor_usd_per_hour / YOYO_LEAK,
                 capacity_usd: settings.page_after_usd.max(1e-6) * YOYO_CAPACITY,
@@ -77,6 +88,7 @@ impl Thresholds {
             Channel::RateFast => self.fast,
             Channel::Yoyo => self.yoyo.capacity_usd,
             Channel::Leech => self.leech,
+            Channel::Aggregate => self.account,
             _ => self.other,
         }
     }

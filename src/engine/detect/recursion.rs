@@ -21,7 +21,8 @@
 use super::negative_binomial;
 
 /// Bucket widths, seconds; each divides the next.
-const WIDTHS: [u32; 3] = [4, 16, 64];
+const WIDTHS: [u32; 3] = [4, 16, WIDEST as u32];
+const WIDEST: u8 = 64;
 /// Growth over the level that is normal.
 const GROWTH: f64 = 1.2;
 /// Dispersion that is normal.
@@ -49,7 +50,7 @@ const BUCKETS_FORGOTTEN: u64 = 64;
 pub struct RecursionChannel {
     widths: [Growth; WIDTHS.len()],
     /// Seconds since the widest bucket opened.
-    age: u32,
+    age: u8,
     /// Calls of late, fading, and those of them that the function itself made.
     calls: f32,
     own: f32,
@@ -66,11 +67,11 @@ impl RecursionChannel {
         self.age += 1;
         for (growth, width) in self.widths.iter_mut().zip(WIDTHS) {
             growth.calls += count as f32;
-            if self.age.is_multiple_of(width) {
+            if u32::from(self.age).is_multiple_of(width) {
                 growth.close(clip, threshold);
             }
         }
-        self.age %= WIDTHS[WIDTHS.len() - 1];
+        self.age %= WIDEST;
     }
 
     /// Takes in `seconds` seconds without a call; at most so many steps as there are empty buckets
@@ -80,13 +81,13 @@ impl RecursionChannel {
         let fading = libm::exp(libm::log(f64::from(FADING)) * seconds as f64) as f32;
         self.calls *= fading;
         self.own *= fading;
-        let widest = u64::from(WIDTHS[WIDTHS.len() - 1]);
+        let widest = u64::from(WIDEST);
         for (growth, width) in self.widths.iter_mut().zip(WIDTHS.map(u64::from)) {
             let into = u64::from(self.age) % width;
             let closing = (into + seconds % width) / width + seconds / width;
             (0..closing.min(BUCKETS_FORGOTTEN)).for_each(|_| growth.close(CLIP, threshold));
         }
-        self.age = ((u64::from(self.age) + seconds % widest) % widest) as u32;
+        self.age = ((u64::from(self.age) + seconds % widest) % widest) as u8;
     }
 
     /// The evidence for a recursion.

@@ -28,7 +28,7 @@ use super::rounded_down;
 use crate::units::bounds::{up_to, within};
 
 /// Invocations per block.
-const BLOCK: u32 = 16;
+const BLOCK: u8 = 16;
 /// Blocks before the channel says anything.
 const BLOCKS_TO_LEARN: u32 = 20;
 /// Up to this many times the learned size is normal; as for rates.
@@ -67,12 +67,12 @@ pub struct SizeChannel {
     opened: u32,
     /// Invocations in the open block.
     #[serde(skip)]
-    count: u32,
-    blocks: u32,
-    version: u32,
+    count: u8,
     /// Invocations of other versions in a row.
     #[serde(skip)]
-    others: u32,
+    others: u8,
+    blocks: u32,
+    version: u32,
     /// Of the block means of ln(billed ms).
     #[serde(deserialize_with = "within::<_, _, 64>")]
     mean: f32,
@@ -85,9 +85,9 @@ pub struct SizeChannel {
     memory: f32,
     /// Smallest and largest MB of the open block, or of the latest while none is open.
     #[serde(skip)]
-    least_mb: u32,
+    least_mb: u16,
     #[serde(skip)]
-    most_mb: u32,
+    most_mb: u16,
 }
 
 impl SizeChannel {
@@ -111,10 +111,11 @@ impl SizeChannel {
                 return false;
             }
             self.opened = second;
-            self.least_mb = u32::MAX;
+            self.least_mb = u16::MAX;
             self.most_mb = 1;
         }
         self.sum += libm::log(f64::from(billed_ms.max(1))) as f32;
+        let memory_mb = u16::try_from(memory_mb).unwrap_or(u16::MAX);
         self.least_mb = self.least_mb.min(memory_mb.max(1));
         self.most_mb = self.most_mb.max(memory_mb);
         self.count += 1;
@@ -303,11 +304,11 @@ mod tests {
     fn four_times_the_memory_is_found_in_two_whole_blocks_and_is_over_with_the_first_that_is_not() {
         let mut channel = SizeChannel::default();
         let now = feed(&mut channel, 0, mixed(10_000), 256, 1);
-        let now = feed(&mut channel, now, mixed(2 * BLOCK), 1024, 1);
+        let now = feed(&mut channel, now, mixed(2 * u32::from(BLOCK)), 1024, 1);
         assert!(channel.memory_value() >= 1e10, "{}", channel.memory_value());
         assert!((channel.expected_mb() - 256.0).abs() < 20.0);
         assert!((channel.observed_mb() - 1024.0).abs() < 1e-9);
-        feed(&mut channel, now, mixed(BLOCK), 256, 1);
+        feed(&mut channel, now, mixed(BLOCK.into()), 256, 1);
         assert!(channel.memory_value() <= 0.0);
     }
 
