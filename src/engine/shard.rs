@@ -99,6 +99,7 @@ macro_rules! surroundings {
 }
 
 mod learned;
+mod room;
 
 /// How long functions were followed, for the length of a test of the promise.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -386,29 +387,6 @@ impl Engine {
         self.table.insert_unique(event.key, slot, |&slot| functions[slot as usize].key);
         self.partitions[index].as_mut()?.slots.push(slot);
         Some(slot)
-    }
-
-    /// Drops the function of a full partition that has been silent longest, if any has for long.
-    fn evict(&mut self, partition: usize) -> bool {
-        let functions = &self.functions;
-        let Some(Partition { slots, .. }) = &self.partitions[partition] else {
-            return false;
-        };
-        let idle = |slot: &&u32| {
-            let function = &functions[**slot as usize];
-            !function.is_needed() && self.now.second() - function.newest() >= IDLE_SECONDS
-        };
-        let order = |slot: &&u32| {
-            let function = &functions[**slot as usize];
-            (function.newest(), function.key)
-        };
-        let Some(&slot) = slots.iter().filter(idle).min_by_key(order) else {
-            return false;
-        };
-        self.emit_minutes(slot, i64::MAX, 0);
-        self.remove(slot);
-        self.counters.evicted += 1;
-        true
     }
 
     fn remove(&mut self, slot: u32) {

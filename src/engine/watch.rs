@@ -5,6 +5,8 @@
 //! time was decided when it was taken in, so the result does not depend on when that happens.
 
 use super::account_share::AccountShare;
+mod learned;
+
 use super::alarm::Channel;
 use super::attribution::pane::Pane;
 use super::attribution::reference::Reference;
@@ -17,7 +19,6 @@ use super::detect::size::SizeChannel;
 use super::detect::yoyo::YoyoChannel;
 use super::frontier::AHEAD_SECONDS;
 use super::function::{Surroundings, YOUNG_MINUTES};
-use super::learned::Past;
 use super::ledger::{Ledger, WORTH_USD};
 use super::open_alarm::OpenAlarm;
 use super::window::{RING, SecondRing};
@@ -168,32 +169,6 @@ impl Watch {
         }
         watch.retune(calling, around);
         watch
-    }
-
-    /// Just begun, it goes on from what was learned before the engine began.
-    pub fn go_on(&mut self, past: Past, calling: &Calling<'_>, around: &Surroundings<'_>) {
-        let closed = i64::from(self.closed);
-        let (began, until) = (around.began.min(closed), i64::from(past.until));
-        let whole = |seconds: i64| u32::try_from(seconds.max(0)).unwrap_or(0);
-        let unseen = whole(began - until) / 60;
-        let silent = whole(closed - began.max(until));
-        self.has_past = true;
-        self.baseline = past.baseline;
-        self.baseline.go_on(minute_of(closed), unseen, silent / 60);
-        (self.size, self.retry, self.ledger) = (past.size, past.retry, past.ledger);
-        if let Some(ledger) = &mut self.ledger {
-            let hour = closed.div_euclid(3_600);
-            ledger.go_on(hour, i64::from(silent) / 3_600, calling);
-        }
-        self.retune(calling, around);
-    }
-
-    /// What was learned, without what is going on.
-    pub fn into_learned(self) -> (Baseline, SizeChannel, RetryChannel, Option<Box<Ledger>>) {
-        let mut baseline = self.baseline;
-        baseline.discard();
-        let ledger = self.ledger.map(|ledger| Box::new(ledger.learned()));
-        (baseline, self.size.learned(), self.retry.learned(), ledger)
     }
 
     /// Reads a little of everything that a quiet invocation needs, so that it is in the cache soon.
