@@ -4,6 +4,8 @@
 //! Every bounded number has one door, `try_new` or `FromStr`, and the error prints the accepted
 //! range.
 
+pub mod bounds;
+
 use std::fmt;
 use std::str::FromStr;
 

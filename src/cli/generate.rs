@@ -1,18 +1,17 @@
 //! `bursar generate`: real-format records from a trace, with attacks injected by rule.
 
-use std::fs::File;
-use std::io::{self, BufWriter, IsTerminal as _, Write};
+use std::io::{self, IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jiff::civil::Date;
 
 use crate::simulation::attack::{AttackSpec, GRAMMAR};
 use crate::simulation::generate::{GenerateSettings, MINUTES_MAX, generate};
 use crate::simulation::trace::{TracePaths, Window};
+
+use super::output::Packed;
 
 /// Write real-format records from a trace, with attacks injected by rule.
 #[derive(Debug, Clone, clap::Args)]
@@ -62,7 +61,7 @@ pub struct GenerateArgs {
 pub fn run(args: &GenerateArgs, notes: &mut dyn Write) -> anyhow::Result<()> {
     let settings = settings(args);
     let show = |path: &Path| path.display().to_string();
-    let mut output = Output::create(&args.out).with_context(|| show(&args.out))?;
+    let mut output = Packed::create(&args.out).with_context(|| show(&args.out))?;
     let bar = progress_bar(args.minutes);
     let truth = generate(&settings, output.writer(), &mut |progress| {
         bar.set_position(u64::from(progress.minutes));
@@ -122,46 +121,10 @@ fn progress_bar(minutes: u32) -> ProgressBar {
     bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
-/// Where records go; compressed ones must be finished, or their end is missing.
-enum Output {
-    Plain(Box<dyn Write>),
-    Gzip(GzEncoder<BufWriter<File>>),
-    Zstd(zstd::Encoder<'static, BufWriter<File>>),
-}
-
-impl Output {
-    fn create(path: &Path) -> io::Result<Self> {
-        if path == Path::new("-") {
-            return Ok(Self::Plain(Box::new(BufWriter::new(io::stdout().lock()))));
-        }
-        let file = BufWriter::new(File::create(path)?);
-        let extension = path.extension().unwrap_or_default();
-        Ok(match extension.to_str() {
-            Some("gz") => Self::Gzip(GzEncoder::new(file, Compression::default())),
-            Some("zst") => Self::Zstd(zstd::Encoder::new(file, zstd::DEFAULT_COMPRESSION_LEVEL)?),
-            _ => Self::Plain(Box::new(file)),
-        })
-    }
-
-    fn writer(&mut self) -> &mut dyn Write {
-        match self {
-            Self::Plain(out) => out,
-            Self::Gzip(out) => out,
-            Self::Zstd(out) => out,
-        }
-    }
-
-    fn finish(self) -> io::Result<()> {
-        match self {
-            Self::Plain(mut out) => out.flush(),
-            Self::Gzip(out) => out.finish()?.flush(),
-            Self::Zstd(out) => out.finish()?.flush(),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+
     use clap::Parser as _;
 
     use super::*;

@@ -4,6 +4,8 @@ pub mod run;
 
 pub mod replay;
 
+pub mod learn;
+
 pub mod generate;
 
 pub mod evaluate;
@@ -40,6 +42,7 @@ Examples:
   bursar run --config bursar.toml             the daemon
   bursar replay records.jsonl.gz              what would it have done?
   bursar replay --decisions d.jsonl - < records.jsonl
+  bursar learn --out baselines.jsonl.gz history.jsonl.gz   what is normal here?
   bursar evaluate --truth t.json --decisions d.jsonl   how good was it?
   bursar score requests.csv                   what is unusual in a metric export?";
 
@@ -47,6 +50,7 @@ Examples:
 enum Command {
     Run(run::RunArgs),
     Replay(replay::ReplayArgs),
+    Learn(learn::LearnArgs),
     Generate(generate::GenerateArgs),
     Evaluate(evaluate::EvaluateArgs),
     Score(score::ScoreArgs),
@@ -83,6 +87,7 @@ pub fn main() -> u8 {
     let done = match command {
         Command::Run(args) => run::run(&args),
         Command::Replay(args) => replay::run(&args),
+        Command::Learn(args) => learn::run(&args, &mut io::stderr()),
         Command::Generate(args) => generate::run(&args, &mut io::stderr()).map_err(Failure::Other),
         Command::Evaluate(args) => evaluate::run(&args),
         Command::Score(args) => score::run(&args, &mut io::stderr()).map_err(Failure::Other),

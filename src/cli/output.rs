@@ -1,10 +1,13 @@
 //! Files that a command writes; compressed by their name.
 
-use std::fs::OpenOptions;
+use std::ffi::OsString;
+use std::fs::{File, OpenOptions, remove_file, rename};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use flate2::Compression;
+use flate2::write::GzEncoder;
 
 use crate::runtime::recorder::Sink;
 
@@ -84,4 +87,80 @@ pub(super) fn write_json(path: &Path, value: &serde_json::Value) -> anyhow::Resu
     sink.write_all(b"\n")?;
     sink.flush()?;
     Ok(())
+}
+
+/// A file that is compressed as its name says; it must be finished, or its end is missing.
+pub(super) enum Packed {
+    Plain(Box<dyn Write>),
+    Gzip(GzEncoder<BufWriter<File>>),
+    Zstd(zstd::Encoder<'static, BufWriter<File>>),
+}
+
+impl Packed {
+    /// Opens it; `-` is standard output.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub(super) fn create(path: &Path) -> io::Result<Self> {
+        if path == Path::new("-") {
+            return Ok(Self::Plain(Box::new(BufWriter::new(io::stdout().lock()))));
+        }
+        let file = BufWriter::new(File::create(path)?);
+        let extension = path.extension().unwrap_or_default();
+        Ok(match extension.to_str() {
+            Some("gz") => Self::Gzip(GzEncoder::new(file, Compression::default())),
+            Some("zst") => Self::Zstd(zstd::Encoder::new(file, zstd::DEFAULT_COMPRESSION_LEVEL)?),
+            _ => Self::Plain(Box::new(file)),
+        })
+    }
+
+    /// Where to write.
+    pub(super) fn writer(&mut self) -> &mut dyn Write {
+        match self {
+            Self::Plain(out) => out,
+            Self::Gzip(out) => out,
+            Self::Zstd(out) => out,
+        }
+    }
+
+    /// Writes what is left.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub(super) fn finish(self) -> io::Result<()> {
+        match self {
+            Self::Plain(mut out) => out.flush(),
+            Self::Gzip(out) => out.finish()?.flush(),
+            Self::Zstd(out) => out.finish()?.flush(),
+        }
+    }
+}
+
+/// Writes a whole file under another name beside it and then puts it in its place, so that whoever
+/// reads it never finds half of one.
+///
+/// # Errors
+/// It cannot be written.
+pub(super) fn replace_whole(
+    path: &Path,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> anyhow::Result<()> {
+    let name = path.file_name().with_context(|| format!("{} names no file", path.display()))?;
+    // The ending stays, because it says how to compress.
+    let mut other = OsString::from(".new-");
+    other.push(name);
+    let other = path.with_file_name(other);
+    let whole = || {
+        let mut packed = Packed::create(&other)?;
+        write(packed.writer())?;
+        packed.finish()?;
+        File::open(&other)?.sync_all()?;
+        rename(&other, path)
+    };
+    let done = whole();
+    if done.is_err() {
+        // What is there of it is of no use; that it cannot be removed either changes nothing.
+        drop(remove_file(&other));
+    }
+    done.with_context(|| format!("cannot write {}", path.display()))
 }

@@ -14,11 +14,13 @@ use crate::config::settings::{InputKind, Settings};
 use crate::control::settings::Mode;
 use crate::decode;
 use crate::engine::accounts::Accounts;
+use crate::engine::intake::Intake;
 use crate::runtime::dead_letter::DeadLetters;
 use crate::runtime::feed::{Fed, Feed};
 use crate::runtime::pipeline::{Defaults, Parts, Pipeline};
 use crate::runtime::recorder::Recorder;
-use crate::runtime::wiring;
+use crate::runtime::shards::Shards;
+use crate::runtime::wiring::{self, Prices};
 use crate::source::Progress;
 use crate::source::file::{FileSettings, FileSource};
 
@@ -39,6 +41,9 @@ pub struct ReplayArgs {
     /// Usage and money per minute and function, one JSON object per line
     #[arg(long, value_name = "OUT.jsonl")]
     ledger: Option<PathBuf>,
+    /// What is normal, as bursar learn wrote it, instead of engine.baselines_file
+    #[arg(long, value_name = "FILE")]
+    baselines: Option<PathBuf>,
     /// Everything in one JSON document
     #[arg(long, value_name = "OUT.json")]
     json: Option<PathBuf>,
@@ -58,33 +63,16 @@ pub fn run(args: &ReplayArgs) -> Result<(), Failure> {
     // input is what the command line names.
     settings.control.mode = Mode::Observe;
     settings.input.kind = InputKind::Files;
+    settings.baselines_file = args.baselines.clone().or(settings.baselines_file);
     crate::observe::logging::init(settings.log).context("cannot set up the log")?;
     replay(args, &settings)?;
     Ok(())
 }
 
 fn replay(args: &ReplayArgs, settings: &Settings) -> anyhow::Result<()> {
-    let source = FileSource::open(&args.inputs, decode::first_time, FileSettings::default())?;
+    let source = open(&args.inputs)?;
     let mut pipeline = pipeline(args, settings)?;
-    let stop = Arc::new(AtomicBool::new(false));
-    let feed = Feed::start(Box::new(source), settings.queue_chunks, stop)?;
-    let mut bar = Bar::new();
-    loop {
-        match feed.next(Duration::from_secs(1)) {
-            Some(Fed::Chunk(chunk, lanes, progress)) => {
-                if let Some(lanes) = lanes {
-                    pipeline.set_lanes(lanes);
-                }
-                pipeline.chunk(&chunk)?;
-                bar.show(progress, &pipeline);
-                feed.done(chunk, Vec::new());
-            }
-            Some(Fed::Idle(_)) | None => {}
-            Some(Fed::End) => break,
-            Some(Fed::Failed(error)) => return Err(error.into()),
-        }
-    }
-    bar.clear();
+    read(source, settings, &mut pipeline)?;
     let summary = pipeline.finish()?;
     let dead = pipeline.dead().counts().map(|(reason, count)| format!("{reason} {count}"));
     let dead: Vec<String> = dead.collect();
@@ -100,22 +88,76 @@ fn replay(args: &ReplayArgs, settings: &Settings) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Opens recorded files.
+///
+/// # Errors
+/// One cannot be read.
+pub(super) fn open(inputs: &[PathBuf]) -> anyhow::Result<FileSource> {
+    Ok(FileSource::open(inputs, decode::first_time, FileSettings::default())?)
+}
+
+/// Sends all records through the pipeline, up to the end of the input.
+///
+/// # Errors
+/// The input can no longer be read, or the engine has died.
+pub(super) fn read(
+    source: FileSource,
+    settings: &Settings,
+    pipeline: &mut Pipeline,
+) -> anyhow::Result<()> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let feed = Feed::start(Box::new(source), settings.queue_chunks, stop)?;
+    let mut bar = Bar::new();
+    loop {
+        match feed.next(Duration::from_secs(1)) {
+            Some(Fed::Chunk(chunk, lanes, progress)) => {
+                if let Some(lanes) = lanes {
+                    pipeline.set_lanes(lanes);
+                }
+                pipeline.chunk(&chunk)?;
+                bar.show(progress, pipeline);
+                feed.done(chunk, Vec::new());
+            }
+            Some(Fed::Idle(_)) | None => {}
+            Some(Fed::End) => break,
+            Some(Fed::Failed(error)) => return Err(error.into()),
+        }
+    }
+    bar.clear();
+    Ok(())
+}
+
 fn pipeline(args: &ReplayArgs, settings: &Settings) -> anyhow::Result<Pipeline> {
     let prices = wiring::prices(settings)?;
-    let (intake, shards) = wiring::engine(settings, &prices.card)?;
+    let engine = wiring::engine(settings, &prices.card)?;
     let decisions = args.decisions.as_deref().or(settings.output.decisions.as_deref());
     let ledger = args.ledger.as_deref().or(settings.output.ledger.as_deref());
     // What goes to standard output must not be mixed with words for people.
     let outputs = [decisions, ledger, args.json.as_deref()];
     let outputs: Vec<&Path> = outputs.into_iter().flatten().collect();
-    output::refuse_overwriting(&args.inputs, &outputs)?;
+    let baselines = settings.baselines_file.iter().cloned();
+    let inputs: Vec<PathBuf> = args.inputs.iter().cloned().chain(baselines).collect();
+    output::refuse_overwriting(&inputs, &outputs)?;
     let machine = outputs.iter().any(|path| output::is_stdout(path));
     let mut recorder = Recorder::new()
         .with_decisions(output::open_if_named(decisions, Existing::Replace)?)
         .with_ledger(output::open_if_named(ledger, Existing::Replace)?)
         .with_narration((!machine).then(output::narration))
         .keeping(args.json.is_some());
-    recorder.run(&wiring::run_line(settings, prices.version));
+    recorder.run(&wiring::run_line(settings, prices.version.clone()));
+    assemble(settings, prices, engine, recorder)
+}
+
+/// The parts of a replay, put together.
+///
+/// # Errors
+/// Dead letters cannot be written.
+pub(super) fn assemble(
+    settings: &Settings,
+    prices: Prices,
+    (intake, shards): (Intake, Shards),
+    recorder: Recorder,
+) -> anyhow::Result<Pipeline> {
     let dead = DeadLetters::open(
         settings.output.dead_letters.as_deref(),
         settings.output.dead_letter_bytes_max,

@@ -171,6 +171,13 @@ pub(super) static KEYS: &[Key<Settings>] = &[
          duplicates.",
     ),
     key(
+        "engine.baselines_file",
+        |s| &mut s.baselines_file,
+        PATH_OR_NONE,
+        "What is normal for each function, as \"bursar learn\" wrote it from history; without it \
+         everything is learned anew after the start.",
+    ),
+    key(
         "detection.pages_per_day",
         |s| &mut s.detection.pages_per_day,
         Kind::Real(0.001, 100.0),

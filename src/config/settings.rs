@@ -25,6 +25,8 @@ pub struct Settings {
     pub batch_records: usize,
     /// The most chunks of messages that wait for the engine; beyond it the source waits.
     pub queue_chunks: usize,
+    /// What was learned before the start.
+    pub baselines_file: Option<PathBuf>,
     /// The promise and the money below which nothing is worth a page.
     pub detection: DetectionSettings,
     /// What an invocation costs.
@@ -53,6 +55,7 @@ impl Default for Settings {
             shards: 0,
             batch_records: 4_096,
             queue_chunks: 16,
+            baselines_file: None,
             detection: DetectionSettings::default(),
             cost: CostConfig::default(),
             budgets: Vec::new(),

@@ -30,9 +30,12 @@
 //! of several memories: Kourentzes, Petropoulos and Trapero, Int. J. Forecasting 30 (2014) 291,
 //! doi 10.1016/j.ijforecast.2013.09.006.
 
+use serde::{Deserialize, Serialize};
+
 use crate::cost::distribution::{SHIFT, Spread, Z_90};
 use crate::cost::projection::Quantiles;
 use crate::units::NanoUsd;
+use crate::units::bounds::{up_to, within};
 
 /// Rungs of the ladder.
 const RUNGS: usize = 7;
@@ -68,26 +71,36 @@ const USD_MAX: f64 = 1e9;
 const WEIGHT_MAX: f64 = 1e3;
 
 /// The learned state, in less than 200 bytes.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Forecaster {
     /// Dollars per unit of weight.
+    #[serde(deserialize_with = "up_to::<_, _, 1_000_000_000_000_000_000>")]
     level: [f32; RUNGS],
     /// The level when the open block began.
+    #[serde(deserialize_with = "up_to::<_, _, 1_000_000_000_000_000_000>")]
     issued: [f32; RUNGS],
     /// Means of r² and r.
+    #[serde(deserialize_with = "up_to::<_, _, 1>")]
     error: [f32; RUNGS],
+    #[serde(deserialize_with = "within::<_, _, 1>")]
     drift: [f32; RUNGS],
     /// Dollars and weight of the open block, as far as the blocks of the rung below are closed; the
     /// first rung needs none.
+    #[serde(deserialize_with = "up_to::<_, _, 1_000_000_000_000_000_000>")]
     usd: [f32; RUNGS - 1],
+    #[serde(deserialize_with = "up_to::<_, _, 1_000_000_000_000_000_000>")]
     weight: [f32; RUNGS - 1],
     /// Blocks that r was measured on.
     blocks: [u8; RUNGS],
     /// Log factors of the lower and upper side, in hundredths.
+    #[serde(deserialize_with = "within::<_, _, 100>")]
     below: [i8; RUNGS],
+    #[serde(deserialize_with = "within::<_, _, 100>")]
     above: [i8; RUNGS],
     /// Steps seen, their weight, and the step that comes next.
     seen: u32,
+    #[serde(deserialize_with = "up_to::<_, _, 1_000_000_000_000_000_000>")]
     seen_weight: f32,
     next: u32,
 }
@@ -107,6 +120,12 @@ impl Forecaster {
     /// function that then turns up is not taken for one that always ran.
     pub fn watching_since(step: i64) -> Self {
         Self { next: number(step), ..Self::default() }
+    }
+
+    /// Goes on with step `step`: of those since the last one nothing is known, and they are left
+    /// out.
+    pub fn go_on(&mut self, step: i64) {
+        self.next = self.next.max(number(step));
     }
 
     /// Learns that `usd` were spent in step `step`, now closed; steps that were left out had no

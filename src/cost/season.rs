@@ -6,6 +6,10 @@
 //! 3rd ed., section 2.5). The parent is another profile, such as the account's; without one it is
 //! the weekday for a weekend slot, and an even day for a weekday.
 
+use serde::{Deserialize, Serialize};
+
+use crate::units::bounds::array;
+
 /// Hours in a week.
 const WEEK: usize = 168;
 /// Hours in a day.
@@ -26,9 +30,11 @@ const CODE_ONE: u16 = 1 << 15;
 const EPOCH_HOUR_OF_WEEK: i64 = 3 * DAY as i64;
 
 /// A learned profile in 100 bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Season {
     /// Spend relative to the mean hour; logarithmic.
+    #[serde(with = "array")]
     slots: [u16; 2 * DAY],
     /// Hours learned from: weekday, weekend.
     hours: [u16; 2],

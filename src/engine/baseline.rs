@@ -20,7 +20,11 @@
 //! far more uneven in its minute than the function is on the whole; so the most uneven minute of
 //! late counts, too, as far as it surely was.
 
+use serde::{Deserialize, Serialize};
+
+use super::learned::MINUTES_MAX;
 use super::peaks::Peaks;
+use crate::units::bounds::{up_to, within};
 
 /// Time constants of the level, in minutes.
 const TAU_FAST: f64 = 10.0;
@@ -60,24 +64,33 @@ const PHI_MINUTE: f64 = 0.1;
 const Z_90: f64 = 1.28;
 
 /// The learned state; rates are calls per second.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Baseline {
+    #[serde(deserialize_with = "up_to::<_, _, 1_000_000_000>")]
     fast: f32,
+    #[serde(deserialize_with = "up_to::<_, _, 1_000_000_000>")]
     slow: f32,
     peaks: Peaks,
     /// Running means of (Σx² − Σx)/60 − mean² and of mean²; their ratio is the dispersion.
+    #[serde(deserialize_with = "within::<_, _, 1_000_000_000_000_000_000>")]
     clumping: f32,
+    #[serde(deserialize_with = "up_to::<_, _, 1_000_000_000_000_000_000>")]
     square: f32,
     /// Dispersion of the most uneven minute, as far as it surely was, fading like the peaks.
+    #[serde(deserialize_with = "up_to::<_, _, 1_000_000_000>")]
     bursts: f32,
     /// Running mean of (x − m)² − x/60, x being a minute's rate and m the rate that was expected.
+    #[serde(deserialize_with = "within::<_, _, 1_000_000_000_000_000_000>")]
     wobble: f32,
+    #[serde(deserialize_with = "up_to::<_, _, MINUTES_MAX>")]
     minutes: u32,
+    #[serde(skip)]
     block: Block,
 }
 
 /// Minutes that are not yet learned.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 struct Block {
     calls: f32,
     minutes: u16,
@@ -136,6 +149,13 @@ impl Baseline {
     /// Forgets what is not yet learned: it was an attack.
     pub fn discard(&mut self) {
         self.block = Block::default();
+    }
+
+    /// Goes on in minute `number` after `silent` minutes without a call and, before these, `unseen`
+    /// ones of which nothing is known, which change nothing.
+    pub fn go_on(&mut self, number: u32, unseen: u32, silent: u32) {
+        self.peaks.skip(number.saturating_sub(silent), unseen);
+        self.silence(number.saturating_sub(1), silent.into());
     }
 
     /// Learns the block and so many silent minutes after it.

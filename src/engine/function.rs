@@ -7,6 +7,7 @@
 
 use super::batch::{Batch, Event, EventKind, Timeliness};
 use super::detect::Thresholds;
+use super::learned::Past;
 use super::rate_card::{RateCard, RateIndex};
 use super::settings::DetectionSettings;
 use super::watch::{Calling, Touch, Watch};
@@ -305,6 +306,29 @@ impl FunctionState {
         })
     }
 
+    /// First seen by this engine, it goes on from what another has learned of it.
+    pub fn go_on(&mut self, past: Past, around: &Surroundings<'_>) {
+        (self.mean_mb_ms, self.memory_mb) = (past.mean_mb_ms, past.memory_mb);
+        let calling = self.calling(around);
+        self.begin_watch(around).go_on(past, &calling, around);
+    }
+
+    /// What was learned of it, if it is watched; all is closed that can be.
+    pub fn into_past(self, around: &Surroundings<'_>) -> Option<Past> {
+        let newest = self.newest().max(self.watch.as_ref()?.served.newest());
+        let (baseline, size, retry, ledger) = self.watch?.into_learned();
+        Some(Past {
+            until: u32::try_from(around.boundary).unwrap_or(0),
+            newest: u32::try_from(newest).unwrap_or(0),
+            mean_mb_ms: self.mean_mb_ms,
+            memory_mb: self.memory_mb,
+            baseline,
+            size,
+            retry,
+            ledger,
+        })
+    }
+
     /// Closes every second before the boundary.
     pub fn close(&mut self, around: &Surroundings<'_>) {
         let calling = self.calling(around);
@@ -415,7 +439,9 @@ impl FunctionState {
     /// Seconds from when it was first seen to `now`, and how many of them it had no baseline.
     pub fn observed(&self, now: i64) -> (u64, u64) {
         let seconds = (now - i64::from(self.first_seen)).max(0).unsigned_abs();
-        (seconds, seconds.min(60 * u64::from(YOUNG_MINUTES)))
+        let has_past = self.watch.as_ref().is_some_and(|watch| watch.has_past);
+        let young = if has_past { 0 } else { 60 * u64::from(YOUNG_MINUTES) };
+        (seconds, seconds.min(young))
     }
 }
 

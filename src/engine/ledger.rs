@@ -6,6 +6,8 @@
 //! the [watch](super::watch), from the exact usage of the month; what is used while an alarm is
 //! open is not learned, and the season's own expectation stands in for it.
 
+use serde::{Deserialize, Serialize};
+
 use super::detect::leech::DayLeech;
 use super::watch::Calling;
 use crate::cost::{Forecaster, Season, Shape, Usage};
@@ -17,18 +19,26 @@ const HOURS_A_DAY: i64 = 24;
 const DAY_UNIT_USD: f64 = 1e-6;
 
 /// What a function has spent by hour and day.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Ledger {
     season: Season,
     forecaster: Forecaster,
     /// Daily sums against their own past.
     pub leech: DayLeech,
     /// The hour that is open.
+    #[serde(skip)]
     hour: i64,
     /// The month's usage when it began, and which month that was.
+    #[serde(skip)]
     before: Usage,
+    #[serde(skip)]
     month: i32,
+    #[serde(skip)]
     day_usd: f64,
+    /// The day began before anybody looked, and its sum says nothing.
+    #[serde(skip)]
+    is_part: bool,
 }
 
 impl Ledger {
@@ -42,7 +52,30 @@ impl Ledger {
             before: calling.used,
             month: calling.month,
             day_usd: 0.0,
+            is_part: false,
         }
+    }
+
+    /// What was learned, without what is going on.
+    #[must_use]
+    pub fn learned(self) -> Self {
+        Self {
+            leech: self.leech.learned(),
+            hour: 0,
+            before: Usage::ZERO,
+            month: 0,
+            day_usd: 0.0,
+            is_part: false,
+            ..self
+        }
+    }
+
+    /// Goes on with hour `hour`, before which the function was silent for `silent_hours`. Of the
+    /// hours before these nothing is known.
+    pub fn go_on(&mut self, hour: i64, silent_hours: i64, calling: &Calling<'_>) {
+        self.forecaster.go_on(hour - silent_hours);
+        (self.hour, self.before, self.month) = (hour, calling.used, calling.month);
+        self.is_part = hour.rem_euclid(HOURS_A_DAY) != 0;
     }
 
     /// Closes every hour before `hour`. `frozen` says that the last of them was not as usual;
@@ -63,7 +96,9 @@ impl Ledger {
         self.day_usd += spent;
         let (day, next) = (self.hour.div_euclid(HOURS_A_DAY), hour.div_euclid(HOURS_A_DAY));
         if next > day {
-            self.leech.day(self.day_usd / DAY_UNIT_USD, is_weekend(day), !frozen, threshold);
+            if !std::mem::take(&mut self.is_part) {
+                self.leech.day(self.day_usd / DAY_UNIT_USD, is_weekend(day), !frozen, threshold);
+            }
             self.leech.silence((next - day - 1).unsigned_abs());
             self.day_usd = 0.0;
         }

@@ -20,6 +20,7 @@ pub mod window;
 
 pub mod baseline;
 pub mod detect;
+pub mod learned;
 pub mod ledger;
 pub mod peaks;
 pub mod rate_card;

@@ -10,6 +10,11 @@
 //! Times are UTC. What is remembered fades with the calendar, not with use: after a long silence it
 //! has faded as much as it would have with traffic.
 
+use serde::{Deserialize, Serialize};
+
+use super::learned::MINUTES_MAX;
+use crate::units::bounds::{array, up_to};
+
 /// Half-life of the highest minute of all, in minutes: two days.
 const HALF_LIFE: f64 = 2_880.0;
 /// An hour's peak fades to half in twelve days: from Sunday to Saturday by less than is tolerated.
@@ -33,16 +38,22 @@ const MINUTES: usize = 30;
 const EDGE_MINUTES: u32 = 15;
 
 /// Highest rates, in calls per second, by time of day and of the hour.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Peaks {
     /// The highest of all, fading.
+    #[serde(deserialize_with = "up_to::<_, _, 1_000_000_000>")]
     highest: f32,
     /// The day, counted from the epoch, up to which the rest has faded.
     day: u16,
     /// The minute, counted from the epoch, since which the hours have foretold everything.
+    #[serde(deserialize_with = "up_to::<_, _, MINUTES_MAX>")]
     hours_since: u32,
+    #[serde(deserialize_with = "up_to::<_, _, MINUTES_MAX>")]
     minutes_since: u32,
+    #[serde(with = "array")]
     hours: [u8; 48],
+    #[serde(with = "array")]
     minutes: [u8; MINUTES],
 }
 
@@ -88,6 +99,15 @@ impl Peaks {
     /// So many minutes have passed, up to and with `number`.
     pub fn pass(&mut self, number: u32, minutes: u64) {
         self.fade(number, minutes);
+    }
+
+    /// So many minutes up to `number` were seen by nobody: they neither fade anything nor prove
+    /// that it was foretold.
+    pub fn skip(&mut self, number: u32, minutes: u32) {
+        let days = (number / DAY).saturating_sub(number.saturating_sub(minutes) / DAY);
+        self.day = self.day.saturating_add(u16::try_from(days).unwrap_or(u16::MAX));
+        self.hours_since = self.hours_since.saturating_add(minutes);
+        self.minutes_since = self.minutes_since.saturating_add(minutes);
     }
 
     /// The highest rate that is known to be normal in minute `number`.

@@ -15,6 +15,7 @@ use super::batch::{Batch, Event, EventKind, Timeliness};
 use super::detect::Thresholds;
 use super::frontier::AHEAD_SECONDS;
 use super::function::{FunctionState, Surroundings};
+use super::learned::Dormant;
 use super::open_alarm::OpenAlarm;
 use super::partitions::{Deliveries, PARTITIONS, partition_of};
 use super::rate_card::{RateCard, RateIndex, RateKey};
@@ -96,6 +97,10 @@ macro_rules! surroundings {
         }
     };
 }
+
+mod learned;
+mod room;
+
 /// How long functions were followed, for the length of a test of the promise.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Observed {
@@ -118,6 +123,7 @@ struct Partition {
     /// Requests that failed lately, mixed with their function's key.
     failed: Deliveries,
     slots: Vec<u32>,
+    dormant: Dormant,
 }
 
 impl Partition {
@@ -172,6 +178,7 @@ impl Engine {
             deliveries: Deliveries::new(settings.deliveries_max),
             failed: Deliveries::new(FAILED_MAX),
             slots: Vec::new(),
+            dormant: Dormant::default(),
         };
         let partitions = (0..PARTITIONS).map(|index| owns(index).then(partition)).collect();
         Self {
@@ -366,7 +373,10 @@ impl Engine {
         let rate = self.rates.resolve(&name, event.architecture, event.gateway, event.at);
         let total = self.total_of(name.account, rate);
         let around = surroundings!(self);
-        let state = FunctionState::new(name, event, rate, total, &around);
+        let mut state = FunctionState::new(name, event, rate, total, &around);
+        if let Some(past) = self.partitions[index].as_mut()?.dormant.take(event.key) {
+            state.go_on(*past, &around);
+        }
         let slot = u32::try_from(self.functions.len()).ok()?;
         if self.functions.len() == self.functions.capacity() {
             self.functions.reserve_exact(self.functions.len() / GROWTH + 64);
@@ -377,29 +387,6 @@ impl Engine {
         self.table.insert_unique(event.key, slot, |&slot| functions[slot as usize].key);
         self.partitions[index].as_mut()?.slots.push(slot);
         Some(slot)
-    }
-
-    /// Drops the function of a full partition that has been silent longest, if any has for long.
-    fn evict(&mut self, partition: usize) -> bool {
-        let functions = &self.functions;
-        let Some(Partition { slots, .. }) = &self.partitions[partition] else {
-            return false;
-        };
-        let idle = |slot: &&u32| {
-            let function = &functions[**slot as usize];
-            !function.is_needed() && self.now.second() - function.newest() >= IDLE_SECONDS
-        };
-        let order = |slot: &&u32| {
-            let function = &functions[**slot as usize];
-            (function.newest(), function.key)
-        };
-        let Some(&slot) = slots.iter().filter(idle).min_by_key(order) else {
-            return false;
-        };
-        self.emit_minutes(slot, i64::MAX, 0);
-        self.remove(slot);
-        self.counters.evicted += 1;
-        true
     }
 
     fn remove(&mut self, slot: u32) {

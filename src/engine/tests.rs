@@ -1,5 +1,7 @@
 //! The engine as a whole: records in at the door, alarms and sums out of the shards.
 
+mod learned;
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;

@@ -5,6 +5,8 @@
 //! time was decided when it was taken in, so the result does not depend on when that happens.
 
 use super::account_share::AccountShare;
+mod learned;
+
 use super::alarm::Channel;
 use super::attribution::pane::Pane;
 use super::attribution::reference::Reference;
@@ -119,6 +121,8 @@ pub struct Watch {
     /// Its part in the evidence over its account.
     pub share: AccountShare,
     reference: Reference,
+    /// What is normal was known before the engine began.
+    pub has_past: bool,
 }
 
 impl Watch {
@@ -157,6 +161,7 @@ impl Watch {
             baseline: Baseline::after_silence(minute_of(first), minutes),
             share: AccountShare::default(),
             reference: Reference::default(),
+            has_past: false,
         };
         for second in earlier {
             watch.served.add(second);

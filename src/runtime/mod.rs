@@ -3,6 +3,7 @@
 
 pub mod daemon;
 
+pub mod baselines;
 pub mod wiring;
 
 mod door;

@@ -12,6 +12,7 @@ use crate::decode::{Context, Decoder, Ignored, Limits};
 use crate::engine::accounts::Accounts;
 use crate::engine::alarm::{MinuteRow, Output};
 use crate::engine::intake::Intake;
+use crate::engine::learned::Learned;
 use crate::observe::decisions::{RecordCounts, SummaryLine};
 use crate::record::Position;
 use crate::source::{Chunk, ProblemReason};
@@ -277,14 +278,7 @@ impl Pipeline {
     /// # Errors
     /// A shard has died.
     pub fn finish(&mut self) -> Result<SummaryLine, ShardDied> {
-        if let Some(now) = self.intake.begin() {
-            self.advance(now)?;
-            self.intake.release();
-            self.intake.admit_rest();
-        }
-        self.tell_refused();
-        self.dispatch()?;
-        self.settle()?;
+        self.take_rest()?;
         self.shards.finish(self.intake.sequence())?;
         self.settle()?;
         if let Some(now) = self.intake.now() {
@@ -295,6 +289,32 @@ impl Pipeline {
         let summary = self.summary();
         self.recorder.summary(&summary);
         Ok(summary)
+    }
+
+    /// The input has ended: takes in what still waits and gives back what was learned, instead of
+    /// a summary.
+    ///
+    /// # Errors
+    /// A shard has died.
+    pub fn learned(&mut self) -> Result<Vec<Learned>, ShardDied> {
+        self.take_rest()?;
+        self.shards.learned()
+    }
+
+    /// The times of the first and the last event, if there was any.
+    pub fn span(&self) -> Option<(EventTime, EventTime)> {
+        self.intake.first().zip(self.intake.now())
+    }
+
+    fn take_rest(&mut self) -> Result<(), ShardDied> {
+        if let Some(now) = self.intake.begin() {
+            self.advance(now)?;
+            self.intake.release();
+            self.intake.admit_rest();
+        }
+        self.tell_refused();
+        self.dispatch()?;
+        self.settle()
     }
 
     /// Gives every restriction back; from here on nothing is acted on any more.

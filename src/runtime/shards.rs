@@ -13,7 +13,8 @@ use crate::cost::{FunctionRates, Usage};
 use crate::engine::accounts::Members;
 use crate::engine::alarm::Output;
 use crate::engine::batch::Batch;
-use crate::engine::partitions::shard_of;
+use crate::engine::learned::Learned;
+use crate::engine::partitions::{key_of, partition_of, shard_of};
 use crate::engine::rate_card::RateKey;
 use crate::engine::shard::{Counters, Directive, Engine, Observed};
 use crate::units::{AccountId, EventTime, NanoUsd};
@@ -23,6 +24,8 @@ enum Job {
     Batch(Batch),
     Tick { now: EventTime, sequence: u64, directives: Arc<[Directive]> },
     Finish { sequence: u64 },
+    StartFrom(Vec<Learned>),
+    Learned,
 }
 
 /// What a shard gives back.
@@ -36,6 +39,8 @@ struct Answer {
     usage: Vec<UsageRow>,
     members: Vec<(AccountId, u64)>,
     observed: Observed,
+    dormant: usize,
+    learned: Vec<Learned>,
 }
 
 /// Usage of one account at one price.
@@ -149,6 +154,42 @@ impl Shards {
     /// A shard has died.
     pub fn finish(&mut self, sequence: u64) -> Result<(), ShardDied> {
         self.ask_all(|| Job::Finish { sequence })
+    }
+
+    /// Before the first tick: hands each shard what was learned of its functions, and returns how
+    /// many all of them have room for.
+    ///
+    /// # Errors
+    /// A shard has died.
+    pub fn start_from(
+        &mut self,
+        learned: impl Iterator<Item = Learned>,
+    ) -> Result<usize, ShardDied> {
+        let mut lots: Vec<Vec<Learned>> = self.shards.iter().map(|_| Vec::new()).collect();
+        for learned in learned {
+            let partition = partition_of(key_of(learned.function.as_ref()));
+            lots[shard_of(partition, self.shards.len())].push(learned);
+        }
+        for (shard, lot) in self.shards.iter_mut().zip(lots) {
+            shard.ask(Job::StartFrom(lot))?;
+        }
+        self.shards.iter_mut().map(|shard| Ok(shard.answer()?.dormant)).sum()
+    }
+
+    /// At the end: what was learned of all functions, sorted by their names. The engines are empty
+    /// then.
+    ///
+    /// # Errors
+    /// A shard has died.
+    pub fn learned(&mut self) -> Result<Vec<Learned>, ShardDied> {
+        self.ask_all(|| Job::Learned)?;
+        self.asked = false;
+        let mut learned = Vec::new();
+        for shard in &mut self.shards {
+            learned.append(&mut shard.answer()?.learned);
+        }
+        learned.sort_unstable_by(|a, b| a.function.cmp(&b.function));
+        Ok(learned)
     }
 
     /// Waits for the answers that are due and returns the outputs in the input's order.
@@ -277,6 +318,11 @@ fn work(engine: &mut Engine, job: Job) -> Answer {
             answer.members = engine.members().collect();
             answer.observed = engine.observed();
         }
+        Job::StartFrom(learned) => {
+            learned.into_iter().for_each(|learned| engine.start_from(learned));
+            answer.dormant = engine.dormant();
+        }
+        Job::Learned => answer.learned = engine.learned(),
     }
     answer.outputs.extend(engine.drain());
     answer.counters = engine.counters();

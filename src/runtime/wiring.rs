@@ -16,6 +16,7 @@ use crate::engine::shard::Engine;
 use crate::observe::decisions::{FORM, Promise, RunLine};
 use crate::units::NanoUsd;
 
+use super::baselines::{self, Loaded};
 use super::shards::Shards;
 
 /// Something that only shows when the parts are put together.
@@ -35,6 +36,9 @@ pub enum WiringError {
         /// One a line.
         problems: String,
     },
+    /// The file of baselines.
+    #[error("cannot start from engine.baselines_file: {0:#}")]
+    Baselines(anyhow::Error),
     /// Threads.
     #[error("cannot start the engine's threads ({0})")]
     Threads(#[from] io::Error),
@@ -74,18 +78,34 @@ pub fn shard_count(settings: &Settings) -> usize {
     }
 }
 
-/// The engine's door and its shards.
+/// The engine's door and its shards, which start from the file of baselines if there is one.
 ///
 /// # Errors
-/// The system refuses a thread.
+/// The system refuses a thread, or the file is of no use.
 pub fn engine(settings: &Settings, rates: &RateCard) -> Result<(Intake, Shards), WiringError> {
     let count = shard_count(settings);
-    let shards = Shards::start(count, |owns| {
+    let mut shards = Shards::start(count, |owns| {
         let (engine, detection) = (settings.engine.clone(), settings.detection.clone());
         Engine::new(engine, detection, rates.clone(), owns)
     })?;
+    if let Some(path) = &settings.baselines_file {
+        let loaded = baselines::load(path, &mut shards).map_err(WiringError::Baselines)?;
+        tell_loaded(&loaded);
+    }
     let routes = Routes::new(settings.routes.clone());
     Ok((Intake::new(routes, settings.engine.lateness_seconds, count), shards))
+}
+
+fn tell_loaded(loaded: &Loaded) {
+    let (functions, until) = (loaded.header.functions, loaded.header.last_event);
+    tracing::info!(functions, %until, "starting from baselines");
+    if loaded.dropped > 0 {
+        tracing::warn!(
+            dropped = loaded.dropped,
+            "there is no room for some functions with baselines, the idlest are learned anew; \
+             raise engine.functions_max to keep them"
+        );
+    }
 }
 
 /// Control with its budgets.

@@ -109,6 +109,7 @@ fn help_names_the_commands_and_what_they_take() {
         (&["--help"][..], &["run", "replay", "generate", "evaluate", "check", "Examples:"][..]),
         (&["run", "--help"], &["--config <FILE>"]),
         (&["replay", "--help"], &["--decisions", "--ledger", "--json", "<INPUT>...", "zstd"]),
+        (&["learn", "--help"], &["--config", "--out", "<INPUT>...", "zst"]),
         (&["generate", "--help"], &["--trace", "--attack", "yoyo", "min_rps=50", "--truth"]),
         (&["evaluate", "--help"], &["--truth", "--decisions", "--ledger", "--json", "60 s"]),
         (&["check", "--help"], &["--config", "--print-default"]),

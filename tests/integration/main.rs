@@ -8,6 +8,8 @@ mod cli;
 
 mod replay;
 
+mod learn;
+
 mod evaluate;
 
 mod score;

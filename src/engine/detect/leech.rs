@@ -28,7 +28,10 @@
 //! Honest growth of more than half a percent a day is found as well, since nothing in the sums
 //! tells it from a leech; what it costs has to.
 
+use serde::{Deserialize, Serialize};
+
 use super::negative_binomial;
+use crate::units::bounds::{up_to, within};
 
 /// Growth factors of the hour's mixture.
 const FACTORS: [f64; 4] = [1.2, 1.5, 2.0, 4.0];
@@ -89,14 +92,20 @@ impl HourLeech {
 }
 
 /// The state of the day part of one function.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct DayLeech {
+    #[serde(skip)]
     evidence: [f64; TILTS.len()],
     /// Logarithm of the anchor, and what a weekend day adds to it.
+    #[serde(deserialize_with = "within::<_, _, 1_000>")]
     level: f32,
+    #[serde(deserialize_with = "within::<_, _, 1_000>")]
     weekend: f32,
     /// Of the residuals.
+    #[serde(deserialize_with = "up_to::<_, _, 1_000_000>")]
     variance: f32,
+    #[serde(skip)]
     latest: f32,
     days: u32,
     weekend_days: u32,
@@ -153,6 +162,11 @@ impl DayLeech {
         self.evidence = [0.0; TILTS.len()];
     }
 
+    /// What was learned, without what is going on.
+    pub fn learned(&self) -> Self {
+        Self { evidence: [0.0; TILTS.len()], latest: 0.0, ..*self }
+    }
+
     fn anchor(&self, is_weekend: bool) -> f64 {
         f64::from(self.level) + if is_weekend { f64::from(self.weekend) } else { 0.0 }
     }
@@ -164,8 +178,13 @@ impl DayLeech {
     #[expect(clippy::cast_possible_truncation, reason = "for display only")]
     fn test(&mut self, day: f64, is_weekend: bool, threshold: f64) {
         self.latest = day as f32;
-        let alike = if is_weekend { self.weekend_days } else { self.days - self.weekend_days };
-        let young = 1.0 / f64::from(self.days).min(ANCHOR_DAYS) + 1.0 / f64::from(alike + 1);
+        let alike = if is_weekend {
+            self.weekend_days
+        } else {
+            self.days.saturating_sub(self.weekend_days)
+        };
+        let young =
+            1.0 / f64::from(self.days).min(ANCHOR_DAYS) + 1.0 / f64::from(alike.saturating_add(1));
         let spread = self.spread() * libm::sqrt(1.0 + young);
         let envelope = LN_DAY_ENVELOPE.max(SPREADS_ENVELOPE * self.spread());
         let z = ((day - self.anchor(is_weekend) - envelope) / spread).clamp(-CLIP, CLIP);

@@ -18,7 +18,10 @@
 //! A dependency that is down for a minute breaks the null as well: its callers do pay for failing
 //! work. Whether that is worth an alarm is for the caller to weigh in money.
 
+use serde::{Deserialize, Serialize};
+
 use super::rounded_down;
+use crate::units::bounds::up_to;
 
 /// Shares up to this many times the learned bound are normal; as for rates.
 const ENVELOPE: f64 = 1.6;
@@ -43,14 +46,19 @@ const Z_90: f64 = 1.28;
 const CLAMP: f64 = 2.0 * STEPS.len() as f64;
 
 /// The state of the retry channel of one function.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct RetryChannel {
     failures: Share,
     repeats: Share,
     /// The second of the open block, and what is in it.
+    #[serde(skip)]
     second: u32,
+    #[serde(skip)]
     calls: u32,
+    #[serde(skip)]
     failed: u32,
+    #[serde(skip)]
     repeated: u32,
     blocks: u32,
 }
@@ -105,6 +113,17 @@ impl RetryChannel {
         self.repeats.evidence = [0.0; STEPS.len()];
     }
 
+    /// What was learned, without what is going on.
+    pub fn learned(&self) -> Self {
+        let share = |share: Share| Share { learned: share.learned, ..Share::default() };
+        Self {
+            failures: share(self.failures),
+            repeats: share(self.repeats),
+            blocks: self.blocks,
+            ..Self::default()
+        }
+    }
+
     fn telling(&self) -> &Share {
         if self.repeats.value() > self.failures.value() { &self.repeats } else { &self.failures }
     }
@@ -130,10 +149,14 @@ impl RetryChannel {
 }
 
 /// One of the two shares.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Share {
+    #[serde(skip)]
     evidence: [f32; STEPS.len()],
+    #[serde(deserialize_with = "up_to::<_, _, 1>")]
     learned: f32,
+    #[serde(skip)]
     latest: f32,
 }
 

@@ -22,7 +22,10 @@
 //! costs. Versions that share the traffic share the baseline, with the largest memory of a block as
 //! its mark.
 
+use serde::{Deserialize, Serialize};
+
 use super::rounded_down;
+use crate::units::bounds::{up_to, within};
 
 /// Invocations per block.
 const BLOCK: u8 = 16;
@@ -49,28 +52,41 @@ const RARITY: f64 = 1e5;
 const CLAMP: f64 = 4.0;
 
 /// What one invocation costs in time and memory, for one function.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct SizeChannel {
     /// Σ ln(billed ms) of the open block.
+    #[serde(skip)]
     sum: f32,
+    #[serde(skip)]
     duration_evidence: f32,
+    #[serde(skip)]
     memory_evidence: f32,
     /// The second in which the latest block opened.
+    #[serde(skip)]
     opened: u32,
     /// Invocations in the open block.
+    #[serde(skip)]
     count: u8,
     /// Invocations of other versions in a row.
+    #[serde(skip)]
     others: u8,
     blocks: u32,
     version: u32,
     /// Of the block means of ln(billed ms).
+    #[serde(deserialize_with = "within::<_, _, 64>")]
     mean: f32,
+    #[serde(deserialize_with = "up_to::<_, _, 10_000>")]
     variance: f32,
+    #[serde(skip)]
     latest: f32,
     /// Mean of the largest ln(MB) of each block.
+    #[serde(deserialize_with = "within::<_, _, 64>")]
     memory: f32,
     /// Smallest and largest MB of the open block, or of the latest while none is open.
+    #[serde(skip)]
     least_mb: u16,
+    #[serde(skip)]
     most_mb: u16,
 }
 
@@ -78,6 +94,7 @@ impl SizeChannel {
     /// Takes in one invocation of event-time second `second`; `learning` is false while the
     /// baseline is frozen. Returns whether a block was completed, so that the evidence is worth
     /// looking at.
+    #[expect(clippy::cast_possible_truncation, reason = "statistics kept in single precision")]
     pub fn invocation(
         &mut self,
         billed_ms: u32,
@@ -138,6 +155,12 @@ impl SizeChannel {
     pub fn restart(&mut self) {
         self.duration_evidence = 0.0;
         self.memory_evidence = 0.0;
+    }
+
+    /// What was learned, without what is going on.
+    pub fn learned(&self) -> Self {
+        let Self { blocks, version, mean, variance, memory, .. } = *self;
+        Self { blocks, version, mean, variance, memory, ..Self::default() }
     }
 
     /// Learned geometric mean of the billed duration, milliseconds.
