@@ -56,6 +56,9 @@ pub struct Control {
     spent: BTreeMap<usize, NanoUsd>,
 }
 
+/// Names are waited for until they cover this part of the excess, or are late.
+const NAMES_COVER: f64 = 0.9;
+
 impl Control {
     /// Control with nothing in force.
     pub fn new(settings: ControlSettings, budgets: Vec<Budget>) -> Self {
@@ -245,7 +248,10 @@ impl Control {
         }
         let named: Vec<&SourceShare> = alarm.attribution.networks().collect();
         let separable = !named.is_empty() && !alarm.attribution.diffuse;
-        if case.source.is_none() && separable {
+        let covers: f64 = named.iter().map(|source| source.share).sum();
+        if case.source.is_none() && separable && covers < NAMES_COVER && !case.names_are_late(now) {
+            // More names are about to come, and a set is not changed every second.
+        } else if case.source.is_none() && separable {
             self.throttle_sources(function, case, alarm, &named, now);
         } else if case.source.is_none() && case.cap.is_none() && !case.names_are_late(now) {
             // Names may still come.

@@ -45,9 +45,14 @@ fn check_found(recorded: &Recorded, decisions: &[Value]) {
         assert!(victims.contains(&*function(page)), "a false page: {page:#}");
         assert!(ms(&page["onset"]) >= ms(&attack["onset"]) - 1_000, "{page:#}");
     }
+    let after = |alarm: &Value| ms(&alarm["decided_at"]) - ms(&attack["first_record"]);
+    let first = kind(decisions, "alarm")[0];
+    let delay = after(first);
+    assert!((0..=2_000).contains(&delay), "found {delay} ms after the attack's first record");
+    // Where the money does not say so at once, the callers have to.
     let page = pages.first().expect("a page");
-    let delay = ms(&page["decided_at"]) - ms(&attack["first_record"]);
-    assert!((0..=2_000).contains(&delay), "decided {delay} ms after the attack's first record");
+    let delay = after(page);
+    assert!((0..=5_000).contains(&delay), "paged {delay} ms after the attack's first record");
     let mut all = BTreeSet::new();
     for alarm in kind(decisions, "alarm") {
         let wrong: Vec<_> = named(alarm).difference(&attackers).copied().collect();
