@@ -262,8 +262,8 @@ fn attribution(watch: &Watch, open: &OpenAlarm, mb_ms: f64) -> Attribution {
     pane.attribution(watch.reference(), &usual)
 }
 
-/// The callers decide where they tell anything, else the channel does. Whoever can be named for half
-/// of the excess is no crowd, however many ordinary callers there are beside.
+/// The callers decide where they tell anything, else the channel does. Whoever can be named for
+/// half of the excess is no crowd, however many ordinary callers there are beside.
 fn class(open: &OpenAlarm, attribution: &Attribution) -> Class {
     let otherwise = match open.channel {
         Channel::RateFast | Channel::Yoyo | Channel::Leech | Channel::Aggregate => Class::Unknown,

@@ -53,7 +53,8 @@ pub struct Minute {
     pub usage: Usage,
 }
 
-/// What one minute can hold, in less room: no platform runs four billion calls of a function in one.
+/// What one minute can hold, in less room: no platform runs four billion calls of a function in
+/// one.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 struct MinuteUsage {
     mb_ms: MbMillis,
@@ -345,8 +346,8 @@ impl FunctionState {
         }
     }
 
-    /// Forgets the names that were noted while evidence gathered that has gone, and gives up a watch
-    /// that has nothing to remember.
+    /// Forgets the names that were noted while evidence gathered that has gone, and gives up a
+    /// watch that has nothing to remember.
     pub fn calm_down(&mut self, now: i64) {
         let Some(watch) = &mut self.watch else {
             return;

@@ -71,8 +71,8 @@ impl Default for Peaks {
 }
 
 impl Peaks {
-    /// Learns that in minute `number` since the epoch the rate was surely at least `rate`. That time
-    /// has passed is told apart, by [`Peaks::pass`].
+    /// Learns that in minute `number` since the epoch the rate was surely at least `rate`. That
+    /// time has passed is told apart, by [`Peaks::pass`].
     #[expect(clippy::cast_possible_truncation, reason = "statistics kept in single precision")]
     pub fn minute(&mut self, number: u32, rate: f64) {
         self.fade(number, 0);

@@ -126,8 +126,8 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// A watch that begins at second `newest` with some earlier calls. Before `silent_since` nothing
-    /// is known; from then on the function was as good as silent.
+    /// A watch that begins at second `newest` with some earlier calls. Before `silent_since`
+    /// nothing is known; from then on the function was as good as silent.
     pub fn new(
         newest: i64,
         earlier: impl Iterator<Item = i64> + Clone,

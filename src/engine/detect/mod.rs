@@ -39,12 +39,14 @@ const FAST_SHARE: f64 = 0.5;
 const YOYO_LEAK: f64 = 8.0;
 /// And it holds what so many bursts cost that are just not worth a page by themselves.
 const YOYO_CAPACITY: f64 = 3.0;
-/// A leech is told as if each function that costs money may be told of wrongly once a year. With the
-/// promise of the other channels it would take tens of thousands of days; so it never wakes anybody.
+/// A leech is told as if each function that costs money may be told of wrongly once a year. With
+/// the promise of the other channels it would take tens of thousands of days; so it never wakes
+/// anybody.
 const LEECH_DAYS: f64 = 365.0;
 
 /// The evidence at which a channel of one function alarms, so that false alarms over the whole
-/// estate keep to the promise: the mean time to a false alarm is at least the threshold, in seconds.
+/// estate keep to the promise: the mean time to a false alarm is at least the threshold, in
+/// seconds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Thresholds {
     /// Of [`Channel::RateFast`].
