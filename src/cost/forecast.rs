@@ -9,7 +9,7 @@
 //! (how wrong) and of r (which way: growth).
 //!
 //! **Shrinkage.** A rung's error counts as many blocks as it has closed against
-//! [`PRIOR_BLOCKS`] of what the rung below makes it expect, half of the trend from rung to rung
+//! `PRIOR_BLOCKS` of what the rung below makes it expect, half of the trend from rung to rung
 //! going on: independent errors average out over longer blocks, errors of the level do not. The
 //! mean b of r is believed as far as the errors agree with each other, b·n·b²/(n·b² + r²): an
 //! empirical-Bayes shrinkage in the manner of James and Stein, almost nothing for bursts.

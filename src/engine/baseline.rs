@@ -10,7 +10,7 @@
 //! count surely exceeds what chance adds (its lower confidence bound).
 //!
 //! What an attack does must not become normal before it is found. So minutes are learned in blocks
-//! of [`BLOCK_CALLS`] calls, about as many as a fivefold excess takes to find, and while the
+//! of `BLOCK_CALLS` calls, about as many as a fivefold excess takes to find, and while the
 //! evidence speaks against the function the block is held back for a while: if an alarm comes of
 //! it, nothing was learned, and else it is learned a little later.
 //!
