@@ -120,13 +120,8 @@ impl Baseline {
             let wobble = (seen - expected) * (seen - expected) - seen / 60.0;
             self.wobble += (w * (wobble - f64::from(self.wobble))) as f32;
         }
-        let phi = self.learned_dispersion().min(PHI_CHANCE);
-        let chance = libm::sqrt(calls * (1.0 + phi * seen)) / 60.0;
-        let sure = (seen - Z_BUSY * chance) as f32;
+        self.note_busy(number, calls);
         let block = &mut self.block;
-        if sure > block.busiest {
-            (block.busiest, block.busiest_at) = (sure, number);
-        }
         block.calls += calls as f32;
         block.minutes = block.minutes.saturating_add(1);
         let minutes = u32::from(block.minutes);
@@ -143,6 +138,18 @@ impl Baseline {
     pub fn silence(&mut self, number: u32, minutes: u64) {
         if minutes > 0 {
             self.learn(number, minutes, f64::INFINITY);
+        }
+    }
+
+    /// Notes how busy a minute of a notice was. If the notice ends as one, that was no attack: a job
+    /// that comes every hour must not be told every hour.
+    pub fn note_busy(&mut self, number: u32, calls: f64) {
+        let seen = calls / 60.0;
+        let phi = self.learned_dispersion().min(PHI_CHANCE);
+        let chance = libm::sqrt(calls * (1.0 + phi * seen)) / 60.0;
+        let sure = (seen - Z_BUSY * chance) as f32;
+        if sure > self.block.busiest {
+            (self.block.busiest, self.block.busiest_at) = (sure, number);
         }
     }
 

@@ -7,7 +7,7 @@
 use super::account_share::AccountShare;
 mod learned;
 
-use super::alarm::Channel;
+use super::alarm::{Channel, Severity};
 use super::attribution::pane::Pane;
 use super::attribution::reference::Reference;
 use super::baseline::Baseline;
@@ -101,7 +101,9 @@ pub struct Watch {
     /// Failures and repeats.
     pub retry: RetryChannel,
     /// Calls since the last closed second that the function itself asked for.
-    own_calls: u32,
+    own_calls: u16,
+    /// What is normal was known before the engine began.
+    pub has_past: bool,
     recursion: RecursionChannel,
     yoyo: YoyoChannel,
     /// Evidence over the closed seconds.
@@ -121,8 +123,6 @@ pub struct Watch {
     /// Its part in the evidence over its account.
     pub share: AccountShare,
     reference: Reference,
-    /// What is normal was known before the engine began.
-    pub has_past: bool,
 }
 
 impl Watch {
@@ -313,6 +313,8 @@ impl Watch {
             let suspicious = self.evidence.value() >= DOUBT * (1.0 + self.model.rest());
             self.baseline.minute(number, calls, squares, limit, suspicious);
             self.retune(calling, around);
+        } else if self.alarm.as_ref().is_some_and(|alarm| alarm.severity == Severity::Notice) {
+            self.baseline.note_busy(number, self.minute_calls.into());
         }
         self.minute_calls = 0;
         self.minute_squares = 0.0;
@@ -529,15 +531,18 @@ impl Watch {
         self.baseline.minutes() >= YOUNG_MINUTES
     }
 
-    /// An alarm opens: what led to it is not to be learned.
+    /// An alarm opens.
     pub fn begin_alarm(&mut self, open: OpenAlarm) {
-        self.baseline.discard();
         self.alarm = Some(Box::new(open));
     }
 
     /// The alarm has closed: learning goes on, and the slower channels start anew.
     pub fn alarm_is_over(&mut self, calling: &Calling<'_>, around: &Surroundings<'_>) {
-        self.alarm = None;
+        let alarm = self.alarm.take();
+        // What led to a page is not to be learned.
+        if alarm.is_some_and(|alarm| alarm.severity == Severity::Page) {
+            self.baseline.discard();
+        }
         self.size.restart();
         self.retry.restart();
         if let Some(ledger) = &mut self.ledger {
