@@ -141,8 +141,8 @@ impl Baseline {
         }
     }
 
-    /// Notes how busy a minute of a notice was. If the notice ends as one, that was no attack: a job
-    /// that comes every hour must not be told every hour.
+    /// Notes how busy a minute of a notice was. If the notice ends as one, that was no attack: a
+    /// job that comes every hour must not be told every hour.
     pub fn note_busy(&mut self, number: u32, calls: f64) {
         let seen = calls / 60.0;
         let phi = self.learned_dispersion().min(PHI_CHANCE);
