@@ -1,16 +1,10 @@
-//! Is somebody taking a little more, hour after hour, or a little more each day?
+//! Is somebody taking a little more each day?
 //!
 //! A leech stays below every bound that a single second could break, so its sums are compared over
-//! hours and days. Both parts run the Shiryaev-Roberts recursion (Shin, Ramdas, Rinaldo, arXiv
-//! 2203.03532) over e-values, averaged over a small mixture. Their thresholds are run lengths in
-//! *looks*: a promise of A seconds is A/3,600 hours or A/86,400 days.
+//! days, by the Shiryaev-Roberts recursion (Shin, Ramdas, Rinaldo, arXiv 2203.03532) over e-values,
+//! averaged over a small mixture. The threshold is a run length in days.
 //!
-//! **Hours.** The negative-binomial likelihood ratio of the hour's calls against the seasonal
-//! expectation times an envelope. The null: the mean given the past is at most that, the dispersion
-//! at most the given one. Hours of one day move together; unless the given dispersion covers that,
-//! the run length is shorter than promised.
-//!
-//! **Days.** The logarithm of the day's sum against an anchor: the mean of the last fortnight or
+//! The logarithm of the day's sum against an anchor: the mean of the last fortnight or
 //! month, weekends with an offset of their own. Both may be taught at most 1 % of growth a day, so
 //! a slow ramp cannot make itself normal: it leaves its anchor behind. The difference, less an
 //! envelope, is standardised with the learned spread and the error of a young anchor, clipped to
@@ -30,13 +24,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::negative_binomial;
 use crate::units::bounds::{up_to, within};
 
-/// Growth factors of the hour's mixture.
-const FACTORS: [f64; 4] = [1.2, 1.5, 2.0, 4.0];
-/// Times the expectation that an hour may be.
-const HOUR_ENVELOPE: f64 = 1.15;
 /// What a day may be over the anchor, as a logarithm, and in spreads where that is more: the anchor
 /// itself errs in proportion to them.
 const LN_DAY_ENVELOPE: f64 = 0.05;
@@ -68,30 +57,7 @@ const DAYS_PER_WEEKEND_DAY: f64 = 3.5;
 /// Weekend days after which the offset is capped.
 const WEEKEND_DAYS_TO_LEARN: u32 = 4;
 
-/// The state of the hour part of one function.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct HourLeech {
-    evidence: [f64; FACTORS.len()],
-}
-
-impl HourLeech {
-    /// Takes in one closed hour with so many calls, where the season lets `expected` be expected
-    /// with dispersion `phi` (variance = mean + phi·mean²). `threshold` is in hours.
-    pub fn hour(&mut self, calls: u64, expected: f64, phi: f64, threshold: f64) {
-        let tolerated = HOUR_ENVELOPE * expected;
-        for (evidence, factor) in self.evidence.iter_mut().zip(FACTORS) {
-            let ratio = negative_binomial::evidence(calls as f64, tolerated, phi, &[factor]);
-            *evidence = ((*evidence + 1.0) * ratio).min(FACTORS.len() as f64 * threshold);
-        }
-    }
-
-    /// The evidence for a leech by the hour.
-    pub fn value(&self) -> f64 {
-        self.evidence.iter().sum::<f64>() / FACTORS.len() as f64
-    }
-}
-
-/// The state of the day part of one function.
+/// The state of the leech channel of one function.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DayLeech {
@@ -330,34 +296,6 @@ mod tests {
         }
     }
 
-    #[test]
-    fn the_run_length_in_hours_keeps_the_promise_at_the_envelope() {
-        for threshold in [100.0, 1_000.0] {
-            let hours = run_length(threshold, 100, |seed| {
-                let mut draw = Draw::new(seed);
-                let mut leech = HourLeech::default();
-                move || {
-                    leech.hour(draw.count(HOUR_ENVELOPE * 500.0, 0.05), 500.0, 0.05, threshold);
-                    leech.value()
-                }
-            });
-            assert!(hours >= threshold, "{hours} of {threshold}");
-        }
-    }
-
-    #[test]
-    fn half_as_many_calls_again_are_found_within_a_day_of_steady_hours() {
-        let mut draw = Draw::new(1);
-        let mut leech = HourLeech::default();
-        (0..200).for_each(|_| leech.hour(draw.count(1_000.0, 0.01), 1_000.0, 0.01, 1e6));
-        assert!(leech.value() < 100.0);
-        let hours = (1..100).find(|_| {
-            leech.hour(draw.count(1_500.0, 0.01), 1_000.0, 0.01, 1e6);
-            leech.value() >= 1e6
-        });
-        assert!(hours.is_some_and(|hours| hours <= 24), "{hours:?}");
-    }
-
     proptest! {
         #[test]
         fn silence_equals_silent_days(sums in proptest::collection::vec(1.0_f64..1e6, 0..40),
@@ -377,14 +315,12 @@ mod tests {
         #[test]
         fn evidence_is_a_number_whatever_comes(
             looks in proptest::collection::vec(
-                (proptest::num::f64::ANY, any::<bool>(), any::<bool>(), any::<u64>(),
-                    proptest::num::f64::ANY), 0..100)
+                (proptest::num::f64::ANY, any::<bool>(), any::<bool>()), 0..100)
         ) {
-            let (mut day, mut hour) = (DayLeech::default(), HourLeech::default());
-            for (sum, is_weekend, learning, count, expected) in looks {
+            let mut day = DayLeech::default();
+            for (sum, is_weekend, learning) in looks {
                 day.day(sum, is_weekend, learning, 1e4);
-                hour.hour(count, expected, 0.1, 1e4);
-                for value in [day.value(), day.expected(true), day.observed(), hour.value()] {
+                for value in [day.value(), day.expected(true), day.observed()] {
                     prop_assert!(value.is_finite() && value >= 0.0);
                 }
             }
