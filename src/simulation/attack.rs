@@ -127,12 +127,10 @@ impl Attack {
                 self.note(address(bits));
             }
             self.ahead.push(Request {
-                at,
-                function: self.functions[victim],
                 address: http.then(|| address(bits)),
-                api_key: None,
                 user_agent: http.then(|| user_agent(derive(bits, 3))),
                 attack: Some(self.number),
+                ..Request::new(at, self.functions[victim])
             });
         }
         self.second += 1;

@@ -162,9 +162,9 @@ struct Lines<'a> {
 impl Lines<'_> {
     fn write(&mut self, deliveries: &mut Vec<Delivery>) -> io::Result<()> {
         for delivery in deliveries.drain(..) {
-            self.out.write_all(&delivery.payload)?;
+            self.out.write_all(delivery.text())?;
             self.out.write_all(b"\n")?;
-            self.records += u64::from(delivery.records);
+            self.records += u64::from(delivery.records());
         }
         Ok(())
     }

@@ -107,12 +107,9 @@ impl<'a> TraceLoad<'a> {
                 let http = function.trigger == TriggerGroup::Http;
                 let caller = http.then(|| callers.draw(&mut self.draw));
                 out.push(Request {
-                    at: begin.plus_ms(offset.cast_signed()),
-                    function: index,
                     address: caller.map(|(address, _)| address),
-                    api_key: None,
                     user_agent: caller.map(|(_, user_agent)| user_agent),
-                    attack: None,
+                    ..Request::new(begin.plus_ms(offset.cast_signed()), index)
                 });
             }
         }
