@@ -66,7 +66,7 @@ const KNOWS: [(&str, &[&str]); 8] = [
     ("src/cost/", &["cost", "record", "units"]),
     ("src/engine/", &["engine", "cost", "record", "units"]),
     ("src/control/", &["control", "engine", "cost", "record", "units"]),
-    ("src/simulation/", &["simulation", "record", "units"]),
+    ("src/simulation/", &["simulation", "cost", "record", "units"]),
     ("src/score/", &["score", "units"]),
 ];
 /// The one file that reads a clock, and what reading one looks like.

@@ -2,9 +2,9 @@
 
 mod answers;
 mod spec;
-mod volume;
 #[cfg(test)]
 mod tests;
+mod volume;
 
 use core::net::IpAddr;
 use std::collections::BTreeSet;

@@ -8,9 +8,7 @@ use std::io::{self, Write};
 use jiff::civil::Date;
 use jiff::tz::Offset;
 
-use crate::simulation::attack::{
-    ATTACKS_MAX, Attack, AttackError, AttackKind, AttackSpec, Victim,
-};
+use crate::simulation::attack::{ATTACKS_MAX, Attack, AttackError, AttackKind, AttackSpec, Victim};
 use crate::simulation::load::{Callers, TraceLoad};
 use crate::simulation::platform::{
     Delivery, FunctionSpec, Platform, PlatformError, PlatformSettings, Way,
@@ -189,9 +187,9 @@ struct Lines<'a> {
 impl Lines<'_> {
     fn write(&mut self, deliveries: &mut Vec<Delivery>) -> io::Result<()> {
         for delivery in deliveries.drain(..) {
-            self.out.write_all(&delivery.payload)?;
+            self.out.write_all(delivery.text())?;
             self.out.write_all(b"\n")?;
-            self.records += u64::from(delivery.records);
+            self.records += u64::from(delivery.records());
         }
         Ok(())
     }

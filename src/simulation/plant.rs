@@ -169,10 +169,7 @@ fn reserved(
     (Place::Function(function.clone()), direction, to)
 }
 
-fn blocked(
-    from: &BTreeSet<IpAddr>,
-    to: &BTreeSet<IpAddr>,
-) -> (Place, Direction, Option<u32>) {
+fn blocked(from: &BTreeSet<IpAddr>, to: &BTreeSet<IpAddr>) -> (Place, Direction, Option<u32>) {
     let direction = if to.is_empty() {
         Direction::Restored
     } else if to.is_subset(from) {

@@ -39,9 +39,6 @@ pub trait Policy: Send {
     /// What the log pipeline has delivered up to `now`, in order; `catalog` tells what is inside.
     fn read(&mut self, _catalog: &Platform, _deliveries: &[Delivery], _now: EventTime) {}
 
-    /// The past is over: from now on there is something to change.
-    fn begin(&mut self, _plant: &SharedPlant) {}
-
     /// A second is over.
     fn second(&mut self, _second: &Second<'_>, _plant: &SharedPlant) {}
 

@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 
 use crate::simulation::attack::{Attack, AttackError, CLIENT_FIRST, Victim};
 use crate::simulation::load::Callers;
-use crate::simulation::platform::{Outcome, Request};
+use crate::simulation::platform::{FunctionSpec, Outcome, Request};
 use crate::simulation::scenario::{Pace, Scenario, way};
 use crate::units::EventTime;
 
@@ -130,14 +130,14 @@ fn callers(scenario: &Scenario, function: usize, seed: u64) -> Option<Callers> {
     Some(load.map_or(Callers::new(seed, 0), |load| Callers::new(seed, load.app).of(load.users)))
 }
 
-fn victims(scenario: &Scenario, seed: u64) -> Vec<Victim<'_>> {
+fn victims<'a>(scenario: &'a Scenario, seed: u64) -> Vec<Victim<'a>> {
     let mut means = vec![0.0; scenario.functions.len()];
     for load in &scenario.loads {
         means[load.function] += load.pace.mean_rps();
     }
     let functions = scenario.functions.iter().enumerate().zip(means);
-    let victim = |((function, spec), mean_rps)| Victim {
-        name: &*scenario.functions[function].key.name,
+    let victim = |((function, spec), mean_rps): ((usize, &'a FunctionSpec), f64)| Victim {
+        name: &spec.key.name,
         function,
         callers: callers(scenario, function, seed),
         way: way(spec),

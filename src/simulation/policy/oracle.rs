@@ -38,7 +38,8 @@ struct Plan {
     /// Refuse its addresses; else cap the victims.
     refuse: bool,
     victims: Vec<(FunctionKey, u32)>,
-    capped: bool,
+    /// So many of them are capped.
+    capped: usize,
 }
 
 impl Oracle {
@@ -57,7 +58,7 @@ impl Oracle {
             Plan {
                 refuse: specs.iter().all(rest) && slow && few && attack.spec.overlap < 1.0,
                 victims: victims.collect(),
-                capped: false,
+                capped: 0,
                 attack: attack.clone(),
             }
         });
@@ -83,21 +84,23 @@ fn need(scenario: &Scenario, index: usize) -> (FunctionKey, u32) {
 }
 
 impl Plan {
+    /// Caps the victims or gives them back, one after the other; what a quota refuses goes on with
+    /// the next second.
     fn cap(&mut self, on: bool, plant: &mut Plant, now: EventTime) {
-        if on == self.capped {
-            return;
-        }
-        let commands = self.victims.iter().map(|(function, value)| {
+        loop {
+            let next = if on { Some(self.capped) } else { self.capped.checked_sub(1) };
+            let Some((function, value)) = next.and_then(|next| self.victims.get(next)) else {
+                return;
+            };
             let function = function.clone();
-            match on {
+            let command = match on {
                 true => Command::SetReserved { function, value: *value },
                 false => Command::ClearReserved { function },
+            };
+            if plant.command(command, now).is_err() {
+                return;
             }
-        });
-        // Those that a quota refuses are tried again with the next second.
-        let done = commands.map(|command| plant.command(command, now).is_ok()).all(|done| done);
-        if done {
-            self.capped = on;
+            self.capped = if on { self.capped + 1 } else { self.capped - 1 };
         }
     }
 }

@@ -69,14 +69,19 @@ impl Deployed {
         let found: Vec<_> =
             specs.filter(|(_, spec)| fits(&spec.key.name)).map(|(index, _)| index).collect();
         if found.is_empty() && section.has("function") {
-            let words = format!("{given:?}: no such function, give a name or its beginning and a *");
+            let words =
+                format!("{given:?}: no such function, give a name or its beginning and a *");
             section.problem("function", words);
         }
         found
     }
 
     /// Whether an attack has victims and is over within the window.
-    pub(super) fn check_attack(&self, spec: &AttackSpec, length_ms: u64) -> Result<(), AttackError> {
+    pub(super) fn check_attack(
+        &self,
+        spec: &AttackSpec,
+        length_ms: u64,
+    ) -> Result<(), AttackError> {
         let victims = self.specs.iter().enumerate().map(|(function, spec)| Victim {
             name: &spec.key.name,
             function,

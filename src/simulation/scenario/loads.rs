@@ -13,9 +13,8 @@ use crate::simulation::trace::{Trace, TracePaths, TriggerGroup, Window};
 const USERS: u32 = 500;
 
 /// Keys of a load that goes at random.
-const RANDOM: [&str; 8] = [
-    "rps", "dispersion", "skew", "requests_per_session", "think", "retries", "back_off", "users",
-];
+const RANDOM: [&str; 8] =
+    ["rps", "dispersion", "skew", "requests_per_session", "think", "retries", "back_off", "users"];
 
 pub(super) fn loads(
     root: &Section<'_>,
@@ -71,9 +70,11 @@ fn pace(section: &Section<'_>) -> Pace {
     let retries = section.whole("retries", 0..=100);
     let back_off = section.span("back_off", ("1ms", "10m"));
     let Some(requests) = requests else {
-        for (key, given) in
-            [("think", think.is_some()), ("retries", retries.is_some()), ("back_off", back_off.is_some())]
-        {
+        for (key, given) in [
+            ("think", think.is_some()),
+            ("retries", retries.is_some()),
+            ("back_off", back_off.is_some()),
+        ] {
             if given {
                 section.problem(key, "needs requests_per_session, give it too");
             }
@@ -141,7 +142,8 @@ fn trace(
     for function in trace.functions {
         let index = deployed.specs.len();
         if !deployed.add(function.spec()) {
-            let words = format!("function {} of the trace is taken or one too many", function.key.name);
+            let words =
+                format!("function {} of the trace is taken or one too many", function.key.name);
             section.problem("calls", words);
             return;
         }

@@ -31,7 +31,8 @@ pub fn read(path: &Path) -> Result<Scenario, ScenarioProblems> {
         .map_err(|error| fault(format!("cannot be read: {error}; check the path")))?;
     let mut text = String::new();
     let read = file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text);
-    let bytes = read.map_err(|error| fault(format!("cannot be read: {error}; give a TOML file")))?;
+    let bytes =
+        read.map_err(|error| fault(format!("cannot be read: {error}; give a TOML file")))?;
     if bytes as u64 > FILE_BYTES_MAX {
         return Err(fault(format!("larger than {FILE_BYTES_MAX} bytes; shorten its lists")));
     }
@@ -180,7 +181,10 @@ fn when(section: &Section<'_>, duration: Option<u64>, length_ms: u64) -> u64 {
     let start_ms = section.span("start", ("0s", LENGTH_MAX)).unwrap_or(20 * 60_000);
     if start_ms.saturating_add(duration.unwrap_or(0)) > length_ms {
         let minutes = length_ms / 60_000;
-        section.problem("start", format!("it must be over within the {minutes} minutes of time.length"));
+        section.problem(
+            "start",
+            format!("it must be over within the {minutes} minutes of time.length"),
+        );
     }
     start_ms
 }

@@ -165,7 +165,8 @@ impl<'a> Section<'a> {
         let fits = number.filter(|number| range.contains(number));
         if fits.is_none() {
             let (low, high) = (range.start(), range.end());
-            let words = format!("{}: not accepted, give a whole number, {low} to {high}", written(value));
+            let words =
+                format!("{}: not accepted, give a whole number, {low} to {high}", written(value));
             self.refuse(key, line, words);
         }
         fits
@@ -210,7 +211,7 @@ impl<'a> Section<'a> {
         let Some(table) = self.table else {
             return Vec::new();
         };
-        let keys = table.iter().filter(|(key, _)| !without.contains(&&***key.get_ref()));
+        let keys = table.iter().filter(|(key, _)| !without.contains(&&**key.get_ref()));
         let pair = |(key, value): (&'a Spanned<_>, &'a Spanned<DeValue<'a>>)| {
             let key: &'a std::borrow::Cow<'a, str> = key.get_ref();
             let text = match value.get_ref() {

@@ -12,7 +12,7 @@ fn a_reservation_takes_from_what_the_others_share() {
         platform.offer(request(START, 1));
     }
     drain(&mut platform);
-    assert_eq!(platform.tally(None).served, 100);
+    assert_eq!(platform.tally(None).counts.served, 100);
 }
 
 #[test]
@@ -28,17 +28,17 @@ fn a_change_shows_at_once_and_acts_after_its_delay_also_on_those_that_run() {
     assert_eq!(effective, START.plus_ms(4_000));
     assert_eq!(platform.reserved(&key).unwrap(), Some(10));
     platform.advance(START.plus_ms(3_999), &mut Vec::new());
-    assert_eq!(platform.tally(None).throttled, 0);
+    assert_eq!(platform.tally(None).counts.throttled, 0);
     platform.advance(START.plus_ms(6_000), &mut Vec::new());
-    assert!(platform.tally(None).throttled > 100);
+    assert!(platform.tally(None).counts.throttled > 100);
     assert!(platform.busy(0) <= 10);
     let clear = Command::ClearReserved { function: key.clone() };
     platform.command(clear, platform.now()).unwrap();
     assert_eq!(platform.reserved(&key).unwrap(), None);
     platform.advance(START.plus_ms(8_001), &mut Vec::new());
-    let throttled = platform.tally(None).throttled;
+    let throttled = platform.tally(None).counts.throttled;
     drain(&mut platform);
-    assert_eq!(platform.tally(None).throttled, throttled);
+    assert_eq!(platform.tally(None).counts.throttled, throttled);
     assert_eq!(platform.busy(0), 0);
 }
 
