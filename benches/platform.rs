@@ -43,7 +43,7 @@ fn platform() -> Platform {
         let key = format!("111122223333:eu-west-1:function-{index}").parse().unwrap();
         let duration = DurationModel::log_normal(100.0, 900.0).unwrap();
         FunctionSpec {
-            api: (index % 2 == 0).then(|| ApiSpec {
+            api: (index.is_multiple_of(2)).then(|| ApiSpec {
                 api_id: format!("api{:07}", index / 20),
                 stage: "prod".to_owned(),
                 method: "GET".to_owned(),

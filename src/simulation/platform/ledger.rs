@@ -35,6 +35,24 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, other: &Self) -> Self {
+        Self {
+            offered: self.offered + other.offered,
+            served: self.served + other.served,
+            throttled: self.throttled + other.throttled,
+            limited: self.limited + other.limited,
+            blocked: self.blocked + other.blocked,
+            dead: self.dead + other.dead,
+            deferred: self.deferred + other.deferred,
+            failed: self.failed + other.failed,
+            invocations: self.invocations + other.invocations,
+            usage: self.usage.plus(other.usage),
+            response_bytes: self.response_bytes + other.response_bytes,
+        }
+    }
+
     /// The sum that an ending counts in.
     pub(super) fn of(&mut self, ending: Ending) -> &mut u64 {
         match ending {
