@@ -26,6 +26,8 @@ mod pipeline;
 
 mod control;
 
+mod tariff;
+
 #[cfg(test)]
 mod tests;
 
@@ -47,6 +49,7 @@ pub use model::{
 };
 pub use pipeline::{Delivery, Payload};
 pub use request::{Ending, Outcome, Request, Way};
+pub use tariff::Tariff;
 
 use bucket::Bucket;
 use calendar::Calendar;
@@ -65,7 +68,7 @@ use stream::Lane;
 pub const BACKLOG_MAX: u64 = 4_000_000;
 
 /// The platform.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Platform {
     settings: PlatformSettings,
     now: EventTime,
@@ -89,7 +92,7 @@ pub struct Platform {
     backlog: u64,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Function {
     spec: FunctionSpec,
     /// Method and path of its API.
@@ -108,7 +111,7 @@ struct Function {
 }
 
 /// Everything that can happen. What belongs to it is boxed: events are moved often.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Event {
     Arrive(Box<Job>),
     Complete(Box<Flight>),

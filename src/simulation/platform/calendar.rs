@@ -17,7 +17,7 @@ const WORDS: usize = SLOTS / 64;
 const NONE: u32 = u32::MAX;
 
 /// Entries in the order of their time, then of their creation.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Calendar<T> {
     /// The wheel covers this millisecond and the `SLOTS` - 1 after it.
     now: i64,
@@ -37,7 +37,7 @@ struct Slot {
     tail: u32,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Node<T> {
     item: Option<T>,
     next: u32,

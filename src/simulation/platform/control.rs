@@ -136,7 +136,7 @@ pub enum ControlError {
 }
 
 /// A change on its way.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Effect {
     Function(usize, Controls),
     Stage(usize, Option<StageLimit>),
@@ -144,7 +144,7 @@ pub(super) enum Effect {
 }
 
 /// A stage of an API.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Stage {
     /// As the control plane tells it.
     told: Option<StageLimit>,

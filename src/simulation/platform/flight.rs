@@ -22,7 +22,7 @@ pub(super) struct Job {
 }
 
 /// An invocation that is running.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Flight {
     pub(super) first: Box<Job>,
     /// The rest of a batch.

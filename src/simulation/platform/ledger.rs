@@ -90,7 +90,7 @@ pub struct LedgerRow {
 }
 
 /// All sums of one platform.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Books {
     /// Index 0 is legitimate, n + 1 is attack n.
     tallies: Vec<Tally>,

@@ -72,7 +72,7 @@ struct Open {
 }
 
 /// All messages under way.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Pipeline {
     /// By function.
     open: Box<[Option<Open>]>,

@@ -19,7 +19,7 @@ pub(super) enum Start {
 }
 
 /// The environments of one function.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Pool {
     keep_alive_ms: i64,
     /// Since when each idle environment is idle, oldest first. The youngest is used first, so the
@@ -80,7 +80,7 @@ impl Pool {
 }
 
 /// What one account may run at once in one region.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Account {
     concurrency: u32,
     /// Sum of the reservations in force.

@@ -21,7 +21,7 @@ const POLLERS_PER_SECOND: i64 = 5;
 const POLLERS_MAX: i64 = 1_250;
 
 /// Messages that can be received, and who is receiving.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Queue {
     waiting: VecDeque<Box<Job>>,
     /// Pollers that hold a batch, running or waiting for room.
@@ -33,7 +33,7 @@ pub(super) struct Queue {
 }
 
 /// A batch that found no room, in the hands of its poller.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Held {
     jobs: Vec<Job>,
     received: EventTime,

@@ -11,7 +11,7 @@ use super::{Event, Platform};
 use crate::record::Status;
 
 /// A shard, or one of its parallel parts: records with one key are always in the same.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Lane {
     waiting: VecDeque<Box<Job>>,
     /// A batch runs, or waits before it is tried again.

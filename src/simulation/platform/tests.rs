@@ -1,6 +1,7 @@
 mod control;
 mod pipeline;
 mod sources;
+mod tariff;
 mod validation;
 
 use serde_json::Value;
