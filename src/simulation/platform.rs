@@ -206,6 +206,9 @@ impl Platform {
     }
 
     /// Moves time to `until`, and appends what the log pipeline delivers up to then, in order.
+    ///
+    /// # Panics
+    /// When a ledger is kept and eight million rows of it were not taken.
     pub fn advance(&mut self, until: EventTime, out: &mut Vec<Delivery>) {
         while let Some((at, event)) = self.events.pop(until) {
             self.now = at;

@@ -117,6 +117,40 @@ fn messages_are_late_twice_lost_and_out_of_order_as_often_as_asked() {
 }
 
 #[test]
+fn a_seed_gives_one_course_of_events_however_it_is_stepped() {
+    let faults = PipelineFaults { late: 0.1, late_ms_max: 50_000, ..Default::default() };
+    let run = |seed, step_ms: i64| {
+        let spec = FunctionSpec {
+            reserved: Some(4),
+            error_share: 0.05,
+            ..with_api("f", DurationModel::log_normal(200.0, 2_000.0).unwrap(), ApiKind::Rest)
+        };
+        let settings = PlatformSettings { packing: Packing::Typed, faults, ..Default::default() };
+        let mut platform = Platform::new(seed, settings, vec![spec]).unwrap();
+        for index in 0..2_000_i64 {
+            let key = u16::try_from(index).unwrap();
+            let ways = [Way::Sync, Way::Async, Way::Queue, Way::Stream { key }];
+            let way = ways[usize::try_from(index % 4).unwrap()];
+            let (client, at) = (Some(u32::from(key)), START.plus_ms(index * 20));
+            platform.offer(Request { way, client, ..request(at, 0) });
+        }
+        let (mut out, mut outcomes) = (Vec::new(), Vec::new());
+        while let Some(next) = platform.next_at() {
+            platform.advance(next.plus_ms(step_ms), &mut out);
+            platform.take_outcomes(&mut outcomes);
+        }
+        (out, outcomes, platform.tally(None))
+    };
+    let (out, outcomes, tally) = run(1, 0);
+    assert_eq!((outcomes.len(), tally.counts.offered), (2_000, 2_000));
+    assert!((out.clone(), outcomes.clone(), tally) == run(1, 977));
+    assert!(out != run(2, 0).0);
+    let counts = tally.counts;
+    let settled = counts.served + counts.throttled + counts.dead;
+    assert_eq!(settled, 2_000, "{tally:?}");
+}
+
+#[test]
 fn faults_move_nothing_but_deliveries() {
     let faults = PipelineFaults { late: 0.1, duplicate: 0.1, lost: 0.1, ..Default::default() };
     let (faulty, _) = world(5, Packing::Typed, PipelineFaults { late_ms_max: 9_000, ..faults });

@@ -14,7 +14,8 @@ struct Case {
     /// Percentage of cold starts: published for `SimFaaS`, measured on Lambda.
     published: f64,
     measured: f64,
-    /// Version 0.2.2 run for so many calls: share of cold starts and mean instances (600 s threshold, warm 1.87 s, cold 1.98 s, seed 1).
+    /// Version 0.2.2 run for so many calls (600 s threshold, warm 1.87 s, cold 1.98 s, seed 1):
+    /// share of cold starts, and mean number of instances.
     calls: f64,
     cold: f64,
     instances: f64,
