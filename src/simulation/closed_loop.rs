@@ -7,18 +7,17 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use crate::cost::{Drag, FunctionRates, Gateway, PriceBook, Usage};
+use crate::cost::{CostSettings, PriceBook};
 use crate::simulation::attack::{Attack, AttackError};
 use crate::simulation::plant::{Change, Place, Plant, SharedPlant, lock};
 use crate::simulation::platform::{
-    Counts, Delivery, FunctionSpec, LedgerRow, Outcome, Packing, Platform, PlatformError,
-    PlatformSettings, Request,
+    Counts, Delivery, LedgerRow, Outcome, Packing, Platform, PlatformError, PlatformSettings,
+    Request, Tariff,
 };
 use crate::simulation::policy::{Claims, Policy, Second, references};
 use crate::simulation::scenario::Scenario;
-use crate::simulation::wire::ApiKind;
 use crate::simulation::world::World;
-use crate::units::{EventTime, MbMillis, NanoUsd};
+use crate::units::{EventTime, NanoUsd};
 
 /// After the window a policy that promises to give everything back has this long to do so, in
 /// milliseconds: twice the longest time for which a restriction holds without being renewed.
@@ -89,7 +88,7 @@ struct Stage<'a> {
     scenario: &'a Scenario,
     /// Tells what is in deliveries; nothing ever happens on it.
     catalog: Platform,
-    rates: Vec<FunctionRates>,
+    tariff: Tariff,
 }
 
 /// The world and what is on its way.
@@ -121,7 +120,9 @@ pub fn trial(
         PlatformSettings { ledger: true, packing: Packing::Typed, ..scenario.platform.clone() };
     let mut platform = Platform::new(seed, settings, scenario.functions.clone())?;
     let mut scene = Scene::new(scenario, seed)?;
-    let stage = Stage { scenario, catalog: platform.clone(), rates: rates(scenario) };
+    let (charges, book) = (CostSettings::default(), PriceBook::builtin());
+    let tariff = Tariff::new(platform.functions(), &charges, &book, scenario.start);
+    let stage = Stage { scenario, catalog: platform.clone(), tariff };
     let references = references(scenario, &scene.world).into_iter();
     let mut policies: Vec<_> = references.map(|policy| (policy, SharedPlant::default())).collect();
     // The oracle stays last.
@@ -208,8 +209,7 @@ impl Scene {
         }
         platform.take_ledger(&mut self.rows);
         for row in &self.rows[first_row..] {
-            let rates = &stage.rates[row.function as usize];
-            let (legitimate, attack) = (price(rates, &row.legitimate), price(rates, &row.attack));
+            let (legitimate, attack) = price(&stage.tariff, row);
             self.spent = self.spent.plus(legitimate).plus(attack);
             tell(row, legitimate, attack);
         }
@@ -307,32 +307,12 @@ fn denied(counts: &Counts) -> u64 {
     counts.throttled + counts.limited + counts.blocked + counts.dead
 }
 
-/// What a second of a function costs. A request that the firewall blocks is not billed by the
-/// gateway, and the firewall's own price is the same for what it lets in: whoever has one pays it
-/// under every policy, so it is left out.
-fn price(rates: &FunctionRates, counts: &Counts) -> NanoUsd {
-    rates.cost(&Usage {
-        requests: counts.invocations,
-        mb_ms: counts.usage,
-        refused: counts.throttled,
-        response_bytes: counts.response_bytes,
-    })
-}
-
-/// What each function costs, with the gateway that it has.
-fn rates(scenario: &Scenario) -> Vec<FunctionRates> {
-    let book = PriceBook::builtin();
-    let rates = |spec: &FunctionSpec| {
-        let gateway = match spec.api.as_ref().map(|api| api.kind) {
-            None => Gateway::None,
-            Some(ApiKind::Http) => Gateway::HttpApi,
-            Some(ApiKind::Rest) => Gateway::RestApi,
-        };
-        let drag = Drag { gateway, ..Drag::default() };
-        let prices = book.rates(&spec.key.region, spec.architecture, scenario.start);
-        FunctionRates::new(&prices, MbMillis(0), &drag, Some(spec.memory))
-    };
-    scenario.functions.iter().map(rates).collect()
+/// What a second of a function costs. The firewall's price is the same for what it lets in: whoever
+/// has one pays it under every policy, so it is left out.
+fn price(tariff: &Tariff, row: &LedgerRow) -> (NanoUsd, NanoUsd) {
+    let cost =
+        |counts: Counts| tariff.cost(row.function as usize, &Counts { blocked: 0, ..counts });
+    (cost(row.legitimate), cost(row.attack))
 }
 
 impl Scenario {

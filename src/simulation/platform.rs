@@ -26,6 +26,8 @@ mod pipeline;
 
 mod control;
 
+mod tariff;
+
 #[cfg(test)]
 mod tests;
 
@@ -47,6 +49,7 @@ pub use model::{
 };
 pub use pipeline::{Delivery, Payload};
 pub use request::{Ending, Outcome, Request, Way};
+pub use tariff::Tariff;
 
 use bucket::Bucket;
 use calendar::Calendar;
@@ -107,17 +110,17 @@ struct Function {
     bits: u64,
 }
 
-/// Everything that can happen.
+/// Everything that can happen. What belongs to it is boxed: events are moved often.
 #[derive(Debug, Clone)]
 enum Event {
-    Arrive(Job),
-    Complete(Flight),
+    Arrive(Box<Job>),
+    Complete(Box<Flight>),
     /// An asynchronous event tries again.
-    Retry(Job),
+    Retry(Box<Job>),
     /// A poller tries again with its batch.
-    Hold(Held),
+    Hold(Box<Held>),
     /// A message comes back.
-    Visible(Job),
+    Visible(Box<Job>),
     /// More pollers may be there.
     Poll {
         function: usize,
@@ -198,11 +201,14 @@ impl Platform {
     /// When there is no such function.
     pub fn offer(&mut self, request: Request) {
         assert!(request.function < self.functions.len(), "no such function");
-        let job = Job { request, fate: self.fates.bits(), attempts: 0, waits: 0 };
+        let job = Box::new(Job { request, fate: self.fates.bits(), attempts: 0, waits: 0 });
         self.schedule(request.at, Event::Arrive(job));
     }
 
     /// Moves time to `until`, and appends what the log pipeline delivers up to then, in order.
+    ///
+    /// # Panics
+    /// When a ledger is kept and eight million rows of it were not taken.
     pub fn advance(&mut self, until: EventTime, out: &mut Vec<Delivery>) {
         while let Some((at, event)) = self.events.pop(until) {
             self.now = at;
@@ -279,7 +285,7 @@ impl Platform {
             Event::Arrive(job) => self.arrive(job),
             Event::Complete(flight) => self.complete(flight),
             Event::Retry(job) => self.try_async(job),
-            Event::Hold(held) => self.hand_over(held),
+            Event::Hold(held) => self.hand_over(*held),
             Event::Visible(job) => self.enqueue(job),
             Event::Poll { function } => self.poll_again(function),
             Event::Resume { function, lane } => self.resume(function, lane),
@@ -288,12 +294,12 @@ impl Platform {
         }
     }
 
-    fn arrive(&mut self, mut job: Job) {
+    fn arrive(&mut self, mut job: Box<Job>) {
         job.request.at = self.now;
         let (index, way) = (job.request.function, job.request.way);
         self.books.book(self.now, index, job.request.attack, |counts| counts.offered += 1);
         if way == Way::Sync {
-            return self.call(&job);
+            return self.call(job);
         }
         self.functions[index].backlog += 1;
         self.backlog += 1;
@@ -312,21 +318,21 @@ impl Platform {
     }
 
     /// A synchronous request: through the edge, if there is an API, and to the function.
-    fn call(&mut self, job: &Job) {
+    fn call(&mut self, job: Box<Job>) {
         let (index, attack) = (job.request.function, job.request.attack);
-        let start = match self.pass_edge(job) {
+        let start = match self.pass_edge(&job) {
             Err(ending) => Err(ending),
             Ok(()) => self.start(index, true).ok_or(Ending::Throttled),
         };
         match start {
             Ok(start) => {
                 self.books.book(self.now, index, attack, |counts| counts.served += 1);
-                self.launch(start, *job, Vec::new(), self.now);
+                self.launch(start, job, Vec::new(), self.now);
             }
             Err(ending) => {
                 self.books.book(self.now, index, attack, |counts| *counts.of(ending) += 1);
                 let status = if ending == Ending::Blocked { 403 } else { 429 };
-                self.answer(job, self.now, status, false);
+                self.answer(&job, self.now, status, false);
                 self.tell(&job.request, ending);
             }
         }

@@ -6,6 +6,7 @@ use super::flight::Job;
 use super::request::Ending;
 use super::{Event, Platform};
 use crate::record::Status;
+use crate::simulation::draw::{below, derive};
 
 /// Between attempts that find no room: from one second, doubling, to five minutes.
 const BACKOFF_MS_MIN: i64 = 1_000;
@@ -16,7 +17,7 @@ const RETRY_MS: i64 = 60_000;
 
 impl Platform {
     /// An event tries to run.
-    pub(super) fn try_async(&mut self, mut job: Job) {
+    pub(super) fn try_async(&mut self, mut job: Box<Job>) {
         let index = job.request.function;
         if let Some(start) = self.start(index, false) {
             job.waits = 0;
@@ -26,7 +27,10 @@ impl Platform {
         self.defer(&job);
         job.waits += 1;
         let controls = &self.functions[index].in_force;
-        let wait_ms = backoff_ms(job.waits);
+        // Between half and all of it, so that a crowd that was turned away together spreads out.
+        let (half_ms, bits) =
+            (backoff_ms(job.waits) / 2, derive(job.fate, 2_000 + u64::from(job.waits)));
+        let wait_ms = half_ms + below(bits, half_ms.unsigned_abs() + 1).cast_signed();
         let is_too_old =
             job.age_ms(self.now) + wait_ms > i64::from(controls.asynchronous.age_ms_max);
         // With a reservation of zero nothing is retried.
@@ -38,7 +42,7 @@ impl Platform {
     }
 
     /// An event has run.
-    pub(super) fn settle_async(&mut self, mut job: Job, status: Status) {
+    pub(super) fn settle_async(&mut self, mut job: Box<Job>, status: Status) {
         if status == Status::Success {
             return self.settle(&job, Ending::Served);
         }

@@ -13,6 +13,9 @@ use crate::simulation::wire::{
 };
 use crate::units::{BilledMs, EventTime};
 
+/// What runs is not published under a number: log streams are named after it.
+const LATEST: &str = "$LATEST";
+
 /// One record.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Entry {
@@ -132,7 +135,7 @@ impl Entry {
                     #[expect(clippy::cast_possible_truncation, reason = "fits, but for digits")]
                     init_ms: init_ms.map(|init_ms| init_ms as f32),
                     status,
-                    version: None,
+                    version: Some(LATEST),
                     architecture: None,
                     request_id: Some(id.as_str()),
                     delivery: Some(self.delivery()),

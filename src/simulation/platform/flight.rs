@@ -24,7 +24,7 @@ pub(super) struct Job {
 /// An invocation that is running.
 #[derive(Debug, Clone)]
 pub(super) struct Flight {
-    pub(super) first: Job,
+    pub(super) first: Box<Job>,
     /// The rest of a batch.
     pub(super) rest: Vec<Job>,
     /// When a queue handed the batch out.
@@ -66,7 +66,13 @@ impl Job {
 }
 
 impl Flight {
-    fn new(spec: &FunctionSpec, start: Start, first: Job, rest: Vec<Job>, now: EventTime) -> Self {
+    fn new(
+        spec: &FunctionSpec,
+        start: Start,
+        first: Box<Job>,
+        rest: Vec<Job>,
+        now: EventTime,
+    ) -> Self {
         let limit = f64::from(spec.timeout_ms);
         let wanted: f64 =
             first.work_ms(spec) + rest.iter().map(|job| job.work_ms(spec)).sum::<f64>();
@@ -87,7 +93,7 @@ impl Flight {
     }
 
     pub(super) fn jobs(&self) -> impl Iterator<Item = &Job> {
-        std::iter::once(&self.first).chain(&self.rest)
+        std::iter::once(&*self.first).chain(&self.rest)
     }
 }
 
@@ -100,15 +106,21 @@ impl Platform {
     }
 
     /// Runs jobs in an environment that was taken.
-    pub(super) fn launch(&mut self, start: Start, first: Job, rest: Vec<Job>, received: EventTime) {
+    pub(super) fn launch(
+        &mut self,
+        start: Start,
+        first: Box<Job>,
+        rest: Vec<Job>,
+        received: EventTime,
+    ) {
         let spec = &self.functions[first.request.function].spec;
         let flight = Flight { received, ..Flight::new(spec, start, first, rest, self.now) };
         let done = self.now.plus_ms(i64::from(flight.billed.get()));
-        self.schedule(done, Event::Complete(flight));
+        self.schedule(done, Event::Complete(Box::new(flight)));
     }
 
     /// An invocation is over.
-    pub(super) fn complete(&mut self, flight: Flight) {
+    pub(super) fn complete(&mut self, flight: Box<Flight>) {
         let index = flight.first.request.function;
         let function = &mut self.functions[index];
         function.pool.finish(self.now);
@@ -125,8 +137,8 @@ impl Platform {
         match flight.first.request.way {
             Way::Sync => self.answer_call(&flight),
             Way::Async => self.settle_async(flight.first, flight.status),
-            Way::Queue => self.settle_queue(flight),
-            Way::Stream { key } => self.settle_stream(flight, key),
+            Way::Queue => self.settle_queue(*flight),
+            Way::Stream { key } => self.settle_stream(*flight, key),
         }
     }
 

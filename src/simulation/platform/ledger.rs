@@ -4,6 +4,10 @@
 use super::request::Ending;
 use crate::units::{EventTime, MbMillis};
 
+/// The most rows that wait to be taken, about 1.6 GB: who advances by long steps has to take them
+/// in between.
+const ROWS_MAX: usize = 1 << 23;
+
 /// Sums over requests of one origin. A synchronous request is settled when it starts or is turned
 /// away, any other when it succeeds or is given up: once that has happened to all of them,
 /// `offered` is `served` + `throttled` + `limited` + `blocked` + `dead`.
@@ -35,6 +39,24 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, other: &Self) -> Self {
+        Self {
+            offered: self.offered + other.offered,
+            served: self.served + other.served,
+            throttled: self.throttled + other.throttled,
+            limited: self.limited + other.limited,
+            blocked: self.blocked + other.blocked,
+            dead: self.dead + other.dead,
+            deferred: self.deferred + other.deferred,
+            failed: self.failed + other.failed,
+            invocations: self.invocations + other.invocations,
+            usage: self.usage.plus(other.usage),
+            response_bytes: self.response_bytes + other.response_bytes,
+        }
+    }
+
     /// The sum that an ending counts in.
     pub(super) fn of(&mut self, ending: Ending) -> &mut u64 {
         match ending {
@@ -101,6 +123,7 @@ impl Books {
             let index = u32::try_from(function).unwrap_or(u32::MAX);
             let known = self.rows.get(newest[function] as usize);
             if known.is_none_or(|row| row.second != second || row.function != index) {
+                assert!(self.rows.len() < ROWS_MAX, "the ledger is kept and never taken");
                 newest[function] = u32::try_from(self.rows.len()).unwrap_or(u32::MAX);
                 let (legitimate, attack) = (Counts::default(), Counts::default());
                 self.rows.push(LedgerRow { second, function: index, legitimate, attack });

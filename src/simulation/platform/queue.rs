@@ -23,7 +23,7 @@ const POLLERS_MAX: i64 = 1_250;
 /// Messages that can be received, and who is receiving.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Queue {
-    waiting: VecDeque<Job>,
+    waiting: VecDeque<Box<Job>>,
     /// Pollers that hold a batch, running or waiting for room.
     pollers: i64,
     /// Since when messages have been waiting.
@@ -42,7 +42,7 @@ pub(super) struct Held {
 
 impl Platform {
     /// A message can be received, for the first time or again.
-    pub(super) fn enqueue(&mut self, job: Job) {
+    pub(super) fn enqueue(&mut self, job: Box<Job>) {
         let index = job.request.function;
         let function = &mut self.functions[index];
         if function.spec.queue.receives_max.is_some_and(|most| job.attempts >= most) {
@@ -94,6 +94,7 @@ impl Platform {
         let (mut jobs, expired): (Vec<Job>, Vec<Job>) = queue
             .waiting
             .drain(..count)
+            .map(|job| *job)
             .partition(|job| job.age_ms(self.now) <= i64::from(spec.retention_ms));
         expired.iter().for_each(|job| self.settle(job, Ending::Dead));
         if !jobs.is_empty() {
@@ -111,17 +112,17 @@ impl Platform {
         let index = first.request.function;
         if let Some(start) = self.start(index, false) {
             let rest = held.jobs.split_off(1);
-            return self.launch(start, first, rest, held.received);
+            return self.launch(start, Box::new(first), rest, held.received);
         }
         held.jobs.iter().for_each(|job| self.defer(job));
         held.waits += 1;
         let again = self.now.plus_ms(backoff_ms(held.waits));
         let visible = self.visible_at(index, held.received);
         if again < visible {
-            return self.schedule(again, Event::Hold(held));
+            return self.schedule(again, Event::Hold(Box::new(held)));
         }
         self.functions[index].queue.pollers -= 1;
-        held.jobs.into_iter().for_each(|job| self.schedule(visible, Event::Visible(job)));
+        held.jobs.into_iter().for_each(|job| self.schedule(visible, Event::Visible(Box::new(job))));
     }
 
     /// A batch has run.
@@ -133,7 +134,7 @@ impl Platform {
             if flight.status == Status::Success {
                 self.settle(job, Ending::Served);
             } else {
-                self.schedule(visible, Event::Visible(*job));
+                self.schedule(visible, Event::Visible(Box::new(*job)));
             }
         }
         self.poll(index);

@@ -13,7 +13,7 @@ use crate::record::Status;
 /// A shard, or one of its parallel parts: records with one key are always in the same.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Lane {
-    waiting: VecDeque<Job>,
+    waiting: VecDeque<Box<Job>>,
     /// A batch runs, or waits before it is tried again.
     is_busy: bool,
     /// Attempts in a row that found no room or failed.
@@ -22,7 +22,7 @@ pub(super) struct Lane {
 
 impl Platform {
     /// A record is in the stream.
-    pub(super) fn append(&mut self, job: Job, key: u16) {
+    pub(super) fn append(&mut self, job: Box<Job>, key: u16) {
         let index = job.request.function;
         let lane = self.lane_of(index, key);
         self.functions[index].lanes[lane].waiting.push_back(job);
@@ -49,8 +49,8 @@ impl Platform {
             self.functions[index].lanes[lane].waits = 0;
             return self.resume(index, lane);
         }
-        for job in flight.rest.into_iter().rev().chain([flight.first]) {
-            let job = Job { attempts: job.attempts.saturating_add(1), ..job };
+        for job in flight.rest.into_iter().rev().chain([*flight.first]) {
+            let job = Box::new(Job { attempts: job.attempts.saturating_add(1), ..job });
             self.functions[index].lanes[lane].waiting.push_front(job);
         }
         self.wait(index, lane);
@@ -61,7 +61,7 @@ impl Platform {
         self.drop_expired(index, lane);
         let function = &self.functions[index];
         let reader = &function.lanes[lane];
-        let Some(front) = reader.waiting.front().copied() else {
+        let Some(front) = reader.waiting.front().cloned() else {
             return;
         };
         if reader.is_busy || !function.in_force.is_reading {
@@ -74,7 +74,7 @@ impl Platform {
         let reader = &mut self.functions[index].lanes[lane];
         reader.is_busy = true;
         let count = reader.waiting.len().min(usize::from(spec.batch));
-        let rest = reader.waiting.drain(..count).skip(1).collect();
+        let rest = reader.waiting.drain(..count).skip(1).map(|job| *job).collect();
         self.launch(start, front, rest, self.now);
     }
 

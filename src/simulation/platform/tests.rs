@@ -1,4 +1,8 @@
 mod control;
+mod pipeline;
+mod sources;
+mod tariff;
+mod validation;
 
 use serde_json::Value;
 
@@ -194,28 +198,6 @@ fn a_function_starts_a_thousand_environments_in_ten_seconds_refilled_continuousl
     assert_eq!(platform.tally(None).counts.served, 1_000);
     platform.advance(START.plus_ms(6_000), &mut Vec::new());
     assert_eq!(platform.tally(None).counts.served, 1_500);
-}
-
-#[test]
-fn cold_starts_become_rarer_as_calls_become_more_frequent() {
-    // Calls per second, and the percentage of cold starts that SimFaaS 0.2.2 gives for Poisson
-    // calls of 1.87 s with 600 s keep-alive; measurements on Lambda agree within three points
-    // (pacslab/serverless-performance-modeling).
-    for (rate, oracle) in [(0.0019, 31.8), (0.0029, 17.7), (0.0057, 4.87), (0.0164, 2.29)] {
-        let spec = FunctionSpec { init_ms: 110, ..function("f", constant(1_870.0)) };
-        let mut platform = platform(vec![spec]);
-        let mut draw = Draw::new(11, 0);
-        let mut at = 0.0;
-        let calls = 20_000;
-        for _ in 0..calls {
-            at += draw.wait(1_000.0 / rate);
-            platform.offer(request(START.plus_ms(at as i64), 0));
-        }
-        let (reports, _) = records(&drain(&mut platform));
-        let cold = reports.iter().filter(|report| report.contains("Init Duration")).count();
-        let share = 100.0 * cold as f64 / f64::from(calls);
-        assert!((share - oracle).abs() < 1.2, "{rate}/s: {share}, {oracle}");
-    }
 }
 
 #[test]
