@@ -191,6 +191,8 @@ impl Attack {
             user_agent: caller.map(|(_, user_agent)| user_agent),
             #[expect(clippy::cast_possible_truncation, reason = "at most 10,000")]
             stretch: self.spec.slow as f32,
+            #[expect(clippy::cast_possible_truncation, reason = "at most 1")]
+            error_share: self.spec.fail as f32,
             response_bytes: self.spec.response,
             attack: Some(self.number),
             client: self.spec.kind.needs_answers().then_some(CLIENT_FIRST + u32::from(self.number)),

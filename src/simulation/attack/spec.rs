@@ -88,6 +88,8 @@ pub struct AttackSpec {
     pub slow: f64,
     /// Bytes of each answer; unset is as usual.
     pub response: Option<u32>,
+    /// Share of its requests that fail, besides those that fail anyway.
+    pub fail: f64,
     /// How many more an invocation of a recursion asks for.
     pub fanout: f64,
 }
@@ -152,6 +154,7 @@ impl AttackSpec {
             "overlap" => self.overlap = number(key, value, 1.0, "0 to 1")?,
             "slow" => self.slow = number(key, value, 10_000.0, "above 0, up to 10000")?,
             "response" => self.response = Some(whole(key, value, 6 << 20, "1 to 6291456")?),
+            "fail" => self.fail = number(key, value, 1.0, "above 0, up to 1")?,
             "fanout" => self.fanout = number(key, value, 10.0, "above 0, up to 10")?,
             "shape" => self.shape = shape(key, value)?,
             "start" => self.start_ms = span(key, value, 0, "0s to 24h, as in 90s or 1h30m")?,
@@ -181,9 +184,9 @@ impl FromStr for AttackSpec {
 }
 
 /// Keys of every kind.
-const COMMON: [&str; 10] = [
+const COMMON: [&str; 11] = [
     "factor", "min_rps", "rps", "start", "duration", "sources", "rotate", "overlap", "slow",
-    "response",
+    "response", "fail",
 ];
 
 impl AttackSpec {
@@ -252,6 +255,7 @@ impl AttackSpec {
             overlap: 0.0,
             slow: 1.0,
             response: None,
+            fail: 0.0,
             fanout: 1.1,
         }
     }
