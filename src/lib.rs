@@ -37,4 +37,6 @@ pub mod score;
 
 pub mod runtime;
 
+pub mod swarm;
+
 pub mod cli;

@@ -319,6 +319,16 @@ impl Pipeline {
         self.looked = None;
     }
 
+    /// Nothing can be read, and nobody knows what there is to read: event time stands still, and
+    /// what is in force lapses in its time all the same.
+    pub fn unwell(&mut self) {
+        self.not_idle();
+        if let Some(present) = self.present.now().filter(|_| !self.stopping) {
+            self.control.expire(present);
+            self.act(present);
+        }
+    }
+
     /// The input has ended: takes in what still waits, closes everything and sums up.
     ///
     /// # Errors
@@ -393,6 +403,11 @@ impl Pipeline {
     /// How far event time has come.
     pub fn now(&self) -> Option<EventTime> {
         self.intake.now()
+    }
+
+    /// What control does and holds.
+    pub fn control(&self) -> &Control {
+        &self.control
     }
 
     /// Records that were not passed on at the door.

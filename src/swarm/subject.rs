@@ -1,0 +1,236 @@
+//! bursar under test: the pipeline of the daemon, what it was given, and what it has said.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::time::Duration;
+
+use super::defect::Defect;
+use super::plan::Plan;
+use crate::act::Actuator;
+use crate::engine::alarm::Severity;
+use crate::record::{Invocation, Position, Record};
+use crate::runtime::guard;
+use crate::runtime::pipeline::Pipeline;
+use crate::simulation::platform::{Delivery, Platform};
+use crate::units::{BilledMs, EventTime, MbMillis, MemoryMb};
+
+/// What an invocation by a function that is not there looks like: see [`Defect::Phantoms`].
+const PHANTOM_MS: u64 = 100;
+/// What a refusal is mistaken for: see [`Defect::CountsRefusals`].
+const MISTAKEN_MS: u64 = 10_000;
+
+/// bursar.
+#[derive(Debug)]
+pub(super) struct Subject {
+    pub(super) pipeline: Pipeline,
+    began: EventTime,
+    offset: u64,
+    /// Records of refusals are kept from it.
+    without_refusals: bool,
+    pub(super) given: Given,
+    pub(super) said: Said,
+    defect: Option<Defect>,
+}
+
+/// The invocations that were delivered, each once.
+#[derive(Debug, Default)]
+pub(super) struct Given {
+    pub(super) requests: u64,
+    pub(super) usage: MbMillis,
+    /// The same by function.
+    pub(super) functions: BTreeMap<Box<str>, (u64, MbMillis)>,
+    pub(super) records: u64,
+    seen: Option<HashSet<u64>>,
+}
+
+/// What was said of alarms.
+#[derive(Debug, Default)]
+pub(super) struct Said {
+    /// Open alarms and their functions; none for the account as a whole.
+    pub(super) open: BTreeMap<String, Option<Box<str>>>,
+    /// Each function's first alarm.
+    pub(super) first: BTreeMap<Box<str>, (String, Severity)>,
+    /// Functions that have had a page.
+    pub(super) paged: BTreeSet<Box<str>>,
+    pub(super) opened: u64,
+}
+
+impl Subject {
+    pub(super) fn new(
+        plan: &Plan,
+        hands: Box<dyn Actuator>,
+        without_refusals: bool,
+        defect: Option<Defect>,
+    ) -> anyhow::Result<Self> {
+        let remembers = plan.settings.engine.deliveries_max > 0;
+        Ok(Self {
+            pipeline: guard::pipeline(plan.settings.clone(), &plan.scenario, hands)?,
+            began: plan.scenario.begin(),
+            offset: 0,
+            without_refusals,
+            given: Given { seen: remembers.then(HashSet::new), ..Given::default() },
+            said: Said::default(),
+            defect,
+        })
+    }
+
+    /// Takes what was delivered up to `now`; `None` is a source that is not well.
+    pub(super) fn read(
+        &mut self,
+        catalog: &Platform,
+        deliveries: Option<&[Delivery]>,
+        now: EventTime,
+    ) -> anyhow::Result<()> {
+        match deliveries {
+            None => {
+                self.pipeline.set_virtual_now(now);
+                self.pipeline.unwell();
+            }
+            Some([]) => {
+                self.pipeline.set_virtual_now(now);
+                self.pipeline.silent()?;
+                let passed = now.since_ms(self.began).max(0).unsigned_abs();
+                self.pipeline.idle(Duration::from_millis(passed))?;
+            }
+            Some(deliveries) => {
+                self.pipeline.not_idle();
+                for delivery in deliveries {
+                    self.message(catalog, delivery)?;
+                }
+                self.pipeline.set_virtual_now(now);
+                self.pipeline.flush()?;
+            }
+        }
+        self.hear();
+        Ok(())
+    }
+
+    fn message(&mut self, catalog: &Platform, delivery: &Delivery) -> anyhow::Result<()> {
+        self.offset += 1;
+        self.pipeline.set_virtual_now(delivery.at);
+        let position = Position { lane: 0, offset: self.offset };
+        let is_missed = self.defect == Some(Defect::MissedMessage) && self.offset % 100 == 0;
+        let (given, defect) = (&mut self.given, self.defect);
+        let without_refusals = self.without_refusals;
+        self.pipeline.values(position, |tell| {
+            catalog.read(delivery, &mut |record| {
+                given.note(record);
+                let is_refusal = matches!(record, Record::Refusal(_));
+                if is_missed || (is_refusal && without_refusals) {
+                    return;
+                }
+                tell(record);
+                distort(defect, catalog, record, tell);
+            });
+        })?;
+        Ok(())
+    }
+
+    /// Takes what still waits; the counts are complete then.
+    pub(super) fn finish(&mut self) -> anyhow::Result<()> {
+        self.pipeline.finish()?;
+        self.hear();
+        Ok(())
+    }
+
+    fn hear(&mut self) {
+        for line in self.pipeline.recorder().kept() {
+            if line["kind"].as_str() != Some("alarm") {
+                continue;
+            }
+            let (Some(id), Some(state)) = (line["id"].as_str(), line["state"].as_str()) else {
+                continue;
+            };
+            let function = line["function"].as_str();
+            match state {
+                "opened" => self.said.open(id, function, line["severity"].as_str()),
+                "closed" if self.defect != Some(Defect::DeafToClosing) => {
+                    self.said.open.remove(id);
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+impl Said {
+    fn open(&mut self, id: &str, function: Option<&str>, severity: Option<&str>) {
+        self.opened += 1;
+        self.open.insert(id.to_owned(), function.map(Into::into));
+        let is_page = severity == Some(Severity::Page.as_str());
+        let severity = if is_page { Severity::Page } else { Severity::Notice };
+        if let Some(function) = function {
+            self.first.entry(function.into()).or_insert_with(|| (id.to_owned(), severity));
+            if is_page {
+                self.paged.insert(function.into());
+            }
+        }
+    }
+
+    /// Whether an alarm about the function is open.
+    pub(super) fn is_open(&self, function: &str) -> bool {
+        self.open.values().flatten().any(|open| **open == *function)
+    }
+}
+
+impl Given {
+    fn note(&mut self, record: &Record<'_>) {
+        self.records += 1;
+        let Record::Invocation(invocation) = record else {
+            return;
+        };
+        if let (Some(seen), Some(delivery)) = (&mut self.seen, invocation.delivery)
+            && !seen.insert(delivery)
+        {
+            return;
+        }
+        let used = MbMillis::of(invocation.billed, invocation.memory);
+        self.requests += 1;
+        self.usage = self.usage.plus(used);
+        let name = invocation.function.name;
+        match self.functions.get_mut(name) {
+            Some((requests, usage)) => (*requests, *usage) = (*requests + 1, usage.plus(used)),
+            None => drop(self.functions.insert(name.into(), (1, used))),
+        }
+    }
+}
+
+/// What a defect makes of a record beside the record itself.
+fn distort(
+    defect: Option<Defect>,
+    catalog: &Platform,
+    record: &Record<'_>,
+    tell: &mut dyn FnMut(&Record<'_>),
+) {
+    let (Ok(memory), Some(first)) = (MemoryMb::try_new(128), catalog.functions().next()) else {
+        return;
+    };
+    let told = |ms, function, at| {
+        BilledMs::try_new(ms).ok().map(|billed| {
+            Record::Invocation(Invocation {
+                function,
+                at,
+                billed,
+                memory,
+                init_ms: None,
+                status: crate::record::Status::Success,
+                version: None,
+                architecture: None,
+                request_id: None,
+                delivery: None,
+                source: None,
+            })
+        })
+    };
+    match (defect, record) {
+        (Some(Defect::Phantoms), Record::Invocation(invocation)) => {
+            let name = format!("phantom-{}", invocation.at.ms() / 1_000 % 10);
+            let mut function = first.key.as_ref();
+            function.name = &name;
+            told(PHANTOM_MS, function, invocation.at).iter().for_each(tell);
+        }
+        (Some(Defect::CountsRefusals), Record::Refusal(refusal)) => {
+            told(MISTAKEN_MS, first.key.as_ref(), refusal.trigger.at).iter().for_each(tell);
+        }
+        _ => {}
+    }
+}
