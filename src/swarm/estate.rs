@@ -27,7 +27,7 @@ fn function(dice: &mut Dice, number: u32) -> Option<FunctionSpec> {
     let account: AccountId = ACCOUNT.parse().unwrap_or_default();
     let name = format!("f{number}");
     let key = FunctionKey { account, region: REGION.into(), name: name.as_str().into() };
-    let memory = MemoryMb::try_new(u64::from(dice.pick(&[128_u32, 512, 1_024, 3_008]))).ok()?;
+    let memory = MemoryMb::try_new(u64::from(dice.pick(&[256_u32, 1_024, 3_008, 10_240]))).ok()?;
     let median = dice.scale(5.0, 600.0);
     let duration = DurationModel::log_normal(median, median * dice.range(1.5, 6.0)).ok()?;
     let mut spec = FunctionSpec::new(key, memory, duration);
@@ -43,8 +43,7 @@ fn function(dice: &mut Dice, number: u32) -> Option<FunctionSpec> {
         batch: dice.pick(&[1, 10]),
         visibility_ms: dice.between(5_000, 30_000),
         receives_max: Some(3),
-        retention_ms: 2 * EVENT_AGE_MS,
-        concurrency: None,
+        ..QueueSpec::default()
     };
     spec.stream = StreamSpec { retention_ms: EVENT_AGE_MS, ..StreamSpec::default() };
     let api = |kind| {
@@ -138,7 +137,7 @@ fn attack(dice: &mut Dice, functions: &[FunctionSpec], length_ms: u64) -> Option
     let kind =
         dice.pick(&["flood", "flood", "flood", "flood", "yoyo", "spread", "recursion", "adaptive"]);
     let (start_ms, duration_ms) = span(dice, length_ms, 240_000);
-    let mut rps = dice.scale(5.0, 150.0);
+    let mut rps = dice.scale(10.0, 200.0);
     let mut pairs = vec![
         ("start", format!("{start_ms}ms")),
         ("duration", format!("{duration_ms}ms")),

@@ -120,12 +120,6 @@ impl Findings {
         }
     }
 
-    pub(super) fn append(&mut self, other: Findings) {
-        for broken in other.0 {
-            self.note(broken.invariant, broken.second, broken.words);
-        }
-    }
-
     pub(super) fn into_vec(self) -> Vec<Broken> {
         self.0
     }

@@ -43,9 +43,32 @@ pub(super) fn run(plan: &Plan, defect: Option<Defect>) -> anyhow::Result<Run> {
     let mut subject = Subject::new(plan, Box::new(hands), false, defect)?;
     let mut watch = Watch::new(plan);
     let (mut came, mut is_forged) = (Vec::new(), false);
+    let mut traced = 0;
+    if std::env::var("SWARM_TRACE").is_ok() {
+        eprintln!("{plan:#?}");
+    }
     loop {
         let step = lab.step();
         subject.read(&lab.catalog, step.as_deref(), lab.now)?;
+        if std::env::var("SWARM_TRACE").is_ok() {
+            for d in &deeds_of(&deeds).all[traced..] {
+                eprintln!(
+                    "{} {} {:?} {:?} {} to {:?} -> {:?} done {} {:?}->{:?} {}",
+                    (lab.now.since_ms(plan.scenario.start)) / 1000,
+                    d.at,
+                    d.intent.verb,
+                    d.intent.actuator,
+                    d.intent.function.name,
+                    d.intent.to,
+                    d.outcome.kind,
+                    d.is_done,
+                    d.before,
+                    d.after,
+                    d.intent.reason
+                );
+            }
+            traced = deeds_of(&deeds).all.len();
+        }
         if !is_forged && lab.now >= plan.scenario.start {
             is_forged = true;
             forge::at_start(plan, &lab, &deeds, defect);
@@ -60,8 +83,7 @@ pub(super) fn run(plan: &Plan, defect: Option<Defect>) -> anyhow::Result<Run> {
         if lab.now < plan.calm_from() {
             continue;
         }
-        let is_calm = subject.said.open.is_empty() && lab.backlog() == 0;
-        if is_calm && !watch.is_holding(&lab) && !lab.is_holding_back() {
+        if subject.said.open.is_empty() && !watch.is_holding(&lab) && !lab.is_holding_back() {
             break;
         }
         if lab.now.since_ms(plan.calm_from()) >= REST_MS {
@@ -74,8 +96,25 @@ pub(super) fn run(plan: &Plan, defect: Option<Defect>) -> anyhow::Result<Run> {
     subject.read(&lab.catalog, Some(&rest), lab.now)?;
     subject.finish()?;
     let mut findings = watch.findings;
+    let backlog = lab.backlog();
+    findings.check(Invariant::L2, backlog == 0, lab.second(), || {
+        format!("{backlog} events still wait when nobody has called for an hour")
+    });
     bill(plan, &lab, &subject, &mut findings);
     let deeds = std::mem::take(&mut *deeds_of(&deeds));
+    if std::env::var("SWARM_TRACE").is_ok() {
+        eprintln!(
+            "totals {:?} given {:?} unrouted {} passed {:?}",
+            subject.pipeline.totals().counters,
+            (
+                subject.given.requests,
+                subject.given.records,
+                subject.given.seen.as_ref().map(|s| s.len())
+            ),
+            subject.pipeline.unrouted(),
+            subject.pipeline.passed()
+        );
+    }
     let faulty = lock(&lab.plant).platform().map_or(0, |platform| platform.faulty());
     let invocations = invocations(&lab);
     Ok(Run {
@@ -105,10 +144,6 @@ fn restless(lab: &Lab<'_>, subject: &Subject, watch: &mut Watch<'_>) {
             open.values().map(|of| of.as_deref().unwrap_or("the account")).collect();
         let functions = functions.join(", ");
         format!("alarms about {functions} are open {minutes} minutes after the last trouble")
-    });
-    let backlog = lab.backlog();
-    findings.check(Invariant::L2, backlog == 0, second, || {
-        format!("{backlog} events wait {minutes} minutes after the last trouble")
     });
 }
 

@@ -39,7 +39,7 @@ pub(super) struct Given {
     /// The same by function.
     pub(super) functions: BTreeMap<Box<str>, (u64, MbMillis)>,
     pub(super) records: u64,
-    seen: Option<HashSet<u64>>,
+    pub(super) seen: Option<HashSet<u64>>,
 }
 
 /// What was said of alarms.
@@ -134,6 +134,9 @@ impl Subject {
 
     fn hear(&mut self) {
         for line in self.pipeline.recorder().kept() {
+            if std::env::var("SWARM_TRACE").is_ok() && line["state"] != "updated" {
+                eprintln!("{line}");
+            }
             if line["kind"].as_str() != Some("alarm") {
                 continue;
             }

@@ -16,7 +16,7 @@ pub(super) fn settings(dice: &mut Dice, scenario: &Scenario) -> Settings {
     // More than come within the time that a duplicate takes, or none at all.
     settings.engine.deliveries_max = dice.pick(&[65_536, 65_536, 65_536, 0]);
     settings.batch_records = dice.pick(&[1, 16, 4_096]);
-    if dice.chance(0.4) {
+    if dice.chance(0.7) {
         settings.detection = detection(dice);
     }
     settings.control = control(dice, scenario);
@@ -35,9 +35,9 @@ fn detection(dice: &mut Dice) -> DetectionSettings {
         pages_per_day: dice.scale(0.001, 1.0),
         estate_functions: u64::from(dice.pick(&[1_u32, 100, 10_000, 1_000_000])),
         envelope: dice.range(1.2, 4.0),
-        notice_floor_usd_per_hour: dice.scale(0.001, 1.0),
-        page_floor_usd_per_hour: dice.scale(0.01, 5.0),
-        page_after_usd: dice.scale(0.001, 1.0),
+        notice_floor_usd_per_hour: dice.scale(0.001, 0.1),
+        page_floor_usd_per_hour: dice.scale(0.002, 1.0),
+        page_after_usd: dice.scale(0.0001, 0.1),
     }
 }
 
