@@ -156,7 +156,12 @@ fn attack(dice: &mut Dice, functions: &[FunctionSpec], length_ms: u64) -> Option
         pairs.push(("fail", format!("{:.2}", dice.range(0.05, 1.0))));
     }
     match kind {
-        "spread" => pairs.push(("functions", functions.len().to_string())),
+        "spread" => {
+            // It goes for functions with an API, where there are any.
+            let open = functions.iter().filter(|spec| spec.api.is_some()).count();
+            let count = if open == 0 { functions.len() } else { open };
+            pairs.push(("functions", count.to_string()));
+        }
         "yoyo" => {
             pairs.push(("on", format!("{}s", dice.between(5, 40))));
             pairs.push(("off", format!("{}s", dice.between(5, 90))));
