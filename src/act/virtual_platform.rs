@@ -70,13 +70,19 @@ impl<W: ControlPlane> VirtualActuator<W> {
         };
         let parsed: BTreeSet<_> =
             intent.to.addresses().iter().filter_map(|text| text.parse().ok()).collect();
+        let mut wanted = self.wanted.clone();
         if parsed.is_empty() {
-            self.wanted.remove(&intent.restriction_id);
+            wanted.remove(&intent.restriction_id);
         } else {
-            self.wanted.insert(intent.restriction_id.clone(), parsed);
+            wanted.insert(intent.restriction_id.clone(), parsed);
         }
-        let union = self.wanted.values().flatten().copied().collect();
-        outcome(from, platform.command(Command::SetBlocked { addresses: union }, now))
+        let union = wanted.values().flatten().copied().collect();
+        let answer = platform.command(Command::SetBlocked { addresses: union }, now);
+        // What was refused must not come back with the next change.
+        if answer.is_ok() {
+            self.wanted = wanted;
+        }
+        outcome(from, answer)
     }
 }
 

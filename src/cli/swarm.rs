@@ -1,5 +1,6 @@
 //! `bursar simulate --swarm`: many small worlds, and what must hold in all of them.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 
 use anyhow::Context as _;
@@ -27,6 +28,7 @@ pub(super) fn run(args: &SimulateArgs, count: u64) -> anyhow::Result<()> {
     bar.set_message("seeds");
     let mut effort = Effort::default();
     let mut failed: Vec<Report> = Vec::new();
+    let mut gaps: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
     let mut next = args.seed;
     while next < last && failed.len() < FAILED_MAX {
         let lot: Vec<u64> = (next..last.min(next.saturating_add(LOT))).collect();
@@ -39,6 +41,9 @@ pub(super) fn run(args: &SimulateArgs, count: u64) -> anyhow::Result<()> {
         for report in reports {
             let report = report?;
             effort = effort.plus(report.effort);
+            for gap in &report.gaps {
+                gaps.entry(gap.invariant.as_str()).or_insert((0, report.seed)).0 += 1;
+            }
             if !report.broken.is_empty() {
                 if tables {
                     bar.suspend(|| tell(&report))?;
@@ -49,10 +54,14 @@ pub(super) fn run(args: &SimulateArgs, count: u64) -> anyhow::Result<()> {
     }
     bar.finish_and_clear();
     if tables {
-        writeln!(io::stdout(), "{}", summary(&effort, failed.len()))?;
+        let mut out = io::stdout();
+        for (name, (count, seed)) in &gaps {
+            writeln!(out, "known gap {name}: in {count} seeds, the first of them {seed}")?;
+        }
+        writeln!(out, "{}", summary(&effort, failed.len()))?;
     }
     if let Some(path) = &args.json {
-        output::write_json(path, &document(args.seed, &effort, &failed))?;
+        output::write_json(path, &document(args.seed, &effort, &failed, &gaps))?;
     }
     let more = if next < last { "; the other seeds were not run" } else { "" };
     anyhow::ensure!(
@@ -66,7 +75,7 @@ pub(super) fn run(args: &SimulateArgs, count: u64) -> anyhow::Result<()> {
 
 fn tell(report: &Report) -> io::Result<()> {
     let mut out = io::stdout();
-    for broken in &report.broken {
+    for broken in report.broken.iter().chain(&report.gaps) {
         let (name, second) = (broken.invariant.as_str(), broken.second);
         writeln!(out, "{name} seed {} second {second}: {}", report.seed, broken.words)?;
     }
@@ -91,7 +100,15 @@ fn summary(effort: &Effort, failed: usize) -> String {
     )
 }
 
-fn document(seed: u64, effort: &Effort, failed: &[Report]) -> Value {
+fn document(
+    seed: u64,
+    effort: &Effort,
+    failed: &[Report],
+    gaps: &BTreeMap<&str, (u64, u64)>,
+) -> Value {
+    let gaps = gaps.iter().map(
+        |(name, (count, seed))| json!({ "invariant": name, "seeds": count, "first_seed": seed }),
+    );
     let failures = failed.iter().map(|report| {
         let broken = report.broken.iter().map(|broken| {
             json!({
@@ -112,5 +129,6 @@ fn document(seed: u64, effort: &Effort, failed: &[Report]) -> Value {
         "seed": seed,
         "effort": effort,
         "failures": failures.collect::<Vec<_>>(),
+        "known_gaps": gaps.collect::<Vec<_>>(),
     })
 }

@@ -15,8 +15,6 @@ pub enum Defect {
     ForbiddenTouch,
     /// It is said that a cap is in force, and it is not.
     EmptyWord,
-    /// Whatever others have set meanwhile is put back.
-    ForeignUndone,
     /// The engine misses a message.
     MissedMessage,
     /// Every change is made twenty times.

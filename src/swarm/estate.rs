@@ -79,8 +79,9 @@ pub(super) fn loads(dice: &mut Dice, functions: &[FunctionSpec]) -> Vec<Load> {
                 retries: dice.between(0, 4),
                 back_off_ms: u64::from(dice.between(100, 1_000)),
             },
+            // Longer beats than a minute take longer to learn than a world lasts.
             1 | 2 => Pace::Beat {
-                every_ms: u64::from(dice.pick(&[10_000_u32, 60_000, 300_000])),
+                every_ms: u64::from(dice.pick(&[5_000_u32, 20_000, 60_000])),
                 calls: dice.between(1, 30),
             },
             _ => Pace::Random { rps, dispersion: dice.range(0.0, 0.3) },

@@ -109,6 +109,12 @@ impl Plan {
         self.scenario.attacks.is_empty() && budget
     }
 
+    /// Whether everything is as it was at first when all attacks and troubles are over.
+    pub(super) fn returns(&self) -> bool {
+        let lasts = |trouble: &Trouble| matches!(trouble.kind, TroubleKind::Foreign { .. });
+        self.scenario.deploys.is_empty() && !self.troubles.iter().any(lasts)
+    }
+
     /// When the last of the troubles is over.
     pub(super) fn calm_from(&self) -> EventTime {
         let last = self.troubles.iter().map(|trouble| trouble.until_ms).max().unwrap_or(0);

@@ -1,12 +1,11 @@
 //! bursar under test: the pipeline of the daemon, what it was given, and what it has said.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use super::defect::Defect;
 use super::plan::Plan;
 use crate::act::Actuator;
-use crate::engine::alarm::Severity;
 use crate::record::{Invocation, Position, Record};
 use crate::runtime::guard;
 use crate::runtime::pipeline::Pipeline;
@@ -39,7 +38,7 @@ pub(super) struct Given {
     /// The same by function.
     pub(super) functions: BTreeMap<Box<str>, (u64, MbMillis)>,
     pub(super) records: u64,
-    pub(super) seen: Option<HashSet<u64>>,
+    seen: Option<HashSet<u64>>,
 }
 
 /// What was said of alarms.
@@ -47,10 +46,8 @@ pub(super) struct Given {
 pub(super) struct Said {
     /// Open alarms and their functions; none for the account as a whole.
     pub(super) open: BTreeMap<String, Option<Box<str>>>,
-    /// Each function's first alarm.
-    pub(super) first: BTreeMap<Box<str>, (String, Severity)>,
-    /// Functions that have had a page.
-    pub(super) paged: BTreeSet<Box<str>>,
+    /// When each function's first alarm opened.
+    pub(super) first: BTreeMap<Box<str>, EventTime>,
     pub(super) opened: u64,
 }
 
@@ -100,7 +97,7 @@ impl Subject {
                 self.pipeline.flush()?;
             }
         }
-        self.hear();
+        self.hear(now);
         Ok(())
     }
 
@@ -126,17 +123,14 @@ impl Subject {
     }
 
     /// Takes what still waits; the counts are complete then.
-    pub(super) fn finish(&mut self) -> anyhow::Result<()> {
+    pub(super) fn finish(&mut self, now: EventTime) -> anyhow::Result<()> {
         self.pipeline.finish()?;
-        self.hear();
+        self.hear(now);
         Ok(())
     }
 
-    fn hear(&mut self) {
+    fn hear(&mut self, now: EventTime) {
         for line in self.pipeline.recorder().kept() {
-            if std::env::var("SWARM_TRACE").is_ok() && line["state"] != "updated" {
-                eprintln!("{line}");
-            }
             if line["kind"].as_str() != Some("alarm") {
                 continue;
             }
@@ -145,7 +139,7 @@ impl Subject {
             };
             let function = line["function"].as_str();
             match state {
-                "opened" => self.said.open(id, function, line["severity"].as_str()),
+                "opened" => self.said.open(id, function, now),
                 "closed" if self.defect != Some(Defect::DeafToClosing) => {
                     self.said.open.remove(id);
                 }
@@ -156,16 +150,11 @@ impl Subject {
 }
 
 impl Said {
-    fn open(&mut self, id: &str, function: Option<&str>, severity: Option<&str>) {
+    fn open(&mut self, id: &str, function: Option<&str>, now: EventTime) {
         self.opened += 1;
         self.open.insert(id.to_owned(), function.map(Into::into));
-        let is_page = severity == Some(Severity::Page.as_str());
-        let severity = if is_page { Severity::Page } else { Severity::Notice };
         if let Some(function) = function {
-            self.first.entry(function.into()).or_insert_with(|| (id.to_owned(), severity));
-            if is_page {
-                self.paged.insert(function.into());
-            }
+            self.first.entry(function.into()).or_insert(now);
         }
     }
 

@@ -16,6 +16,8 @@ use crate::units::EventTime;
 
 /// Restrictions of one function: its sources and its cap.
 const RESTRICTIONS: u64 = 2;
+/// Calls a second that change something, of one account (Lambda quotas).
+const CALLS_MAX: u64 = 15;
 /// Beyond the time after which a restriction lapses: event time is this much behind at most, in
 /// milliseconds, besides what records take on their way.
 const BEHIND_MS: i64 = 60_000;
@@ -43,6 +45,10 @@ pub(super) struct Watch<'a> {
     calls: u64,
     standing: BTreeMap<FunctionKey, Standing>,
     fresh: VecDeque<EventTime>,
+    /// The latest restriction and when it was changed, in event time.
+    decided: Option<(String, i64)>,
+    /// An answer about the refused addresses was lost.
+    is_set_muddled: bool,
     /// When an alarm about a function was last open.
     alarmed: BTreeMap<FunctionKey, EventTime>,
     pub(super) findings: Findings,
@@ -57,6 +63,8 @@ impl<'a> Watch<'a> {
             calls: 0,
             standing: BTreeMap::new(),
             fresh: VecDeque::new(),
+            decided: None,
+            is_set_muddled: false,
             alarmed: BTreeMap::new(),
             findings: Findings::default(),
         }
@@ -94,11 +102,20 @@ impl<'a> Watch<'a> {
         self.findings.check(Invariant::A4, !is_forbidden, second, || {
             format!("{:?} of {name}, which must not be touched", deed.intent.verb)
         });
+        let decided = (deed.intent.restriction_id.clone(), deed.intent.decided_at.second());
+        let is_new = self.decided.as_ref() != Some(&decided);
+        self.decided = Some(decided);
+        self.findings.check(Invariant::Q1, is_new, second, || {
+            format!("one restriction of {name} is changed twice in a second")
+        });
         if deed.intent.verb == Verb::Restrict {
             self.begin(deed, second);
         }
-        if deed.intent.actuator == ActuatorKind::ReservedConcurrency {
-            self.reserved(deed, second);
+        match deed.intent.actuator {
+            ActuatorKind::ReservedConcurrency => self.reserved(deed, second),
+            ActuatorKind::WafIpSet => {
+                self.is_set_muddled |= deed.is_done && deed.outcome.kind != OutcomeKind::Applied;
+            }
         }
     }
 
@@ -143,8 +160,11 @@ impl<'a> Watch<'a> {
                 self.findings.check(Invariant::A1, cap >= floor, second, || {
                     format!("{name} was capped at {cap}, the floor is {floor}")
                 });
-                let most = standing.prior.unwrap_or(self.plan.scenario.platform.concurrency);
-                self.findings.check(Invariant::A1, cap <= most, second, || {
+                let (bound, most) = match standing.prior {
+                    Some(prior) => (Invariant::A7, prior),
+                    None => (Invariant::A1, self.plan.scenario.platform.concurrency),
+                };
+                self.findings.check(bound, cap <= most, second, || {
                     format!("{name} was given {cap}, before bursar came it had {most}")
                 });
             }
@@ -172,9 +192,8 @@ impl<'a> Watch<'a> {
         self.findings.check(Invariant::Q1, made <= changed, second, || {
             format!("{made} control calls for {changed} changes")
         });
-        let most = self.plan.scenario.functions.len() as u64 * RESTRICTIONS;
-        self.findings.check(Invariant::Q1, made <= most, second, || {
-            format!("{made} control calls in a second, {most} restrictions can be there")
+        self.findings.check(Invariant::Q1, made <= CALLS_MAX, second, || {
+            format!("{made} control calls in a second, {CALLS_MAX} are accepted")
         });
     }
 
@@ -227,23 +246,27 @@ impl<'a> Watch<'a> {
         for (function, standing) in &self.standing {
             let idle_ms = lab.now.since_ms(last(self.alarmed.get(function)));
             let is_late = standing.is_ours && idle_ms > grace;
-            self.findings.check(Invariant::A2, !is_late, second, || {
+            let kept = if standing.is_muddled { Invariant::A8 } else { Invariant::A2 };
+            self.findings.check(kept, !is_late, second, || {
                 let seconds = idle_ms / 1_000;
                 format!("{} is still capped {seconds} s after its alarm closed", function.name)
             });
         }
         let idle_ms = lab.now.since_ms(last(self.alarmed.values().max()));
         let is_late = idle_ms > grace && !lock(&lab.plant).blocked().is_empty();
-        self.findings.check(Invariant::A2, !is_late, second, || {
+        let kept = if self.is_set_muddled { Invariant::A8 } else { Invariant::A2 };
+        self.findings.check(kept, !is_late, second, || {
             let seconds = idle_ms / 1_000;
             format!("addresses are still refused {seconds} s after the last alarm closed")
         });
     }
 
-    /// Whether bursar has something in its hands.
-    pub(super) fn is_holding(&self, lab: &Lab<'_>) -> bool {
-        self.standing.values().any(|standing| standing.is_ours)
-            || !lock(&lab.plant).blocked().is_empty()
+    /// What is still in bursar's hands: with what it cannot know of, and what it must know of.
+    pub(super) fn is_holding(&self, lab: &Lab<'_>) -> (bool, bool) {
+        let refuses = !lock(&lab.plant).blocked().is_empty();
+        let ours = || self.standing.values().filter(|standing| standing.is_ours);
+        let knows = ours().any(|standing| !standing.is_muddled);
+        (refuses || ours().next().is_some(), knows || (refuses && !self.is_set_muddled))
     }
 }
 
