@@ -45,7 +45,7 @@ pub(super) fn deeds_of(deeds: &SharedDeeds) -> MutexGuard<'_, Deeds> {
 /// The hands.
 #[derive(Debug)]
 pub(super) struct Hands {
-    dry: bool,
+    is_dry: bool,
     live: VirtualActuator<Plant>,
     plant: SharedPlant,
     deeds: SharedDeeds,
@@ -63,7 +63,7 @@ impl Hands {
     ) -> Self {
         let is_dry = plan.settings.control.mode == Mode::Observe;
         Self {
-            dry: is_dry && defect != Some(Defect::PlansCarriedOut),
+            is_dry: is_dry && defect != Some(Defect::PlansCarriedOut),
             live: VirtualActuator::new(Arc::clone(plant)),
             plant: Arc::clone(plant),
             deeds: Arc::clone(deeds),
@@ -134,7 +134,7 @@ impl Actuator for Hands {
             detail: detail.to_owned(),
         };
         let (outcome, is_done, is_spoilt) = match self.trouble(now) {
-            _ if self.dry => (DryRun.apply(intent, now), false, false),
+            _ if self.is_dry => (DryRun.apply(intent, now), false, false),
             Some(TroubleKind::TooMany) => {
                 (fails(OutcomeKind::Refused, "TooManyRequestsException"), false, true)
             }
@@ -148,6 +148,10 @@ impl Actuator for Hands {
                 let outcome = self.carry_out(intent, now);
                 let is_done = outcome.kind == OutcomeKind::Applied;
                 (fails(OutcomeKind::Failed, "no answer came in time"), is_done, true)
+            }
+            _ if self.defect == Some(Defect::PlansCarriedOut) => {
+                let is_done = self.carry_out(intent, now).kind == OutcomeKind::Applied;
+                (DryRun.apply(intent, now), is_done, false)
             }
             _ => {
                 let outcome = self.carry_out(intent, now);

@@ -95,20 +95,24 @@ pub(super) fn run(plan: &Plan, defect: Option<Defect>) -> anyhow::Result<Run> {
 }
 
 fn restless(plan: &Plan, lab: &Lab<'_>, subject: &Subject, watch: &mut Watch<'_>) {
-    let second = lab.second();
-    let minutes = REST_MS / 60_000;
-    let (_, is_holding) = watch.is_holding(lab);
     // Where code or limits have changed for good, nothing is again as it was.
-    let returns = plan.returns();
-    let findings = &mut watch.findings;
-    findings.check(Invariant::A2, !is_holding || !returns, second, || {
+    if !plan.returns() {
+        return;
+    }
+    let (second, minutes) = (lab.second(), REST_MS / 60_000);
+    let (_, is_holding) = watch.is_holding(lab);
+    let open: Vec<&str> =
+        subject.said.open.values().map(|of| of.as_deref().unwrap_or("the account")).collect();
+    let is_bursty = !open.is_empty() && open.iter().all(|name| plan.is_bursty(name));
+    let (closes, lifts) = match is_bursty {
+        true => (Invariant::L3, Invariant::L3),
+        false => (Invariant::L1, Invariant::A2),
+    };
+    watch.findings.check(lifts, !is_holding, second, || {
         format!("something is still in force {minutes} minutes after the last trouble")
     });
-    let open = &subject.said.open;
-    findings.check(Invariant::L1, open.is_empty() || !returns, second, || {
-        let functions: Vec<&str> =
-            open.values().map(|of| of.as_deref().unwrap_or("the account")).collect();
-        let functions = functions.join(", ");
+    watch.findings.check(closes, open.is_empty(), second, || {
+        let functions = open.join(", ");
         format!("alarms about {functions} are open {minutes} minutes after the last trouble")
     });
 }

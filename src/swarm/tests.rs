@@ -1,47 +1,40 @@
-//! What is looked for is found where it is, and nowhere else.
+//! What is looked for is found where it is.
 
 use super::defect::Defect;
 use super::invariant::Invariant;
 use super::seed;
 
-/// Seeds that are tried until a defect shows.
-const SEEDS: std::ops::RangeInclusive<u64> = 1..=150;
+/// So many seeds are tried, from one in which it showed when this was written.
+const SEEDS: u64 = 100;
 
-fn is_caught(defect: Defect, by: Invariant) -> bool {
-    SEEDS.into_iter().any(|number| {
+fn check(defect: Defect, by: Invariant, first: u64) {
+    let is_caught = (first..first + SEEDS).any(|number| {
         let report = seed(number, Some(defect)).unwrap();
         report.broken.iter().chain(&report.gaps).any(|broken| broken.invariant == by)
-    })
+    });
+    assert!(is_caught, "{defect:?} is not caught by {by:?}");
 }
 
 #[test]
 fn every_defect_is_caught_by_the_invariant_that_it_breaks() {
-    for (defect, by) in [
-        (Defect::ZeroCaps, Invariant::A1),
-        (Defect::KeptRestrictions, Invariant::A2),
-        (Defect::PlansCarriedOut, Invariant::A3),
-        (Defect::ForbiddenTouch, Invariant::A4),
-        (Defect::EmptyWord, Invariant::A5),
-        (Defect::WideCaps, Invariant::A7),
-        (Defect::MissedMessage, Invariant::C4),
-        (Defect::Hammering, Invariant::Q1),
-        (Defect::Phantoms, Invariant::B1),
-        (Defect::DeafToClosing, Invariant::L1),
-        (Defect::StoppedQueues, Invariant::L2),
-        (Defect::ActsOnSilence, Invariant::M1),
-        (Defect::CountsRefusals, Invariant::M2),
-        (Defect::CapsEverybody, Invariant::M3),
-        (Defect::Panics, Invariant::P1),
+    for (defect, by, first) in [
+        (Defect::ZeroCaps, Invariant::A1, 4),
+        (Defect::KeptRestrictions, Invariant::A2, 3),
+        (Defect::PlansCarriedOut, Invariant::A3, 1),
+        (Defect::ForbiddenTouch, Invariant::A4, 5),
+        (Defect::EmptyWord, Invariant::A5, 4),
+        (Defect::WideCaps, Invariant::A7, 43),
+        (Defect::MissedMessage, Invariant::C4, 1),
+        (Defect::Hammering, Invariant::Q1, 3),
+        (Defect::Phantoms, Invariant::B1, 1),
+        (Defect::DeafToClosing, Invariant::L1, 1),
+        (Defect::StoppedQueues, Invariant::L2, 4),
+        (Defect::ActsOnSilence, Invariant::M1, 2),
+        (Defect::CountsRefusals, Invariant::M2, 32),
+        (Defect::CapsEverybody, Invariant::M3, 5),
+        (Defect::Panics, Invariant::P1, 3),
     ] {
-        assert!(is_caught(defect, by), "{defect:?} is not caught by {by:?}");
-    }
-}
-
-#[test]
-fn a_lost_answer_and_a_change_by_others_show_in_some_world() {
-    for gap in [Invariant::A6, Invariant::A8] {
-        let shows = |number| seed(number, None).unwrap().gaps.iter().any(|b| b.invariant == gap);
-        assert!((1..=400).any(shows), "{gap:?}");
+        check(defect, by, first);
     }
 }
 
