@@ -319,14 +319,12 @@ impl Pipeline {
         self.looked = None;
     }
 
-    /// Nothing can be read, and nobody knows what there is to read: event time stands still, and
-    /// what is in force lapses in its time all the same.
+    /// Nothing can be read: event time stands still, and what is in force lapses all the same.
     pub fn unwell(&mut self) {
         self.not_idle();
-        if let Some(present) = self.present.now().filter(|_| !self.stopping) {
-            self.control.expire(present);
-            self.act(present);
-        }
+        let Some(present) = self.present.now().filter(|_| !self.stopping) else { return };
+        self.control.expire(present);
+        self.act(present);
     }
 
     /// The input has ended: takes in what still waits, closes everything and sums up.

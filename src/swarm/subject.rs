@@ -105,7 +105,8 @@ impl Subject {
         self.offset += 1;
         self.pipeline.set_virtual_now(delivery.at);
         let position = Position { lane: 0, offset: self.offset };
-        let is_missed = self.defect == Some(Defect::MissedMessage) && self.offset % 100 == 0;
+        let is_missed =
+            self.defect == Some(Defect::MissedMessage) && self.offset.is_multiple_of(100);
         let (given, defect) = (&mut self.given, self.defect);
         let without_refusals = self.without_refusals;
         self.pipeline.values(position, |tell| {
