@@ -12,7 +12,7 @@ use super::watch::Watch;
 use crate::cost::{CostSettings, Drag, Gateway, PriceBook, Usage};
 use crate::record::Architecture;
 use crate::simulation::plant::lock;
-use crate::simulation::platform::{Counts, FunctionSpec, PipelineFaults, Tariff};
+use crate::simulation::platform::{Counts, FunctionSpec, Tariff};
 use crate::units::{EventTime, MbMillis, NanoUsd};
 
 /// Everything has come to rest by then, in milliseconds after the last trouble: a notice stays open
@@ -144,18 +144,18 @@ fn bill(plan: &Plan, lab: &Lab<'_>, subject: &Subject, findings: &mut Findings) 
         sum += *used;
         sum
     });
-    let is_counted = if plan.settings.engine.deliveries_max > 0 {
+    // What comes again when more has come since than is remembered is taken for new.
+    let remembers = plan.settings.engine.deliveries_max as u64 >= given.came;
+    let is_counted = if remembers {
         (counted.requests, counted.mb_ms) == (given.requests, given.usage)
     } else {
-        // Nothing has to be remembered, and what comes twice at once may be all the same.
-        counted.requests <= given.requests && counted.mb_ms <= given.usage
+        (given.requests..=given.came).contains(&counted.requests)
     };
     findings.check(Invariant::C4, is_counted, second, || {
         let (has, was) = (counted.requests, given.requests);
         let (has_ms, was_ms) = (counted.mb_ms.0, given.usage.0);
         format!("{has} invocations, {has_ms} MB ms are counted; delivered {was}, {was_ms} MB ms")
     });
-    let remembers = plan.settings.engine.deliveries_max > 0;
     if remembers
         && plan.settings.cost.gateway == Gateway::None
         && plan.settings.cost.response_bytes > 0
@@ -171,8 +171,7 @@ fn bill(plan: &Plan, lab: &Lab<'_>, subject: &Subject, findings: &mut Findings) 
     let loses = |kind: &TroubleKind| matches!(kind, TroubleKind::Silent { kept: false, .. });
     let is_whole = plan.scenario.platform.faults.lost <= 0.0
         && !plan.troubles.iter().any(|trouble| loses(&trouble.kind));
-    let doubles = plan.scenario.platform.faults != PipelineFaults::default() && !remembers;
-    if is_whole && !doubles {
+    if is_whole {
         let due = billed(lab);
         findings.check(Invariant::C4, due == (given.requests, given.usage), second, || {
             let (was, is) = (given.requests, due.0);

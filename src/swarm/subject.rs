@@ -37,8 +37,10 @@ pub(super) struct Given {
     pub(super) usage: MbMillis,
     /// The same by function.
     pub(super) functions: BTreeMap<Box<str>, (u64, MbMillis)>,
+    /// Invocations, counted as often as they came.
+    pub(super) came: u64,
     pub(super) records: u64,
-    seen: Option<HashSet<u64>>,
+    seen: HashSet<u64>,
 }
 
 /// What was said of alarms.
@@ -58,13 +60,12 @@ impl Subject {
         without_refusals: bool,
         defect: Option<Defect>,
     ) -> anyhow::Result<Self> {
-        let remembers = plan.settings.engine.deliveries_max > 0;
         Ok(Self {
             pipeline: guard::pipeline(plan.settings.clone(), &plan.scenario, hands)?,
             began: plan.scenario.begin(),
             offset: 0,
             without_refusals,
-            given: Given { seen: remembers.then(HashSet::new), ..Given::default() },
+            given: Given::default(),
             said: Said::default(),
             defect,
         })
@@ -171,9 +172,8 @@ impl Given {
         let Record::Invocation(invocation) = record else {
             return;
         };
-        if let (Some(seen), Some(delivery)) = (&mut self.seen, invocation.delivery)
-            && !seen.insert(delivery)
-        {
+        self.came += 1;
+        if invocation.delivery.is_some_and(|delivery| !self.seen.insert(delivery)) {
             return;
         }
         let used = MbMillis::of(invocation.billed, invocation.memory);
