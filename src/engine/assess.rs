@@ -67,15 +67,27 @@ impl Standing {
         let rates = function.rates(around);
         let expected = function.usual(open.expected * elapsed);
         let excess = excess(&open.since, &expected, rates);
-        let rate = present_rate(watch, open, now);
         let usd_per_call = rates.per_request(mean_mb_ms(open, function));
         let usual = open.expected * rates.per_request(function.mean_mb_ms()) * 3_600.0;
+        let rate = match open.channel {
+            Channel::RateFast | Channel::Recursion | Channel::Aggregate => {
+                present_rate(watch, open, now)
+            }
+            Channel::Duration | Channel::Memory | Channel::Retry | Channel::Yoyo => {
+                watch.lasting_rate(now.second())
+            }
+            Channel::Leech => {
+                let leeched = watch.leeched_per_hour() / usd_per_call.max(f64::MIN_POSITIVE);
+                open.expected + leeched / 3_600.0
+            }
+        };
         let burn = rate * usd_per_call * 3_600.0;
         let attribution = attribution(watch, open, function.mean_mb_ms());
         let class = class(open, &attribution);
         let known = attribution.crowd.requests >= KNOWN_CALLERS && attribution.diffuse;
         // What is far beyond anything that ever was need not prove itself by what it has cost.
-        let steep = rate >= STEEP * watch.baseline.highest().max(open.expected);
+        let highest = watch.baseline.highest().max(open.expected);
+        let steep = open.channel == Channel::RateFast && rate >= STEEP * highest;
         let lost = if steep { f64::INFINITY } else { excess.nano_usd.usd() };
         let worth = severity(class, known, burn - usual, lost, around.detection);
         let severity = open.severity.max(worth);

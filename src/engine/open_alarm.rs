@@ -135,9 +135,9 @@ impl OpenAlarm {
         second - self.evidence_at.second() < most
     }
 
-    /// Whether a flood would be news: a notice of anything slower must not hide it.
-    pub fn gives_way(&self) -> bool {
-        self.severity == Severity::Notice && self.channel != Channel::RateFast
+    /// Whether an alarm of `channel` would be news: a notice of anything slower must not hide it.
+    pub fn gives_way_to(&self, channel: Channel) -> bool {
+        self.severity == Severity::Notice && channel < self.channel
     }
 
     /// Whether it is time to see if a notice has become a page.

@@ -558,7 +558,7 @@ fn raise(
     open.severity = standing.severity;
     let sequence = event.sequence;
     let alarm = standing.alarm(function, watch, &open, AlarmState::Opened, sequence, around);
-    watch.begin_alarm(open);
+    watch.alarm = Some(Box::new(open));
     alarm
 }
 
@@ -571,10 +571,11 @@ fn follow(
     around: &Surroundings<'_>,
 ) -> Option<Alarm> {
     let mut open = watch.alarm.take()?;
-    let clear = libm::sqrt(around.thresholds.of(open.channel));
+    let clear = around.thresholds.clears(open.channel);
     // The seconds that opened it must be closed before closed seconds can clear it.
     let seen = around.boundary > open.evidence_at.second();
-    let quiet = seen && watch.value(open.channel) < clear;
+    let gone = watch.value(open.channel) < clear || watch.is_tolerable(&open);
+    let quiet = seen && gone;
     let over = open.is_over(now.second(), quiet);
     let due = open.is_due(now.second());
     if !over && !due && !open.is_watched_closely(now.second()) {

@@ -4,9 +4,9 @@
 //! Seconds are closed lazily, when the function is next touched or swept: whether a record is on
 //! time was decided when it was taken in, so the result does not depend on when that happens.
 
-use super::account_share::AccountShare;
 mod learned;
 
+use super::account_share::AccountShare;
 use super::alarm::{Channel, Severity};
 use super::attribution::pane::Pane;
 use super::attribution::reference::Reference;
@@ -37,6 +37,8 @@ const OPEN_SECONDS: u32 = 2 * 32;
 const YOUNG_FLOOR: f64 = 20.0;
 /// What is learned waits while the evidence is this many times what silence leaves of it.
 const DOUBT: f64 = 30.0;
+/// The excess is over when calls have kept to what is tolerated for so long.
+const TOLERABLE_SECONDS: i64 = 20;
 /// A single minute may teach the baseline at most this many times what is tolerated now.
 const LEARNED_AT_ONCE: f64 = 2.0;
 /// A function that has been silent this long, and was never busier than [`FORGETTABLE`], is not
@@ -196,30 +198,32 @@ impl Watch {
         self.count(second, calling, around);
         let learning = !self.is_frozen(calling.restricted);
         let (failed, threshold) = (event.status != Status::Success, around.thresholds.other);
-        // Completes with the first call of a new second.
-        let retries = self.retry.invocation(failed, repeat, second, learning, threshold);
+        let is_new = self.retry.invocation(failed, repeat, second, learning, threshold);
         self.own_calls = self.own_calls.saturating_add(event.own.into());
         let (billed, version) = (event.billed.get(), event.version);
         let block =
             self.size.invocation(billed, event.memory_mb, version, second, learning, threshold);
-        if self.alarm.as_ref().is_some_and(|alarm| !alarm.gives_way()) {
-            return Touch::Quiet;
-        }
-        if self.has_reached(self.next_check) {
+        if self.hears(Channel::RateFast) && self.has_reached(self.next_check) {
             self.close(calling, around);
             let threshold = around.thresholds.fast;
             if self.has_reached(self.next_value) && self.evaluate(calling, around) >= threshold {
                 return Touch::Alarming(Channel::RateFast);
             }
         }
-        let seldom =
-            [(block, Channel::Duration), (block, Channel::Memory), (retries, Channel::Retry)];
-        let alarming = seldom.into_iter().find(|&(complete, channel)| {
-            complete
+        if !block && !is_new {
+            return Touch::Quiet;
+        }
+        let alarming = Channel::SELDOM.into_iter().find(|&channel| {
+            self.hears(channel)
                 && self.value(channel) >= around.thresholds.of(channel)
                 && self.matters(channel, calling, around)
         });
-        alarming.map_or(Touch::Quiet, |(_, channel)| Touch::Alarming(channel))
+        alarming.map_or(Touch::Quiet, Touch::Alarming)
+    }
+
+    /// Whether an alarm of `channel` would be news beside one that is open.
+    fn hears(&self, channel: Channel) -> bool {
+        self.alarm.as_ref().is_none_or(|alarm| alarm.gives_way_to(channel))
     }
 
     /// Adds a call to its second.
@@ -336,8 +340,8 @@ impl Watch {
         }
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "kept for display and limits")]
     /// What is tolerated follows from the baseline and from what a call costs.
+    #[expect(clippy::cast_possible_truncation, reason = "kept for display and limits")]
     pub fn retune(&mut self, calling: &Calling<'_>, around: &Surroundings<'_>) {
         let factor = if self.is_warm() { 1.0 } else { YOUNG_FLOOR };
         let floor = around.detection.notice_floor_usd_per_hour * factor / 3_600.0;
@@ -465,8 +469,7 @@ impl Watch {
         let per_call = match channel {
             Channel::Yoyo => return true,
             Channel::Leech => {
-                let leeched = self.ledger.as_ref().map_or(0.0, |ledger| ledger.leeched_per_hour());
-                return leeched >= around.detection.notice_floor_usd_per_hour;
+                return self.leeched_per_hour() >= around.detection.notice_floor_usd_per_hour;
             }
             Channel::Aggregate => return false,
             Channel::RateFast | Channel::Recursion => usual,
@@ -474,13 +477,31 @@ impl Watch {
             Channel::Memory => grown(self.size.observed_mb() / self.size.expected_mb().max(1.0)),
             Channel::Retry => usual * (self.retry.observed() - self.retry.expected()),
         };
-        let per_hour = per_call * self.present_rate() * 3_600.0;
+        let per_hour = per_call * self.lasting_rate(self.served.newest()) * 3_600.0;
         per_hour >= around.detection.notice_floor_usd_per_hour
     }
 
-    /// Calls per second over the last seconds, or as usual where that is more.
-    fn present_rate(&self) -> f64 {
-        self.served.rate(self.served.newest(), RATE_SECONDS).max(self.baseline.expected())
+    /// Calls per second over all the seconds before `now` that are remembered, or as usual where
+    /// that is more: of a function that is seldom called, one call in the last second says nothing.
+    pub fn lasting_rate(&self, now: i64) -> f64 {
+        self.served.rate(now, RING).max(self.baseline.expected())
+    }
+
+    /// Whether as many are called for as is tolerated, refused ones included. Evidence alone takes
+    /// minutes to say so where traffic is uneven, as a normal second then says little against an
+    /// excess.
+    pub fn is_tolerable(&self, alarm: &OpenAlarm) -> bool {
+        let from = self.closed() - TOLERABLE_SECONDS;
+        let called = |second| self.served.get(second) + alarm.refused_in(second);
+        let calls: u64 = (from..self.closed()).map(called).sum();
+        alarm.channel == Channel::RateFast
+            && from > alarm.evidence_at.second()
+            && calls as f64 <= f64::from(self.tolerance) * TOLERABLE_SECONDS as f64
+    }
+
+    /// Dollars an hour that its days are above what is expected of them.
+    pub fn leeched_per_hour(&self) -> f64 {
+        self.ledger.as_ref().map_or(0.0, |ledger| ledger.leeched_per_hour())
     }
 
     /// Notes who calls.
@@ -531,18 +552,15 @@ impl Watch {
         self.baseline.minutes() >= YOUNG_MINUTES
     }
 
-    /// An alarm opens.
-    pub fn begin_alarm(&mut self, open: OpenAlarm) {
-        self.alarm = Some(Box::new(open));
-    }
-
     /// The alarm has closed: learning goes on, and the slower channels start anew.
     pub fn alarm_is_over(&mut self, calling: &Calling<'_>, around: &Surroundings<'_>) {
         let alarm = self.alarm.take();
-        // What led to a page is not to be learned.
+        // What led to a page is not to be learned, and has been told.
         if alarm.is_some_and(|alarm| alarm.severity == Severity::Page) {
             self.baseline.discard();
+            self.yoyo = YoyoChannel::default();
         }
+        self.evidence = RateEvidence::default();
         self.size.restart();
         self.retry.restart();
         if let Some(ledger) = &mut self.ledger {
@@ -567,9 +585,6 @@ impl Watch {
             && self.baseline.allowed(minute_of(self.closed())) < FORGETTABLE
     }
 }
-
-/// Seconds over which the present rate is measured.
-const RATE_SECONDS: i64 = 10;
 
 /// Minutes since the epoch; event time has a range that they fit in.
 fn minute_of(second: i64) -> u32 {

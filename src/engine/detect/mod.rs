@@ -84,6 +84,15 @@ impl Thresholds {
         }
     }
 
+    /// The evidence below which an alarm of `channel` is over.
+    pub fn clears(&self, channel: Channel) -> f64 {
+        match channel {
+            // Dollars, which leak away.
+            Channel::Yoyo => self.yoyo.capacity_usd / 2.0,
+            _ => libm::sqrt(self.of(channel)),
+        }
+    }
+
     /// Of `channel`.
     pub fn of(&self, channel: Channel) -> f64 {
         match channel {
