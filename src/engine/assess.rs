@@ -90,7 +90,9 @@ impl Standing {
         let steep = open.channel == Channel::RateFast && rate >= STEEP * highest;
         let lost = if steep { f64::INFINITY } else { excess.nano_usd.usd() };
         let worth = severity(class, known, burn - usual, lost, around.detection);
-        let severity = open.severity.max(worth);
+        // Growth by the day is told and wakes nobody: it may be honest, and it can wait for morning.
+        let severity = if open.channel == Channel::Leech { Severity::Notice } else { worth };
+        let severity = open.severity.max(severity);
         Self { now, rate, usd_per_call, burn, usual, excess, attribution, class, severity }
     }
 

@@ -283,8 +283,10 @@ impl Engine {
         for (slot, event) in slots.iter_mut().zip(group) {
             *slot = self.find(event.key).unwrap_or_default();
         }
-        let found = slots.iter().filter_map(|&slot| self.functions.get(slot as usize));
-        black_box(found.fold(0, |sum, function| sum ^ function.touch()));
+        let found = || slots.iter().filter_map(|&slot| self.functions.get(slot as usize));
+        black_box(found().fold(0, |sum, function| sum ^ function.touch()));
+        let watches = found().filter_map(|function| function.watch.as_ref());
+        black_box(watches.fold(0, |sum, watch| sum ^ watch.touch()));
         slots
     }
 

@@ -19,12 +19,13 @@ use super::settings::DetectionSettings;
 #[cfg(test)]
 mod tests;
 
-/// The next single-precision number that is not above: evidence that is kept in single precision,
-/// as there is so much of it, is never more than it was.
+/// The next single-precision number that is not above a number from zero up: evidence that is kept
+/// in single precision, as there is so much of it, is never more than it was. Without a branch, as
+/// every other one would be taken.
 #[expect(clippy::cast_possible_truncation, reason = "rounded down right here")]
 pub(super) fn rounded_down(value: f64) -> f32 {
     let near = value as f32;
-    if f64::from(near) > value { near.next_down() } else { near }
+    f32::from_bits(near.to_bits() - u32::from(f64::from(near) > value))
 }
 
 /// Seconds in a day: no channel takes more than one look a second.
