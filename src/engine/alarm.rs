@@ -61,6 +61,8 @@ pub enum Channel {
     Retry,
     /// Dollars above the allowed that gather over bursts and pauses.
     Yoyo,
+    /// Dollars of the hour, against those of the same hour on other days.
+    Cost,
     /// Dollars of the day, against those of the days before.
     Leech,
     /// Calls a minute, over all functions of an account; no single function has it.
@@ -69,23 +71,25 @@ pub enum Channel {
 
 impl Channel {
     /// All of them.
-    pub const ALL: [Channel; 8] = [
+    pub const ALL: [Channel; 9] = [
         Channel::RateFast,
         Channel::Recursion,
         Channel::Duration,
         Channel::Memory,
         Channel::Retry,
         Channel::Yoyo,
+        Channel::Cost,
         Channel::Leech,
         Channel::Aggregate,
     ];
     /// Those of a function whose evidence changes with seconds and blocks, not with every call.
-    pub const SELDOM: [Channel; 6] = [
+    pub const SELDOM: [Channel; 7] = [
         Channel::Recursion,
         Channel::Duration,
         Channel::Memory,
         Channel::Retry,
         Channel::Yoyo,
+        Channel::Cost,
         Channel::Leech,
     ];
 
@@ -98,6 +102,7 @@ impl Channel {
             Channel::Retry => "retry",
             Channel::Recursion => "recursion",
             Channel::Yoyo => "yoyo",
+            Channel::Cost => "cost",
             Channel::Leech => "leech",
             Channel::Aggregate => "aggregate",
         }

@@ -76,9 +76,9 @@ impl Standing {
             Channel::Duration | Channel::Memory | Channel::Retry | Channel::Yoyo => {
                 watch.lasting_rate(now.second())
             }
-            Channel::Leech => {
-                let leeched = watch.leeched_per_hour() / usd_per_call.max(f64::MIN_POSITIVE);
-                open.expected + leeched / 3_600.0
+            Channel::Cost | Channel::Leech => {
+                let excess = watch.excess_per_hour(open.channel);
+                open.expected + excess / usd_per_call.max(f64::MIN_POSITIVE) / 3_600.0
             }
         };
         let burn = rate * usd_per_call * 3_600.0;
@@ -90,7 +90,7 @@ impl Standing {
         let steep = open.channel == Channel::RateFast && rate >= STEEP * highest;
         let lost = if steep { f64::INFINITY } else { excess.nano_usd.usd() };
         let worth = severity(class, known, burn - usual, lost, around.detection);
-        // Growth by the day is told and wakes nobody: it may be honest, and it can wait for morning.
+        // Growth by the day is told and wakes nobody: it may be honest, and can wait for morning.
         let severity = if open.channel == Channel::Leech { Severity::Notice } else { worth };
         let severity = open.severity.max(severity);
         Self { now, rate, usd_per_call, burn, usual, excess, attribution, class, severity }
@@ -280,7 +280,9 @@ fn attribution(watch: &Watch, open: &OpenAlarm, mb_ms: f64) -> Attribution {
 /// half of the excess is no crowd, however many ordinary callers there are beside.
 fn class(open: &OpenAlarm, attribution: &Attribution) -> Class {
     let otherwise = match open.channel {
-        Channel::RateFast | Channel::Yoyo | Channel::Leech | Channel::Aggregate => Class::Unknown,
+        Channel::RateFast | Channel::Yoyo | Channel::Cost | Channel::Leech | Channel::Aggregate => {
+            Class::Unknown
+        }
         Channel::Duration | Channel::Memory | Channel::Retry | Channel::Recursion => Class::Runaway,
     };
     let named = !attribution.sources.is_empty() && !attribution.diffuse;

@@ -82,14 +82,6 @@ impl MinuteUsage {
     }
 }
 
-/// A function's name in one piece.
-#[derive(Debug)]
-struct Name {
-    account: AccountId,
-    /// The region and the function's own name, one behind the other.
-    text: Box<str>,
-}
-
 /// All that is kept of one function: at most 256 bytes with its name, and 1 KiB with its watch.
 ///
 /// In the order in which a record needs it: there are far more functions than any cache holds.
@@ -127,7 +119,9 @@ pub struct FunctionState {
     pub gateway_seen: bool,
     /// A restriction is in force, so demand may be hidden and nothing is learned.
     restricted: bool,
-    name: Name,
+    account: AccountId,
+    /// The region and the function's own name, one behind the other.
+    name: Box<str>,
 }
 
 impl FunctionState {
@@ -159,10 +153,8 @@ impl FunctionState {
             region_len: u8::try_from(name.region.len()).unwrap_or(0),
             gateway_seen: event.gateway,
             restricted: false,
-            name: Name {
-                account: name.account,
-                text: [name.region, name.name].concat().into_boxed_str(),
-            },
+            account: name.account,
+            name: [name.region, name.name].concat().into_boxed_str(),
         }
     }
 
@@ -174,8 +166,8 @@ impl FunctionState {
 
     /// Its name.
     pub fn name(&self) -> FunctionRef<'_> {
-        let (region, name) = self.name.text.split_at(self.region_len.into());
-        FunctionRef { account: self.name.account, region, name }
+        let (region, name) = self.name.split_at(self.region_len.into());
+        FunctionRef { account: self.account, region, name }
     }
 
     /// Its name, to keep.
@@ -315,7 +307,7 @@ impl FunctionState {
 
     /// What was learned of it, if it is watched; all is closed that can be.
     pub fn into_past(self, around: &Surroundings<'_>) -> Option<Past> {
-        let newest = self.newest().max(self.watch.as_ref()?.served.newest());
+        let newest = self.newest();
         let (baseline, size, retry, ledger) = self.watch?.into_learned();
         Some(Past {
             until: u32::try_from(around.boundary).unwrap_or(0),

@@ -538,7 +538,10 @@ fn give_way(
 ) -> Option<Alarm> {
     let open = watch.alarm.take()?;
     let standing = Standing::new(function, watch, &open, now, around);
-    Some(standing.alarm(function, watch, &open, AlarmState::Closed, sequence, around))
+    let closed = standing.alarm(function, watch, &open, AlarmState::Closed, sequence, around);
+    // Who has called for days is not who calls now.
+    watch.pane = None;
+    Some(closed)
 }
 
 /// Opens the alarm that `event` has led to.

@@ -4,6 +4,7 @@
 //! Seconds are closed lazily, when the function is next touched or swept: whether a record is on
 //! time was decided when it was taken in, so the result does not depend on when that happens.
 
+mod channels;
 mod learned;
 
 use super::account_share::AccountShare;
@@ -12,7 +13,7 @@ use super::attribution::pane::Pane;
 use super::attribution::reference::Reference;
 use super::baseline::Baseline;
 use super::batch::{Batch, Dimension, Event, Timeliness};
-use super::detect::rate::{ChannelReading, RateEvidence, RateModel};
+use super::detect::rate::{RateEvidence, RateModel};
 use super::detect::recursion::RecursionChannel;
 use super::detect::retry::RetryChannel;
 use super::detect::size::SizeChannel;
@@ -24,7 +25,6 @@ use super::open_alarm::OpenAlarm;
 use super::window::{RING, SecondRing};
 use crate::cost::{FunctionRates, Usage};
 use crate::record::Status;
-use crate::units::EventTime;
 
 /// The latest a record may be and still have a bucket.
 pub const LATENESS_SECONDS_MAX: i64 = RING - AHEAD_SECONDS - 1;
@@ -37,8 +37,6 @@ const OPEN_SECONDS: u32 = 2 * 32;
 const YOUNG_FLOOR: f64 = 20.0;
 /// What is learned waits while the evidence is this many times what silence leaves of it.
 const DOUBT: f64 = 30.0;
-/// The excess is over when calls have kept to what is tolerated for so long.
-const TOLERABLE_SECONDS: i64 = 20;
 /// A single minute may teach the baseline at most this many times what is tolerated now.
 const LEARNED_AT_ONCE: f64 = 2.0;
 /// A function that has been silent this long, and was never busier than [`FORGETTABLE`], is not
@@ -331,7 +329,7 @@ impl Watch {
         }
         let (hour, frozen) = (self.closed().div_euclid(3_600), self.is_frozen(calling.restricted));
         match &mut self.ledger {
-            Some(ledger) => ledger.close(hour, frozen, calling, around.thresholds.leech),
+            Some(ledger) => ledger.close(hour, frozen, calling, &around.thresholds),
             None if calling.rates.cost(&calling.used).usd() >= WORTH_USD => {
                 let silent = i64::from(self.baseline.minutes()) / 60;
                 self.ledger = Some(Box::new(Ledger::new(hour, silent, calling)));
@@ -381,27 +379,6 @@ impl Watch {
         }
     }
 
-    /// Evidence of a channel; of the rate over the closed seconds.
-    pub fn value(&self, channel: Channel) -> f64 {
-        match channel {
-            Channel::RateFast => self.evidence.value(),
-            Channel::Duration => self.size.value(),
-            Channel::Memory => self.size.memory_value(),
-            Channel::Retry => self.retry.value(),
-            Channel::Recursion => self.recursion.value(),
-            Channel::Yoyo => self.yoyo.value_usd(),
-            Channel::Leech => self.ledger.as_ref().map_or(0.0, |ledger| ledger.leech.value()),
-            Channel::Aggregate => 0.0,
-        }
-    }
-
-    /// The most that any channel has.
-    pub fn evidence(&self) -> f64 {
-        let by_the_second = |channel: &Channel| !matches!(channel, Channel::Yoyo | Channel::Leech);
-        let channels = Channel::ALL.into_iter().filter(by_the_second);
-        channels.map(|channel| self.value(channel)).fold(0.0, f64::max)
-    }
-
     /// Evidence over everything that is known, and since which second it has been gathering.
     fn evidence_now(&self, around: &Surroundings<'_>) -> (RateEvidence, i64) {
         let mut evidence = self.evidence;
@@ -433,77 +410,6 @@ impl Watch {
         self.calls.wrapping_sub(calls) < 1 << 31
     }
 
-    /// How a channel stands, `rate` being the calls per second now and `expected` those before.
-    pub fn reading(
-        &self,
-        channel: Channel,
-        expected: f64,
-        rate: f64,
-        around: &Surroundings<'_>,
-    ) -> ChannelReading {
-        let value = match channel {
-            Channel::RateFast => self.evidence_now(around).0.value(),
-            _ => self.value(channel),
-        };
-        let (expected, observed) = match channel {
-            Channel::RateFast | Channel::Recursion => (expected, rate),
-            Channel::Yoyo => (0.0, value),
-            Channel::Leech => self.ledger.as_ref().map_or((0.0, 0.0), |ledger| ledger.days_usd()),
-            Channel::Duration => (self.size.expected_ms(), self.size.observed_ms()),
-            Channel::Memory => (self.size.expected_mb(), self.size.observed_mb()),
-            Channel::Retry => (self.retry.expected(), self.retry.observed()),
-            Channel::Aggregate => (0.0, 0.0),
-        };
-        ChannelReading {
-            evidence_log10: libm::log10(value.max(1e-9)),
-            threshold_log10: libm::log10(around.thresholds.of(channel)),
-            expected,
-            observed,
-        }
-    }
-
-    /// A change of what a call is, or of how it ends, is an alarm only where the money is worth it.
-    fn matters(&self, channel: Channel, calling: &Calling<'_>, around: &Surroundings<'_>) -> bool {
-        let usual = calling.usd_per_call();
-        let grown = |ratio: f64| calling.rates.per_request(calling.mean_mb_ms * ratio) - usual;
-        let per_call = match channel {
-            Channel::Yoyo => return true,
-            Channel::Leech => {
-                return self.leeched_per_hour() >= around.detection.notice_floor_usd_per_hour;
-            }
-            Channel::Aggregate => return false,
-            Channel::RateFast | Channel::Recursion => usual,
-            Channel::Duration => grown(self.size.observed_ms() / self.size.expected_ms().max(1.0)),
-            Channel::Memory => grown(self.size.observed_mb() / self.size.expected_mb().max(1.0)),
-            Channel::Retry => usual * (self.retry.observed() - self.retry.expected()),
-        };
-        let per_hour = per_call * self.lasting_rate(self.served.newest()) * 3_600.0;
-        per_hour >= around.detection.notice_floor_usd_per_hour
-    }
-
-    /// Calls per second over all the seconds before `now` that are remembered, or as usual where
-    /// that is more: of a function that is seldom called, one call in the last second says nothing.
-    pub fn lasting_rate(&self, now: i64) -> f64 {
-        self.served.rate(now, RING).max(self.baseline.expected())
-    }
-
-    /// Whether as many are called for as is tolerated, refused ones included. Evidence alone takes
-    /// minutes to say so where traffic is uneven, as a normal second then says little against an
-    /// excess.
-    pub fn is_tolerable(&self, alarm: &OpenAlarm) -> bool {
-        let from = self.closed() - TOLERABLE_SECONDS;
-        let called = |second| self.served.get(second) + alarm.refused_in(second);
-        let calls: u64 = (from..self.closed()).map(called).sum();
-        alarm.channel == Channel::RateFast
-            && from > alarm.evidence_at.second()
-            && calls as f64 <= f64::from(self.tolerance) * TOLERABLE_SECONDS as f64
-    }
-
-    /// Dollars an hour that its days are above what is expected of them.
-    pub fn leeched_per_hour(&self) -> f64 {
-        self.ledger.as_ref().map_or(0.0, |ledger| ledger.leeched_per_hour())
-    }
-
     /// Notes who calls.
     pub fn note_sources(&mut self, batch: &Batch, event: &Event, restricted: bool) {
         let address = event.sources[Dimension::Address as usize];
@@ -517,24 +423,6 @@ impl Watch {
     /// Who called while nothing was wrong.
     pub fn reference(&self) -> &Reference {
         &self.reference
-    }
-
-    /// When the excess began that `channel` has found in the second of `event`.
-    pub fn onset_of(
-        &self,
-        channel: Channel,
-        event: &Event,
-        around: &Surroundings<'_>,
-    ) -> EventTime {
-        let second = event.at.second();
-        EventTime::from_second(match channel {
-            Channel::RateFast => self.evidence_now(around).1.min(second),
-            Channel::Duration | Channel::Memory | Channel::Retry | Channel::Aggregate => second,
-            // It has grown by half for half a dozen buckets of four seconds at the least.
-            Channel::Recursion => second - 16,
-            Channel::Yoyo => second - 60 * i64::from(self.yoyo.minutes()),
-            Channel::Leech => second - 86_400,
-        })
     }
 
     /// The concurrency cap in force.
@@ -564,7 +452,7 @@ impl Watch {
         self.size.restart();
         self.retry.restart();
         if let Some(ledger) = &mut self.ledger {
-            ledger.leech.restart();
+            ledger.restart();
         }
         self.retune(calling, around);
     }

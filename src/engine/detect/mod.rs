@@ -3,6 +3,8 @@
 //! Markov's inequality, and how rare is known beforehand.
 
 pub mod aggregate;
+pub mod anchor;
+pub mod cost;
 pub mod leech;
 pub mod negative_binomial;
 pub mod rate;
@@ -32,6 +34,8 @@ pub(super) fn rounded_down(value: f64) -> f32 {
 const LOOKS_PER_DAY: f64 = 86_400.0;
 /// Nor does an account take more than one a minute.
 const ACCOUNT_LOOKS_PER_DAY: f64 = 1_440.0;
+/// And the cost channel one an hour.
+const COST_LOOKS_PER_DAY: f64 = 24.0;
 /// The fast rate has half of the promise, because seconds matter to it; the others share the rest.
 const FAST_SHARE: f64 = 0.5;
 
@@ -59,6 +63,8 @@ pub struct Thresholds {
     pub account: f64,
     /// Of [`Channel::Yoyo`], which counts in dollars.
     pub yoyo: YoyoSettings,
+    /// Of [`Channel::Cost`], which counts in hours.
+    pub cost: f64,
     /// Of [`Channel::Leech`], which counts in days.
     pub leech: f64,
 }
@@ -81,6 +87,7 @@ impl Thresholds {
                 leak_usd_per_hour: settings.page_floor_usd_per_hour / YOYO_LEAK,
                 capacity_usd: settings.page_after_usd.max(1e-6) * YOYO_CAPACITY,
             },
+            cost: (COST_LOOKS_PER_DAY / LOOKS_PER_DAY * looks / other_share).max(10.0),
             leech: LEECH_DAYS,
         }
     }
@@ -99,6 +106,7 @@ impl Thresholds {
         match channel {
             Channel::RateFast => self.fast,
             Channel::Yoyo => self.yoyo.capacity_usd,
+            Channel::Cost => self.cost,
             Channel::Leech => self.leech,
             Channel::Aggregate => self.account,
             _ => self.other,

@@ -38,8 +38,8 @@ const WEIGHT: f64 = 0.5;
 const CLIP: f64 = 300.0;
 /// And where most calls come from the function itself: three.
 const CLIP_SELF: f64 = 2_000.0;
-/// Clamp of each width, in thresholds: enough, and a little more for rounding, for one alone to lift
-/// the mean to the threshold, and the evidence falls again soon after.
+/// Clamp of each width, in thresholds: enough, and a little more for rounding, for one alone to
+/// lift the mean to the threshold, and the evidence falls again soon after.
 const CLAMP: f64 = 1.25 * WIDTHS.len() as f64;
 /// What a second leaves of the calls before it in the share of self-sourced ones.
 const FADING: f32 = 0.9;

@@ -120,19 +120,42 @@ fn bursts_that_no_second_can_tell_add_up_to_an_alarm_of_yoyo() {
     assert!((1..3_600).contains(&after), "{after}");
 }
 
-#[test]
-fn a_fifth_more_for_days_is_an_alarm_of_leech() {
+/// So many calls in each minute of thirty days, and of `days` days more.
+fn month(days: i64, calls: impl Fn(i64) -> i64) -> World {
     let mut world = world();
-    for minute in 0..1_440 * 45 {
+    for minute in 0..1_440 * (30 + days) {
         let at = at_ms(minute * 60_000);
-        let leech = minute > 1_440 * 30 && minute % 3 == 0;
-        for call in 0..1 + i64::from(leech) {
+        world.feed(&invocation("beat", at));
+        for call in 0..calls(minute) {
             world.feed(&Record::Invocation(dear(at.plus_ms(call * 20_000))));
         }
     }
+    world
+}
+
+#[test]
+fn twice_as_much_for_hours_is_an_alarm_of_cost() {
+    let world = month(2, |minute| if minute < 1_440 * 30 { 1 } else { 2 });
     let alarms = opened(&world);
     let (alarm, channels) = alarms.first().expect("no alarm");
-    assert_eq!((alarm.severity, &**channels), (Severity::Notice, &[Channel::Leech][..]));
+    assert_eq!(channels, &[Channel::Cost]);
+    let hours = (alarm.evidence_at.second() - START) / 3_600 - 30 * 24;
+    assert!((3..24).contains(&hours), "{hours}");
+}
+
+#[test]
+fn half_as_much_again_for_days_is_an_alarm_of_leech() {
+    // Every hour is unlike the same hour of other days, but days are alike.
+    let uneven = |minute: i64| {
+        let (day, hour) = (minute / 1_440, minute / 60);
+        i64::from(minute % 60 < 2 + 2 * ((7 * hour + 5 * day) % 24))
+    };
+    let leech = |minute: i64| i64::from(minute >= 1_440 * 30 && minute % 5 == 0);
+    let world = month(14, |minute| uneven(minute) + leech(minute));
+    let alarms = opened(&world);
+    let since = |alarm: &Alarm| alarm.evidence_at.second() - START >= 30 * 86_400;
+    let (alarm, channels) = alarms.iter().find(|(alarm, _)| since(alarm)).expect("no alarm");
+    assert_eq!((alarm.severity, channels.contains(&Channel::Leech)), (Severity::Notice, true));
     let days = (alarm.evidence_at.second() - START) / 86_400;
     assert!((31..45).contains(&days), "{days}");
 }
