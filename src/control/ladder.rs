@@ -28,6 +28,8 @@ use crate::units::{EventTime, NanoUsd};
 const CANARY_SHARES: [f64; 3] = [0.25, 0.5, 1.0];
 /// A tightened cap is this share of the one before.
 const TIGHTEN: f64 = 0.7;
+/// A budget is at risk when the excess would spend what is left of it within so many hours.
+const AT_RISK_HOURS: f64 = 24.0;
 /// The most functions that are followed at once; alarms that open beyond it are left to people.
 const CASES_MAX: usize = 10_000;
 
@@ -227,7 +229,8 @@ impl Control {
     fn climb(&mut self, function: &FunctionKey, case: &mut Case, alarm: &Alarm, now: EventTime) {
         case.quiet_since = None;
         let fresh = case.source.is_none() && case.cap.is_none();
-        if fresh && alarm.severity == Severity::Notice {
+        let at_risk = self.budget_is_at_risk(function, alarm);
+        if fresh && alarm.severity == Severity::Notice && !at_risk {
             return;
         }
         if let Some(reason) = self.shut_gate(function, case, alarm) {
@@ -268,8 +271,10 @@ impl Control {
             return Some("the function is on the never-touch list".into());
         }
         let fresh = case.source.is_none() && case.cap.is_none();
-        if fresh && alarm.class == Class::Crowd {
-            return Some("the callers look like a crowd of ordinary ones".into());
+        if fresh && alarm.class == Class::Crowd && !self.budget_is_at_risk(function, alarm) {
+            return Some(
+                "the callers look like a crowd of ordinary ones, and no budget is at risk".into(),
+            );
         }
         let floor = NanoUsd::from_usd(self.settings.action_floor_usd_per_hour);
         if fresh && alarm.excess_per_hour < floor {
@@ -340,20 +345,29 @@ impl Control {
         self.restrict(function, case, kind, to, shares, now, reason);
     }
 
+    /// Whether a budget of the function would not last for [`AT_RISK_HOURS`]. That acts by itself,
+    /// whoever calls: it is the one case in which a crowd is throttled.
+    fn budget_is_at_risk(&self, function: &FunctionKey, alarm: &Alarm) -> bool {
+        let least = self.budgets_left(function).map(NanoUsd::usd).reduce(f64::min);
+        least.is_some_and(|left| left < AT_RISK_HOURS * alarm.excess_per_hour.usd())
+    }
+
+    /// What is left of each budget that covers the function.
+    fn budgets_left(&self, function: &FunctionKey) -> impl Iterator<Item = NanoUsd> {
+        let budgets = self.budgets.iter().enumerate();
+        let covering = budgets.filter(|(_, budget)| budget.covers(&function.as_ref()));
+        covering.map(|(index, budget)| {
+            budget.remaining(self.spent.get(&index).copied().unwrap_or_default())
+        })
+    }
+
     /// Dollars an hour that the function may burn: what its budgets leave for the rest of the
     /// month, or its usual burn plus the action floor where it has none.
     fn allowance(&self, function: &FunctionKey, demand: &Demand, now: EventTime) -> f64 {
         let usual = demand.expected * demand.usd_per_call * 3_600.0;
         let hours = Month::of(now).hours_left(now).max(1.0);
-        let covering =
-            self.budgets.iter().enumerate().filter(|(_, budget)| budget.covers(&function.as_ref()));
-        covering
-            .map(|(index, budget)| {
-                let spent = self.spent.get(&index).copied().unwrap_or_default();
-                budget.remaining(spent).usd() / hours
-            })
-            .fold(None, |least: Option<f64>, rate| Some(least.map_or(rate, |l| l.min(rate))))
-            .unwrap_or(usual + self.settings.action_floor_usd_per_hour)
+        let rates = self.budgets_left(function).map(|left| left.usd() / hours);
+        rates.reduce(f64::min).unwrap_or(usual + self.settings.action_floor_usd_per_hour)
     }
 
     fn tighten(&mut self, case: &mut Case, now: EventTime) {

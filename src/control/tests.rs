@@ -168,6 +168,26 @@ fn a_budget_with_room_widens_the_cap_and_a_spent_one_narrows_it_to_the_users_nee
 }
 
 #[test]
+fn a_crowd_is_throttled_when_it_would_spend_what_is_left_of_a_budget_within_a_day() {
+    let wanted = |monthly: f64, severity: Severity| {
+        let budget = Budget {
+            scope: BudgetScope::Account("111122223333".parse().unwrap()),
+            monthly: NanoUsd::from_usd(monthly),
+        };
+        let settings = ControlSettings { mode: Mode::Enforce, ..ControlSettings::default() };
+        let mut control = Control::new(settings, vec![budget]);
+        let crowd = alarm("f", AlarmState::Opened, 5.0, 0, 0);
+        control.alarm(&Alarm { class: Class::Crowd, severity, ..crowd });
+        let wanted = run(&mut control, 0, 20, &pulse("f", 400.0, 0.0));
+        (wanted.len(), control.abstentions().len())
+    };
+    assert_eq!(wanted(121.0, Severity::Page), (0, 1));
+    assert_eq!(wanted(119.0, Severity::Page), (1, 0));
+    assert_eq!(wanted(119.0, Severity::Notice), (1, 0));
+    assert_eq!(wanted(121.0, Severity::Notice), (0, 0));
+}
+
+#[test]
 fn what_is_given_back_goes_in_steps_and_ends_with_the_prior_state() {
     let mut control = control(Mode::Enforce);
     control.alarm(&alarm("f", AlarmState::Opened, 5.0, 0, 0));
