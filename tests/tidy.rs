@@ -58,7 +58,7 @@ const IMPURE: [&str; 30] = [
     "eprintln!",
 ];
 /// Which modules of the crate the pure ones and the simulation may know. The simulation plays the
-/// platform: what it knew of the detector, it could be made to please.
+/// platform: what it knew of the detector, it could be made to please. Prices are no secret.
 const KNOWS: [(&str, &[&str]); 8] = [
     ("src/units.rs", &[]),
     ("src/record.rs", &["units"]),
@@ -66,7 +66,7 @@ const KNOWS: [(&str, &[&str]); 8] = [
     ("src/cost/", &["cost", "record", "units"]),
     ("src/engine/", &["engine", "cost", "record", "units"]),
     ("src/control/", &["control", "engine", "cost", "record", "units"]),
-    ("src/simulation/", &["simulation", "record", "units"]),
+    ("src/simulation/", &["simulation", "cost", "record", "units"]),
     ("src/score/", &["score", "units"]),
 ];
 /// The one file that reads a clock, and what reading one looks like.

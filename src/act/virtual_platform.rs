@@ -1,4 +1,4 @@
-//! The control plane of the virtual platform inside the process.
+//! The control plane of a virtual platform inside the process.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,24 +7,60 @@ use super::Actuator;
 use crate::control::action::{ActuatorKind, Intent, Outcome, OutcomeKind, Setting, Value};
 use crate::record::FunctionKey;
 use crate::simulation::embedded::EmbeddedWorld;
-use crate::simulation::platform::{Command, Platform};
+use crate::simulation::plant::Plant;
+use crate::simulation::platform::{Command, ControlError};
 use crate::units::EventTime;
 
-/// Acts on the embedded world.
+/// Something with a virtual platform in it.
+pub trait ControlPlane: Send {
+    /// Carries out a command; the answer is when it takes effect.
+    ///
+    /// # Errors
+    /// As the platform.
+    fn command(&mut self, command: Command, now: EventTime) -> Result<EventTime, ControlError>;
+
+    /// A function's reserved concurrency.
+    ///
+    /// # Errors
+    /// No such function.
+    fn reserved(&mut self, function: &FunctionKey) -> Result<Option<u32>, ControlError>;
+}
+
+impl ControlPlane for EmbeddedWorld {
+    fn command(&mut self, command: Command, now: EventTime) -> Result<EventTime, ControlError> {
+        self.platform().command(command, now)
+    }
+
+    fn reserved(&mut self, function: &FunctionKey) -> Result<Option<u32>, ControlError> {
+        self.platform().reserved(function)
+    }
+}
+
+impl ControlPlane for Plant {
+    fn command(&mut self, command: Command, now: EventTime) -> Result<EventTime, ControlError> {
+        Plant::command(self, command, now)
+    }
+
+    fn reserved(&mut self, function: &FunctionKey) -> Result<Option<u32>, ControlError> {
+        Plant::reserved(self, function)
+    }
+}
+
+/// Acts on a virtual platform.
 #[derive(Debug)]
-pub struct VirtualActuator {
-    world: Arc<Mutex<EmbeddedWorld>>,
+pub struct VirtualActuator<W> {
+    world: Arc<Mutex<W>>,
     /// The firewall has one set for all restrictions: what each of them wants in it.
     wanted: BTreeMap<String, BTreeSet<core::net::IpAddr>>,
 }
 
-impl VirtualActuator {
+impl<W: ControlPlane> VirtualActuator<W> {
     /// A hand for this world.
-    pub fn new(world: Arc<Mutex<EmbeddedWorld>>) -> Self {
+    pub fn new(world: Arc<Mutex<W>>) -> Self {
         Self { world, wanted: BTreeMap::new() }
     }
 
-    fn block(&mut self, intent: &Intent, platform: &mut Platform, now: EventTime) -> Outcome {
+    fn block(&mut self, intent: &Intent, platform: &mut W, now: EventTime) -> Outcome {
         let from = match self.wanted.get(&intent.restriction_id) {
             Some(addresses) => {
                 let shown = addresses.iter().map(|address| address.to_string().into());
@@ -44,19 +80,18 @@ impl VirtualActuator {
     }
 }
 
-impl Actuator for VirtualActuator {
+impl<W: ControlPlane> Actuator for VirtualActuator<W> {
     fn apply(&mut self, intent: &Intent, now: EventTime) -> Outcome {
         let world = Arc::clone(&self.world);
         let mut world = world.lock().unwrap_or_else(PoisonError::into_inner);
-        let platform = world.platform();
         match intent.actuator {
-            ActuatorKind::WafIpSet => self.block(intent, platform, now),
-            ActuatorKind::ReservedConcurrency => reserve(intent, platform, now),
+            ActuatorKind::WafIpSet => self.block(intent, &mut world, now),
+            ActuatorKind::ReservedConcurrency => reserve(intent, &mut *world, now),
         }
     }
 }
 
-fn reserve(intent: &Intent, platform: &mut Platform, now: EventTime) -> Outcome {
+fn reserve(intent: &Intent, platform: &mut impl ControlPlane, now: EventTime) -> Outcome {
     let function: FunctionKey = intent.function.clone();
     let from = match platform.reserved(&function) {
         Ok(Some(value)) => Setting::Set(Value::Number(value)),

@@ -10,6 +10,8 @@ pub mod generate;
 
 pub mod evaluate;
 
+pub mod simulate;
+
 pub mod score;
 
 pub mod check;
@@ -53,6 +55,7 @@ enum Command {
     Learn(learn::LearnArgs),
     Generate(generate::GenerateArgs),
     Evaluate(evaluate::EvaluateArgs),
+    Simulate(simulate::SimulateArgs),
     Score(score::ScoreArgs),
     Check(check::CheckArgs),
 }
@@ -90,6 +93,7 @@ pub fn main() -> u8 {
         Command::Learn(args) => learn::run(&args, &mut io::stderr()),
         Command::Generate(args) => generate::run(&args, &mut io::stderr()).map_err(Failure::Other),
         Command::Evaluate(args) => evaluate::run(&args),
+        Command::Simulate(args) => simulate::run(&args),
         Command::Score(args) => score::run(&args, &mut io::stderr()).map_err(Failure::Other),
         Command::Check(args) => check::run(&args),
     };

@@ -15,6 +15,7 @@ use crate::control::settings::Mode;
 use crate::decode;
 use crate::engine::accounts::Accounts;
 use crate::engine::intake::Intake;
+use crate::runtime::clock::Present;
 use crate::runtime::dead_letter::DeadLetters;
 use crate::runtime::feed::{Fed, Feed};
 use crate::runtime::pipeline::{Defaults, Parts, Pipeline};
@@ -178,7 +179,7 @@ pub(super) fn assemble(
         recorder,
         dead,
         batch_records: settings.batch_records,
-        live: false,
+        present: Present::Recorded,
     }))
 }
 

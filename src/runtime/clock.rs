@@ -23,3 +23,25 @@ pub fn elapsed() -> Duration {
 pub const fn as_event_time(time: ProcessingTime) -> EventTime {
     EventTime::saturating_from_ms(time.0)
 }
+
+/// What the present is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Present {
+    /// Recorded input has none: there is only event time.
+    Recorded,
+    /// The input is live, and the present is the wall clock's.
+    Wall,
+    /// The same in a simulation, whose driver moves the clock.
+    Virtual(EventTime),
+}
+
+impl Present {
+    /// The time it is; `None` for recorded input.
+    pub fn now(self) -> Option<EventTime> {
+        match self {
+            Present::Recorded => None,
+            Present::Wall => Some(as_event_time(wall())),
+            Present::Virtual(now) => Some(now),
+        }
+    }
+}

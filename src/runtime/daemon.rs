@@ -27,7 +27,7 @@ use crate::source::file::{FileSettings, FileSource};
 use crate::source::platform::PlatformSource;
 use crate::source::{Clock, Source};
 
-use super::clock;
+use super::clock::{self, Present};
 use super::dead_letter::DeadLetters;
 use super::feed::{Fed, Feed};
 use super::gauges::Gauges;
@@ -294,7 +294,10 @@ fn pipeline(
         recorder,
         dead,
         batch_records: settings.batch_records,
-        live: settings.input.kind != InputKind::Files,
+        present: match settings.input.kind {
+            InputKind::Files => Present::Recorded,
+            InputKind::Embedded | InputKind::Kafka => Present::Wall,
+        },
     }))
 }
 

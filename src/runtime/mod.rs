@@ -3,6 +3,8 @@
 
 pub mod daemon;
 
+pub mod guard;
+
 pub mod baselines;
 pub mod wiring;
 

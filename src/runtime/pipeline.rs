@@ -8,17 +8,17 @@ use crate::act::Actuator;
 use crate::control::ladder::Control;
 use crate::control::settings::Mode;
 use crate::cost::{AccountBook, Budget, BudgetOutlook, BudgetScope, Month, Usage};
-use crate::decode::{Context, Decoder, Ignored, Limits};
+use crate::decode::{Context, Decoder, Ignored, Limits, Sink as _};
 use crate::engine::accounts::Accounts;
 use crate::engine::alarm::{MinuteRow, Output};
 use crate::engine::intake::Intake;
 use crate::engine::learned::Learned;
 use crate::observe::decisions::{RecordCounts, SummaryLine};
-use crate::record::Position;
+use crate::record::{Position, Record};
 use crate::source::{Chunk, ProblemReason};
 use crate::units::{AccountId, EventTime, NanoUsd};
 
-use super::clock;
+use super::clock::{self, Present};
 use super::dead_letter::DeadLetters;
 use super::door::Door;
 use super::recorder::Recorder;
@@ -85,7 +85,7 @@ pub struct Pipeline {
     recorder: Recorder,
     dead: DeadLetters,
     batch_records: usize,
-    live: bool,
+    present: Present,
     lanes: Vec<String>,
     second: Option<i64>,
     anchor: Option<(EventTime, Duration)>,
@@ -121,8 +121,8 @@ pub struct Parts {
     pub dead: DeadLetters,
     /// Records per batch.
     pub batch_records: usize,
-    /// The input is live: the wall clock means something.
-    pub live: bool,
+    /// What the present is.
+    pub present: Present,
 }
 
 impl std::fmt::Debug for dyn Actuator {
@@ -149,7 +149,7 @@ impl Pipeline {
             recorder: parts.recorder,
             dead: parts.dead,
             batch_records: parts.batch_records.max(1),
-            live: parts.live,
+            present: parts.present,
             lanes: Vec::new(),
             second: None,
             anchor: None,
@@ -187,11 +187,52 @@ impl Pipeline {
             self.message(message.payload, message.position)?;
             reach(&mut through, message.position);
         }
-        if self.live {
-            self.dispatch()?;
-            self.settle()?;
+        if self.is_live() {
+            self.flush()?;
         }
         Ok(through)
+    }
+
+    /// Takes in one message of a simulation, whose records are values: `tell` hands them out. It is
+    /// to be followed by [`Self::flush`], like a chunk's last one.
+    ///
+    /// # Errors
+    /// A shard has died.
+    pub fn values(
+        &mut self,
+        position: Position,
+        tell: impl FnOnce(&mut dyn FnMut(&Record<'_>)),
+    ) -> Result<(), ShardDied> {
+        self.passed.messages += 1;
+        self.arrived = self.present.now();
+        let mut door = Door {
+            intake: &mut self.intake,
+            dead: &mut self.dead,
+            passed: &mut self.passed,
+            lane: lane_name(&self.lanes, position.lane),
+            position,
+            wall: self.arrived,
+        };
+        tell(&mut |record| door.record(record));
+        self.taken()
+    }
+
+    /// Takes what was sent in to its end.
+    ///
+    /// # Errors
+    /// A shard has died.
+    pub fn flush(&mut self) -> Result<(), ShardDied> {
+        self.dispatch()?;
+        self.settle()
+    }
+
+    /// Moves the clock of a simulation.
+    pub fn set_virtual_now(&mut self, now: EventTime) {
+        self.present = Present::Virtual(now);
+    }
+
+    fn is_live(&self) -> bool {
+        self.present != Present::Recorded
     }
 
     fn message(&mut self, payload: &[u8], position: Position) -> Result<(), ShardDied> {
@@ -211,6 +252,11 @@ impl Pipeline {
             wall: self.arrived,
         };
         self.decoder.decode(payload, &context, &mut door);
+        self.taken()
+    }
+
+    /// One message has been taken in whole.
+    fn taken(&mut self) -> Result<(), ShardDied> {
         self.tell_refused();
         if let Some(now) = self.intake.message() {
             self.advance(now)?;
@@ -227,7 +273,7 @@ impl Pipeline {
     /// # Errors
     /// A shard has died.
     pub fn silent(&mut self) -> Result<(), ShardDied> {
-        if self.live
+        if self.is_live()
             && self.second.is_none()
             && let Some(now) = self.intake.begin()
         {
@@ -245,7 +291,7 @@ impl Pipeline {
     /// # Errors
     /// A shard has died.
     pub fn idle(&mut self, elapsed: Duration) -> Result<(), ShardDied> {
-        let Some(now) = self.intake.now().filter(|_| self.live) else {
+        let Some(now) = self.intake.now().filter(|_| self.is_live()) else {
             return Ok(());
         };
         let broken = self.looked.is_none_or(|last| elapsed.saturating_sub(last) > SILENCE_LOOK);
@@ -384,8 +430,7 @@ impl Pipeline {
         self.shards.tick(now, self.intake.sequence(), directives)?;
         self.settle()?;
         for alarm in self.accounts.tick(now, &self.shards.totals().members) {
-            let decided = self.live.then(|| clock::as_event_time(clock::wall()));
-            self.recorder.account_alarm(&alarm, decided);
+            self.recorder.account_alarm(&alarm, self.present.now());
         }
         let month = Month::of(now);
         if month != self.month {
@@ -402,10 +447,9 @@ impl Pipeline {
         if !self.stopping {
             // What is seen of the past can no longer be acted on, but what is in force must still
             // lapse in time.
-            if self.is_catching_up(now) {
-                self.control.expire(clock::as_event_time(clock::wall()));
-            } else {
-                self.control.tick(now);
+            match self.present.now().filter(|present| self.is_catching_up(now, *present)) {
+                Some(present) => self.control.expire(present),
+                None => self.control.tick(now),
             }
             self.act(now);
         }
@@ -414,14 +458,12 @@ impl Pipeline {
     }
 
     /// Whether what is seen is the past, about which nothing can be done any more.
-    fn is_catching_up(&self, now: EventTime) -> bool {
-        self.live
-            && self.control.mode() == Mode::Enforce
-            && clock::as_event_time(clock::wall()).since_ms(now) > FRESH_MS
+    fn is_catching_up(&self, now: EventTime, present: EventTime) -> bool {
+        self.control.mode() == Mode::Enforce && present.since_ms(now) > FRESH_MS
     }
 
     fn act(&mut self, now: EventTime) {
-        let at = if self.live { clock::as_event_time(clock::wall()) } else { now };
+        let at = self.present.now().unwrap_or(now);
         for intent in self.control.intents() {
             let outcome = self.actuator.apply(&intent, at);
             let action = self.control.outcome(intent, outcome);
@@ -448,8 +490,7 @@ impl Pipeline {
                 Output::Alarm(alarm) => {
                     self.control.alarm(&alarm);
                     let lane = lane_name(&self.lanes, alarm.position.lane);
-                    let decided = clock::as_event_time(clock::wall());
-                    let wall = self.arrived.filter(|_| self.live).map(|at| (at, decided));
+                    let wall = self.arrived.zip(self.present.now());
                     self.recorder.alarm(&alarm, lane, wall);
                 }
                 Output::Pulse(pulse) => self.control.pulse(pulse),

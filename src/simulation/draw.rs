@@ -36,6 +36,69 @@ impl Draw {
     pub fn wait(&mut self, mean: f64) -> f64 {
         -mean * libm::log(1.0 - self.unit())
     }
+
+    /// A Poisson count with the given mean, by inversion: one draw for each [`POISSON_PART`] of the
+    /// mean, because the sum of Poisson counts is one.
+    pub fn poisson(&mut self, mean: f64) -> u64 {
+        let mut left = mean;
+        let mut count = 0;
+        while left > 0.0 {
+            let part = left.min(POISSON_PART);
+            count += inverse_poisson(self.unit(), part);
+            left -= part;
+        }
+        count
+    }
+
+    /// A standard normal number (Box and Muller, Ann. Math. Stat. 29:610, 1958).
+    pub fn normal(&mut self) -> f64 {
+        let radius = libm::sqrt(-2.0 * libm::log(1.0 - self.unit()));
+        radius * libm::cos(core::f64::consts::TAU * self.unit())
+    }
+
+    /// A gamma number with mean 1 and the given variance, above 0 (Marsaglia and Tsang, ACM TOMS
+    /// 26:363, 2000; their section 6 for shapes below 1).
+    pub fn gamma(&mut self, variance: f64) -> f64 {
+        let shape = 1.0 / variance;
+        if shape < 1.0 {
+            let boost = libm::pow(1.0 - self.unit(), variance);
+            return self.gamma_from_one(shape + 1.0) * boost * variance;
+        }
+        self.gamma_from_one(shape) * variance
+    }
+
+    fn gamma_from_one(&mut self, shape: f64) -> f64 {
+        let d = shape - 1.0 / 3.0;
+        let c = 1.0 / libm::sqrt(9.0 * d);
+        loop {
+            let x = self.normal();
+            let v = 1.0 + c * x;
+            let v = v * v * v;
+            if v > 0.0 {
+                let u = 1.0 - self.unit();
+                if libm::log(u) < 0.5 * x * x + d - d * v + d * libm::log(v) {
+                    return d * v;
+                }
+            }
+        }
+    }
+}
+
+/// The largest mean of one inversion: e^-500 is still a normal number.
+const POISSON_PART: f64 = 500.0;
+
+fn inverse_poisson(place: f64, mean: f64) -> u64 {
+    let mut probability = libm::exp(-mean);
+    let mut sum = probability;
+    let mut count = 0_u64;
+    // Rounding may keep the sum below a place next to 1; so far out no count is drawn any more.
+    let most = mean + 40.0 * libm::sqrt(mean) + 40.0;
+    while place >= sum && (count as f64) < most {
+        count += 1;
+        probability *= mean / count as f64;
+        sum += probability;
+    }
+    count
 }
 
 /// Bits to a number in 0.0 .. 1.0: the upper 53 bits, as many as an `f64` holds exactly.
@@ -87,5 +150,27 @@ mod tests {
         let mut draw = Draw::new(3, 0);
         let sum: f64 = (0..100_000).map(|_| draw.wait(40.0)).sum();
         assert!((sum / 100_000.0 - 40.0).abs() < 0.5, "{sum}");
+    }
+
+    #[test]
+    fn counts_have_the_mean_and_variance_asked_for() {
+        let moments = |draws: Vec<f64>| {
+            let mean = draws.iter().sum::<f64>() / draws.len() as f64;
+            let square = |draw: &f64| (draw - mean) * (draw - mean);
+            (mean, draws.iter().map(square).sum::<f64>() / draws.len() as f64)
+        };
+        let mut draw = Draw::new(5, 0);
+        for mean in [0.02, 3.0, 40.0, 1_300.0] {
+            let (found, variance) =
+                moments((0..50_000).map(|_| draw.poisson(mean) as f64).collect());
+            assert!((found / mean - 1.0).abs() < 0.15, "{mean}: {found}");
+            assert!((variance / mean - 1.0).abs() < 0.15, "{mean}: {variance}");
+        }
+        for asked in [0.05, 0.8, 4.0] {
+            let (mean, variance) = moments((0..50_000).map(|_| draw.gamma(asked)).collect());
+            assert!((mean - 1.0).abs() < 0.05, "{asked}: {mean}");
+            assert!((variance / asked - 1.0).abs() < 0.1, "{asked}: {variance}");
+        }
+        assert_eq!(draw.poisson(0.0), 0);
     }
 }

@@ -177,12 +177,10 @@ impl EmbeddedWorld {
                 self.attackers.bits()
             };
             self.platform.offer(Request {
-                at: self.live.plus_ms(ms),
-                function: self.victim,
                 address: Some(address(bits)),
-                api_key: None,
                 user_agent: Some(user_agent(derive(bits, 3))),
                 attack: Some(ATTACK),
+                ..Request::new(self.live.plus_ms(ms), self.victim)
             });
         }
     }
@@ -193,12 +191,9 @@ impl EmbeddedWorld {
         // All parts of the shop share its users.
         let caller = web.then(|| Callers::new(self.seed, 0).draw(&mut self.draw));
         Request {
-            at,
-            function,
             address: caller.map(|(address, _)| address),
-            api_key: None,
             user_agent: caller.map(|(_, user_agent)| user_agent),
-            attack: None,
+            ..Request::new(at, function)
         }
     }
 }

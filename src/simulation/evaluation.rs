@@ -23,7 +23,7 @@ mod interval;
 
 mod report;
 
-mod table;
+pub(in crate::simulation) mod table;
 
 #[cfg(test)]
 mod tests;

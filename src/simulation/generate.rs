@@ -8,12 +8,14 @@ use std::io::{self, Write};
 use jiff::civil::Date;
 use jiff::tz::Offset;
 
-use crate::simulation::attack::{ATTACKS_MAX, Attack, AttackError, AttackSpec};
-use crate::simulation::load::TraceLoad;
+use crate::simulation::attack::{ATTACKS_MAX, Attack, AttackError, AttackKind, AttackSpec, Victim};
+use crate::simulation::load::{Callers, TraceLoad};
 use crate::simulation::platform::{
-    Delivery, FunctionSpec, Platform, PlatformError, PlatformSettings,
+    Delivery, FunctionSpec, Platform, PlatformError, PlatformSettings, Way,
 };
-use crate::simulation::trace::{Trace, TraceError, TraceFunction, TracePaths, Window};
+use crate::simulation::trace::{
+    Trace, TraceError, TraceFunction, TracePaths, TriggerGroup, Window,
+};
 use crate::simulation::truth::{AttackTruth, Truth};
 use crate::units::{EventTime, OutOfRange};
 
@@ -60,6 +62,12 @@ pub enum GenerateError {
     /// Too many attacks.
     #[error("{0} attacks, accepted: up to {ATTACKS_MAX}")]
     Attacks(usize),
+    /// An attack that goes by what becomes of it.
+    #[error(
+        "an attack of kind {0:?} goes by the answers to its requests, and records are written \
+         without them; use it in a scenario of bursar simulate"
+    )]
+    NoAnswers(AttackKind),
     /// The functions.
     #[error(transparent)]
     Platform(#[from] PlatformError),
@@ -139,8 +147,25 @@ fn aim(
     if settings.attacks.len() > ATTACKS_MAX {
         return Err(GenerateError::Attacks(settings.attacks.len()));
     }
+    let window_ms = u64::from(trace.minutes) * 60_000;
+    let victims: Vec<Victim<'_>> = trace
+        .functions
+        .iter()
+        .enumerate()
+        .map(|(index, function)| Victim {
+            name: &function.key.name,
+            function: index,
+            callers: (function.trigger == TriggerGroup::Http)
+                .then(|| Callers::new(settings.seed, function.app)),
+            way: Way::Sync,
+            mean_rps: function.calls() as f64 / (window_ms as f64 / 1_000.0),
+        })
+        .collect();
     let attacks = (0..).zip(&settings.attacks).map(|(number, spec)| {
-        Attack::new(spec, number, trace, settings.seed, start).map_err(GenerateError::from)
+        if spec.kind.needs_answers() {
+            return Err(GenerateError::NoAnswers(spec.kind));
+        }
+        Ok(Attack::new(spec, number, &victims, settings.seed, start, window_ms)?)
     });
     attacks.collect()
 }
@@ -162,9 +187,9 @@ struct Lines<'a> {
 impl Lines<'_> {
     fn write(&mut self, deliveries: &mut Vec<Delivery>) -> io::Result<()> {
         for delivery in deliveries.drain(..) {
-            self.out.write_all(&delivery.payload)?;
+            self.out.write_all(delivery.text())?;
             self.out.write_all(b"\n")?;
-            self.records += u64::from(delivery.records);
+            self.records += u64::from(delivery.records());
         }
         Ok(())
     }

@@ -7,8 +7,8 @@ use crate::simulation::platform::Request;
 use crate::simulation::trace::{Trace, TraceFunction, TriggerGroup};
 use crate::units::EventTime;
 
-/// Users of one application.
-const USERS: u64 = 500;
+/// Users of one application, where nobody says how many.
+const USERS: u32 = 500;
 
 /// Timers fire within this many milliseconds of their time.
 const TIMER_JITTER_MS: u64 = 200;
@@ -31,24 +31,40 @@ const USER_AGENTS: [&str; 8] = [
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Callers {
     bits: u64,
+    users: u32,
 }
 
 impl Callers {
     /// The users of `app`; other seeds have other users.
     pub fn new(seed: u64, app: u64) -> Self {
-        Self { bits: derive(seed ^ app, 20) }
+        Self { bits: derive(seed ^ app, 20), users: USERS }
+    }
+
+    /// The same with so many users.
+    #[must_use]
+    pub fn of(self, users: u32) -> Self {
+        Self { users, ..self }
+    }
+
+    /// Someone, anyone like the next: people who come once.
+    pub fn draw_evenly(self, draw: &mut Draw) -> (IpAddr, &'static str) {
+        self.user(draw.below(u64::from(self.users)))
     }
 
     /// Someone: address and user agent. The n-th most active user calls about 1/n as often as the
     /// first (Zipf's law with exponent 1, by inverting its continuous form).
     pub fn draw(self, draw: &mut Draw) -> (IpAddr, &'static str) {
-        let rank = libm::exp(draw.unit() * libm::log(USERS as f64 + 1.0));
+        let rank = libm::exp(draw.unit() * libm::log(f64::from(self.users) + 1.0));
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
             reason = "between 1 and USERS + 1"
         )]
-        let user = derive(self.bits, rank as u64);
+        self.user(rank as u64)
+    }
+
+    fn user(self, number: u64) -> (IpAddr, &'static str) {
+        let user = derive(self.bits, number);
         (address(user), user_agent(derive(user, 2)))
     }
 }
@@ -95,28 +111,29 @@ impl<'a> TraceLoad<'a> {
             let count = function.counts.get(minute as usize).copied().unwrap_or(0);
             let callers = Callers::new(self.seed, function.app);
             for call in 0..u64::from(count) {
-                let offset = match function.trigger {
-                    // Evenly over the minute, beginning with it: a schedule fires on the beat.
-                    TriggerGroup::Timer => {
-                        let jitter = self.draw.below(TIMER_JITTER_MS);
-                        (call * MINUTE_MS / u64::from(count) + jitter).min(MINUTE_MS - 1)
-                    }
-                    // Given their number, the times of a Poisson process are uniform.
-                    _ => self.draw.below(MINUTE_MS),
-                };
+                let beat = function.trigger == TriggerGroup::Timer;
+                let offset = offset(&mut self.draw, call, count, beat);
                 let http = function.trigger == TriggerGroup::Http;
                 let caller = http.then(|| callers.draw(&mut self.draw));
                 out.push(Request {
-                    at: begin.plus_ms(offset.cast_signed()),
-                    function: index,
                     address: caller.map(|(address, _)| address),
-                    api_key: None,
                     user_agent: caller.map(|(_, user_agent)| user_agent),
-                    attack: None,
+                    ..Request::new(begin.plus_ms(offset.cast_signed()), index)
                 });
             }
         }
     }
+}
+
+/// When call number `call` of the `count` of a minute comes, in milliseconds.
+pub fn offset(draw: &mut Draw, call: u64, count: u32, beat: bool) -> u64 {
+    if beat {
+        // Evenly over the minute, beginning with it: a schedule fires on the beat.
+        let jitter = draw.below(TIMER_JITTER_MS);
+        return (call * MINUTE_MS / u64::from(count) + jitter).min(MINUTE_MS - 1);
+    }
+    // Given their number, the times of a Poisson process are uniform.
+    draw.below(MINUTE_MS)
 }
 
 #[cfg(test)]

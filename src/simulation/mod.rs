@@ -21,6 +21,17 @@ pub mod truth;
 
 pub mod generate;
 
+pub mod scenario;
+pub mod span;
+
+pub mod world;
+
+pub mod plant;
+pub mod policy;
+
+pub mod closed_loop;
+pub mod scores;
+
 pub mod evaluation;
 
 pub mod embedded;

@@ -1,13 +1,33 @@
 //! A Lambda-like platform in virtual time: environments, concurrency limits, an API gateway in
-//! front, a log pipeline behind, and a control plane whose changes take a while to arrive.
+//! front, queues and streams beside it, a log pipeline behind, and a control plane whose changes
+//! take a while to arrive.
 //!
-//! Every event has a time and a number in order of creation, and is handled in that order.
-//! Synchronous calls only: a refused direct invocation leaves nothing on the wire, as on the real
-//! platform, and a refused API request leaves an access-log line.
+//! Every event has a time, and events of one time are handled in the order of their creation. A
+//! refused direct invocation leaves nothing on the wire, as on the real platform, and a refused
+//! API request leaves an access-log line.
+
+mod bucket;
+mod calendar;
 
 mod model;
+mod request;
+
+mod ledger;
 mod pool;
-mod surface;
+
+mod flight;
+
+mod asynchronous;
+mod queue;
+mod stream;
+
+mod entry;
+mod pipeline;
+
+mod control;
+
+mod tariff;
+
 #[cfg(test)]
 mod tests;
 
@@ -15,83 +35,103 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use core::net::IpAddr;
 
-use crate::record::FunctionKey;
-use crate::simulation::draw::{Draw, below, derive, unit};
-use crate::simulation::wire::{
-    AccessEntry, ApiKind, LogBatch, LogStream, Report, RequestId, access_line, gzip,
-};
-use crate::units::{AccountId, BilledMs, EventTime, MbMillis};
+use crate::record::{FunctionKey, Record};
+use crate::simulation::draw::{Draw, derive};
+use crate::simulation::wire::{ApiKind, LogBatch, gzip};
+use crate::units::{AccountId, EventTime};
 
+pub use control::{Command, ControlError, Controls, StageLimit};
+pub use entry::Entry;
+pub use ledger::{Counts, LedgerRow, Tally};
 pub use model::{
-    ApiSpec, Delivery, FUNCTIONS_MAX, FunctionSpec, Packing, PlatformError, PlatformSettings,
-    Request, TIMEOUT_MS_MAX, Tally,
+    ApiSpec, AsyncSpec, FUNCTIONS_MAX, FunctionSpec, Origin, Packing, PipelineFaults,
+    PlatformError, PlatformSettings, QueueSpec, StreamSpec, TIMEOUT_MS_MAX,
 };
-pub use surface::{Command, ControlError};
+pub use pipeline::{Delivery, Payload};
+pub use request::{Ending, Outcome, Request, Way};
+pub use tariff::Tariff;
 
+use bucket::Bucket;
+use calendar::Calendar;
+use control::{Effect, Stage};
+use entry::{EntryKind, envelope};
+use flight::{Flight, Job};
+use ledger::Books;
 use model::check;
-use pool::{Account, Pool, Start};
+use pipeline::Pipeline;
+use pool::{Account, Pool};
+use queue::{Held, Queue};
+use stream::Lane;
 
-/// The most log events in one envelope: 500 REPORT lines are about 150 kB, well below the 1 MB
-/// that a Kinesis record may have.
-const BATCH_EVENTS_MAX: u32 = 500;
+/// The most asynchronous, queue and stream events of one platform that are not settled; further
+/// ones are given up at once. They hold about half a gigabyte.
+pub const BACKLOG_MAX: u64 = 4_000_000;
 
 /// The platform.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Platform {
     settings: PlatformSettings,
     now: EventTime,
-    /// Numbers events and deliveries in order of creation.
-    sequence: u64,
     functions: Vec<Function>,
     index: BTreeMap<FunctionKey, usize>,
     accounts: Vec<Account>,
-    events: BTreeMap<(EventTime, u64), Event>,
-    deliveries: BTreeMap<(EventTime, u64), Delivery>,
+    stages: Vec<Stage>,
+    events: Calendar<Event>,
+    pipeline: Pipeline,
     /// As the control plane tells it; `blocked_in_force` is what the edge knows.
     blocked: BTreeSet<IpAddr>,
     blocked_in_force: BTreeSet<IpAddr>,
+    /// Control calls that may still be made.
+    calls: Bucket,
     /// When the latest command takes effect.
     effective: EventTime,
     fates: Draw,
-    delays: Draw,
-    /// Index 0 is legitimate, n + 1 is attack n.
-    tallies: Vec<Tally>,
+    books: Books,
+    outcomes: Vec<Outcome>,
+    /// Events that are not settled.
+    backlog: u64,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Function {
     spec: FunctionSpec,
+    /// Method and path of its API.
+    route: String,
     account: usize,
+    stage: Option<usize>,
     pool: Pool,
     /// As the control plane tells it.
-    reserved: Option<u32>,
-    reserved_in_force: Option<u32>,
-    log: LogBatch,
-    /// Tells a flush of the current batch from one of an earlier batch.
-    log_number: u64,
+    told: Controls,
+    in_force: Controls,
+    queue: Queue,
+    lanes: Vec<Lane>,
+    /// Events that are not settled.
+    backlog: u64,
     bits: u64,
 }
 
-/// Everything that can happen.
-#[derive(Debug)]
+/// Everything that can happen. What belongs to it is boxed: events are moved often.
+#[derive(Debug, Clone)]
 enum Event {
-    Arrive(Request, u64),
+    Arrive(Box<Job>),
     Complete(Box<Flight>),
-    Flush { function: usize, number: u64 },
-    Reserve { function: usize, value: Option<u32> },
-    Block(BTreeSet<IpAddr>),
-}
-
-/// A request that is running.
-#[derive(Debug)]
-struct Flight {
-    request: Request,
-    /// Random bits that decide everything about it.
-    fate: u64,
-    duration_ms: f64,
-    init_ms: Option<f64>,
-    billed: BilledMs,
-    timed_out: bool,
+    /// An asynchronous event tries again.
+    Retry(Box<Job>),
+    /// A poller tries again with its batch.
+    Hold(Box<Held>),
+    /// A message comes back.
+    Visible(Box<Job>),
+    /// More pollers may be there.
+    Poll {
+        function: usize,
+    },
+    /// The wait of a part of a stream is over.
+    Resume {
+        function: usize,
+        lane: usize,
+    },
+    Deliver(u32),
+    Effect(Box<Effect>),
 }
 
 impl Platform {
@@ -107,46 +147,49 @@ impl Platform {
         check(&settings, &functions)?;
         let mut platform = Self {
             now: EventTime::MIN,
-            sequence: 0,
             functions: Vec::with_capacity(functions.len()),
             index: BTreeMap::new(),
             accounts: Vec::new(),
-            events: BTreeMap::new(),
-            deliveries: BTreeMap::new(),
+            stages: Vec::new(),
+            events: Calendar::new(EventTime::MIN),
+            pipeline: Pipeline::new(seed, functions.len()),
             blocked: BTreeSet::new(),
             blocked_in_force: BTreeSet::new(),
+            calls: Bucket::new(settings.control_rps, 1_000, settings.control_rps),
             effective: EventTime::MIN,
             fates: Draw::new(seed, 1),
-            delays: Draw::new(seed, 2),
-            tallies: vec![Tally::default()],
+            books: Books::new(functions.len(), settings.ledger),
+            outcomes: Vec::new(),
+            backlog: 0,
             settings,
         };
         let mut accounts: BTreeMap<(AccountId, Box<str>), usize> = BTreeMap::new();
+        let mut stages: BTreeMap<(String, String), usize> = BTreeMap::new();
         for (index, spec) in functions.into_iter().enumerate() {
             let place = (spec.key.account, spec.key.region.clone());
             let account = *accounts.entry(place).or_insert_with(|| {
-                platform.accounts.push(Account::new(platform.settings.concurrency));
+                platform.accounts.push(Account::new(&platform.settings));
                 platform.accounts.len() - 1
+            });
+            let stage = spec.api.as_ref().map(|api| {
+                *stages.entry((api.api_id.clone(), api.stage.clone())).or_insert_with(|| {
+                    platform.stages.push(Stage::default());
+                    platform.stages.len() - 1
+                })
             });
             if platform.index.insert(spec.key.clone(), index).is_some() {
                 return Err(PlatformError::Duplicate(spec.key));
             }
-            platform.functions.push(Function {
-                account,
-                pool: Pool::new(&platform.settings),
-                reserved: None,
-                reserved_in_force: None,
-                log: LogBatch::default(),
-                log_number: 0,
-                bits: derive(seed, index as u64),
-                spec,
-            });
+            let pool = Pool::new(&platform.settings);
+            let bits = derive(seed, index as u64);
+            platform.functions.push(Function::new(spec, account, stage, pool, bits));
         }
         for index in 0..platform.functions.len() {
             if let Some(value) = platform.functions[index].spec.reserved {
                 platform.check_reservation(index, value)?;
-                platform.functions[index].reserved = Some(value);
-                platform.reserve(index, Some(value));
+                let told = Controls { reserved: Some(value), ..platform.functions[index].told };
+                platform.functions[index].told = told;
+                platform.take_effect(Effect::Function(index, told));
             }
         }
         Ok(platform)
@@ -158,38 +201,47 @@ impl Platform {
     /// When there is no such function.
     pub fn offer(&mut self, request: Request) {
         assert!(request.function < self.functions.len(), "no such function");
-        let slots = tally_index(request.attack) + 1;
-        if self.tallies.len() < slots {
-            self.tallies.resize(slots, Tally::default());
-        }
-        let fate = self.fates.bits();
-        self.schedule(request.at, Event::Arrive(request, fate));
+        let job = Box::new(Job { request, fate: self.fates.bits(), attempts: 0, waits: 0 });
+        self.schedule(request.at, Event::Arrive(job));
     }
 
     /// Moves time to `until`, and appends what the log pipeline delivers up to then, in order.
+    ///
+    /// # Panics
+    /// When a ledger is kept and eight million rows of it were not taken.
     pub fn advance(&mut self, until: EventTime, out: &mut Vec<Delivery>) {
-        while let Some(entry) = self.events.first_entry() {
-            if entry.key().0 > until {
-                break;
-            }
-            let ((at, _), event) = entry.remove_entry();
+        while let Some((at, event)) = self.events.pop(until) {
             self.now = at;
-            self.handle(event);
+            self.handle(event, out);
         }
         self.now = self.now.max(until);
-        while let Some(entry) = self.deliveries.first_entry() {
-            if entry.key().0 > until {
-                break;
-            }
-            out.push(entry.remove());
-        }
     }
 
     /// When something happens next, unless more is offered; `None` when all is done and delivered.
     pub fn next_at(&self) -> Option<EventTime> {
-        let event = self.events.first_key_value().map(|(key, _)| key.0);
-        let delivery = self.deliveries.first_key_value().map(|(key, _)| key.0);
-        event.into_iter().chain(delivery).min()
+        self.events.next_at()
+    }
+
+    /// Appends what clients have heard since the last time, in order.
+    pub fn take_outcomes(&mut self, out: &mut Vec<Outcome>) {
+        out.append(&mut self.outcomes);
+    }
+
+    /// Appends what the ledger has gathered since the last time; a second may come in two parts.
+    /// Empty unless the settings ask for a ledger.
+    pub fn take_ledger(&mut self, out: &mut Vec<LedgerRow>) {
+        self.books.take_rows(out);
+    }
+
+    /// Tells the records of a delivery that was made as values, as a reader of the text would find
+    /// them.
+    pub fn read(&self, delivery: &Delivery, tell: &mut dyn FnMut(&Record<'_>)) {
+        if let Payload::Entries(entries) = &delivery.payload {
+            for entry in entries {
+                let function = &self.functions[entry.function as usize];
+                entry.tell(&function.spec, &function.route, tell);
+            }
+        }
     }
 
     /// The time reached.
@@ -207,9 +259,20 @@ impl Platform {
         self.functions.get(function).map_or(0, |function| function.pool.busy())
     }
 
+    /// Environments of a function, running or idle.
+    pub fn environments(&self, function: usize) -> usize {
+        let function = self.functions.get(function);
+        function.map_or(0, |function| function.pool.environments(self.now))
+    }
+
+    /// Asynchronous, queue and stream events of a function that are not settled.
+    pub fn backlog(&self, function: usize) -> u64 {
+        self.functions.get(function).map_or(0, |function| function.backlog)
+    }
+
     /// Ground truth: legitimate requests (`None`), or those of one attack.
     pub fn tally(&self, attack: Option<u16>) -> Tally {
-        self.tallies.get(tally_index(attack)).copied().unwrap_or_default()
+        self.books.tally(attack)
     }
 
     /// Changes how long log events are collected, for batches that begin from now on.
@@ -217,187 +280,167 @@ impl Platform {
         self.settings.batch_ms = batch_ms;
     }
 
-    fn handle(&mut self, event: Event) {
+    fn handle(&mut self, event: Event, out: &mut Vec<Delivery>) {
         match event {
-            Event::Arrive(request, fate) => self.arrive(request, fate),
-            Event::Complete(flight) => self.complete(&flight),
-            Event::Flush { function, number } => {
-                if self.functions[function].log_number == number {
-                    self.flush(function);
-                }
+            Event::Arrive(job) => self.arrive(job),
+            Event::Complete(flight) => self.complete(flight),
+            Event::Retry(job) => self.try_async(job),
+            Event::Hold(held) => self.hand_over(*held),
+            Event::Visible(job) => self.enqueue(job),
+            Event::Poll { function } => self.poll_again(function),
+            Event::Resume { function, lane } => self.resume(function, lane),
+            Event::Deliver(message) => self.deliver(message, out),
+            Event::Effect(effect) => self.take_effect(*effect),
+        }
+    }
+
+    fn arrive(&mut self, mut job: Box<Job>) {
+        job.request.at = self.now;
+        let (index, way) = (job.request.function, job.request.way);
+        self.books.book(self.now, index, job.request.attack, |counts| counts.offered += 1);
+        if way == Way::Sync {
+            return self.call(job);
+        }
+        self.functions[index].backlog += 1;
+        self.backlog += 1;
+        if self.functions[index].spec.origin.is_some() {
+            let (principal, is_invocation) = (job.request.api_key, way == Way::Async);
+            self.write(index, self.now, job.fate, EntryKind::Event { principal, is_invocation });
+        }
+        if self.backlog > BACKLOG_MAX {
+            return self.settle(&job, Ending::Dead);
+        }
+        match way {
+            Way::Sync | Way::Async => self.try_async(job),
+            Way::Queue => self.enqueue(job),
+            Way::Stream { key } => self.append(job, key),
+        }
+    }
+
+    /// A synchronous request: through the edge, if there is an API, and to the function.
+    fn call(&mut self, job: Box<Job>) {
+        let (index, attack) = (job.request.function, job.request.attack);
+        let start = match self.pass_edge(&job) {
+            Err(ending) => Err(ending),
+            Ok(()) => self.start(index, true).ok_or(Ending::Throttled),
+        };
+        match start {
+            Ok(start) => {
+                self.books.book(self.now, index, attack, |counts| counts.served += 1);
+                self.launch(start, job, Vec::new(), self.now);
             }
-            Event::Reserve { function, value } => self.reserve(function, value),
-            Event::Block(addresses) => self.blocked_in_force = addresses,
+            Err(ending) => {
+                self.books.book(self.now, index, attack, |counts| *counts.of(ending) += 1);
+                let status = if ending == Ending::Blocked { 403 } else { 429 };
+                self.answer(&job, self.now, status, false);
+                self.tell(&job.request, ending);
+            }
         }
     }
 
-    fn arrive(&mut self, request: Request, fate: u64) {
-        let now = self.now;
-        let tally = &mut self.tallies[tally_index(request.attack)];
-        tally.offered += 1;
-        let function = &mut self.functions[request.function];
-        let rest = function.spec.api.as_ref().is_some_and(|api| api.kind == ApiKind::Rest);
+    /// The firewall, then the limits of the gateway.
+    fn pass_edge(&mut self, job: &Job) -> Result<(), Ending> {
+        let function = &self.functions[job.request.function];
+        let Some(api) = &function.spec.api else {
+            return Ok(());
+        };
         let known = |address| self.blocked_in_force.contains(&address);
-        if rest && request.address.is_some_and(known) {
-            tally.blocked += 1;
-            self.answer(&request, now, fate, 403, None);
-            return;
+        if api.kind == ApiKind::Rest && job.request.address.is_some_and(known) {
+            return Err(Ending::Blocked);
         }
-        let account = &mut self.accounts[function.account];
-        let reserved = function.reserved_in_force;
-        let start = match account.admits(reserved, function.pool.busy()) {
-            true => function.pool.start(now),
-            false => None,
-        };
-        let Some(start) = start else {
-            tally.throttled += 1;
-            self.answer(&request, now, fate, 429, None);
-            return;
-        };
-        tally.served += 1;
-        account.started(reserved);
-        let flight = function.spec.flight(request, fate, start);
-        let done = now.plus_ms(i64::from(flight.billed.get()));
-        self.schedule(done, Event::Complete(Box::new(flight)));
+        let stage = function.stage.and_then(|stage| self.stages[stage].bucket.as_mut());
+        if stage.is_some_and(|bucket| !bucket.take(self.now))
+            || !self.accounts[function.account].gateway.take(self.now)
+        {
+            return Err(Ending::Limited);
+        }
+        Ok(())
     }
 
-    fn complete(&mut self, flight: &Flight) {
-        let index = flight.request.function;
-        let function = &mut self.functions[index];
-        function.pool.finish(self.now);
-        self.accounts[function.account].finished(function.reserved_in_force);
-        let tally = &mut self.tallies[tally_index(flight.request.attack)];
-        tally.usage = tally.usage.plus(MbMillis::of(flight.billed, function.spec.memory));
-        let id = RequestId::new(flight.fate, 0);
-        let report = Report {
-            request_id: id,
-            duration_ms: flight.duration_ms,
-            billed: flight.billed,
-            memory: function.spec.memory,
-            used_mb: function.used_mb(flight.fate),
-            init_ms: flight.init_ms,
-            timed_out: flight.timed_out,
-        };
-        self.sequence += 1;
-        function.log.push(self.now, self.sequence, &report);
-        let (count, number) = (function.log.count(), function.log_number);
-        if count >= BATCH_EVENTS_MAX {
-            self.flush(index);
-        } else if count == 1 {
-            let at = self.now.plus_ms(i64::from(self.settings.batch_ms));
-            self.schedule(at, Event::Flush { function: index, number });
-        }
-        let arrived = self.now.plus_ms(-i64::from(flight.billed.get()));
-        // A handler that is cut off answers nothing, and the gateway says so.
-        let status = if flight.timed_out { 504 } else { 200 };
-        self.answer(&flight.request, arrived, flight.fate, status, Some(id));
+    /// An asynchronous, queue or stream event is settled for good.
+    fn settle(&mut self, job: &Job, ending: Ending) {
+        let (index, attack) = (job.request.function, job.request.attack);
+        self.functions[index].backlog -= 1;
+        self.backlog -= 1;
+        self.books.book(self.now, index, attack, |counts| *counts.of(ending) += 1);
+        self.tell(&job.request, ending);
     }
 
-    /// Writes the access-log line of a request, if it came through an API.
-    fn answer(
-        &mut self,
-        request: &Request,
-        arrived: EventTime,
-        fate: u64,
-        status: u16,
-        integration: Option<RequestId>,
-    ) {
-        let spec = &self.functions[request.function].spec;
-        let line = spec.api.as_ref().map(|api| {
-            access_line(&AccessEntry {
-                request_id: RequestId::new(fate, 1),
-                address: request.address,
-                at: arrived,
-                kind: api.kind,
-                method: &api.method,
-                route: &api.route,
-                status,
-                response_bytes: response_bytes(status, fate),
-                api_id: &api.api_id,
-                stage: &api.stage,
-                account: spec.key.account,
-                api_key: request.api_key,
-                user_agent: request.user_agent,
-                integration,
-            })
+    /// An attempt of such an event found no room.
+    fn defer(&mut self, job: &Job) {
+        let (index, attack) = (job.request.function, job.request.attack);
+        self.books.book(self.now, index, attack, |counts| counts.deferred += 1);
+    }
+
+    fn tell(&mut self, request: &Request, ending: Ending) {
+        if let Some(client) = request.client {
+            self.outcomes.push(Outcome { client, at: self.now, ending });
+        }
+    }
+
+    /// A message arrives.
+    fn deliver(&mut self, number: u32, out: &mut Vec<Delivery>) {
+        let mut message = self.pipeline.take(number);
+        if let Some(again_ms) = message.again_ms.take() {
+            let copy = self.pipeline.keep(message.clone());
+            self.schedule(self.now.plus_ms(again_ms), Event::Deliver(copy));
+        }
+        if message.is_lost {
+            return;
+        }
+        let at = self.now;
+        let Some(first) = message.entries.first() else {
+            return;
+        };
+        if self.settings.packing == Packing::Typed {
+            return out.push(Delivery { at, payload: Payload::Entries(message.entries) });
+        }
+        let function = &self.functions[first.function as usize];
+        let mut batch = LogBatch::default();
+        let mut lines = message.entries.iter().map(|entry| entry.write(&function.spec, &mut batch));
+        let line = lines.next().flatten();
+        lines.for_each(drop);
+        let records = batch.count().max(1);
+        let bytes = line.unwrap_or_else(|| {
+            let plain = envelope(&function.spec, function.bits, message.opened, &mut batch);
+            if self.settings.packing == Packing::Gzip { gzip(&plain) } else { plain }
         });
-        if integration.is_some() || line.is_some() {
-            let tally = &mut self.tallies[tally_index(request.attack)];
-            tally.first_record.get_or_insert(self.now);
-            tally.last_record = Some(self.now);
-        }
-        if let Some(line) = line {
-            self.deliver(line, 1);
-        }
-    }
-
-    fn flush(&mut self, function: usize) {
-        let function = &mut self.functions[function];
-        function.log_number += 1;
-        let records = function.log.count();
-        let stream = LogStream { at: self.now, bits: function.bits };
-        let key = &function.spec.key;
-        let envelope = function.log.envelope(key.account, &key.name, &stream);
-        match self.settings.packing {
-            Packing::Plain => self.deliver(envelope, records),
-            Packing::Gzip => self.deliver(gzip(&envelope), records),
-        }
-    }
-
-    fn deliver(&mut self, payload: Vec<u8>, records: u32) {
-        let (low, high) = (self.settings.delay_ms_min, self.settings.delay_ms_max);
-        let delay = u64::from(low) + self.delays.below(u64::from(high - low) + 1);
-        let at = self.now.plus_ms(delay.cast_signed());
-        self.sequence += 1;
-        self.deliveries.insert((at, self.sequence), Delivery { at, payload, records });
+        out.push(Delivery { at, payload: Payload::Text { bytes, records } });
     }
 
     fn schedule(&mut self, at: EventTime, event: Event) {
-        self.sequence += 1;
-        self.events.insert((at.max(self.now), self.sequence), event);
-    }
-}
-
-impl FunctionSpec {
-    /// What this request will do when it starts now.
-    fn flight(&self, request: Request, fate: u64, start: Start) -> Flight {
-        let limit = f64::from(self.timeout_ms);
-        let wanted = self.duration.quantile(unit(derive(fate, 8)));
-        let duration_ms = wanted.min(limit);
-        // Initialisation varies by a fifth around its mean.
-        let spread = 0.8 + 0.4 * unit(derive(fate, 9));
-        let init_ms = (start == Start::Cold).then(|| f64::from(self.init_ms) * spread);
-        let billed = BilledMs::try_from_f64(duration_ms + init_ms.unwrap_or(0.0));
-        Flight {
-            request,
-            fate,
-            duration_ms,
-            init_ms,
-            billed: billed.unwrap_or_default(),
-            timed_out: wanted >= limit,
-        }
+        self.events.push(at.max(self.now), event);
     }
 }
 
 impl Function {
-    /// Thirty to eighty percent of what is configured, the same for a function but for a few MB.
-    fn used_mb(&self, fate: u64) -> u32 {
-        let memory = self.spec.memory.get();
-        let base = memory * 3 / 10 + memory / 2 * u32::from(self.bits.to_le_bytes()[0]) / 255;
-        base + u32::from(fate.to_le_bytes()[0] % 4)
-    }
-}
-
-fn tally_index(attack: Option<u16>) -> usize {
-    attack.map_or(0, |attack| usize::from(attack) + 1)
-}
-
-/// The gateway's own refusals have fixed bodies; answers of functions have 200 to 8,000 bytes.
-fn response_bytes(status: u16, fate: u64) -> u64 {
-    match status {
-        403 => br#"{"message":"Forbidden"}"#.len() as u64,
-        429 => br#"{"message":"Too Many Requests"}"#.len() as u64,
-        504 => br#"{"message":"Endpoint request timed out"}"#.len() as u64,
-        _ => 200 + below(derive(fate, 10), 7_800),
+    fn new(
+        spec: FunctionSpec,
+        account: usize,
+        stage: Option<usize>,
+        pool: Pool,
+        bits: u64,
+    ) -> Self {
+        let told = Controls {
+            // A reservation takes its share of the account when all functions are there.
+            reserved: None,
+            queue_concurrency: spec.queue.concurrency,
+            is_reading: true,
+            asynchronous: spec.asynchronous,
+        };
+        let lanes = usize::from(spec.stream.shards) * usize::from(spec.stream.parallel);
+        Self {
+            route: spec.api.as_ref().map_or_else(String::new, ApiSpec::route_key),
+            account,
+            stage,
+            pool,
+            told,
+            in_force: told,
+            queue: Queue::default(),
+            lanes: (0..lanes).map(|_| Lane::default()).collect(),
+            backlog: 0,
+            bits,
+            spec,
+        }
     }
 }

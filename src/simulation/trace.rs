@@ -17,10 +17,10 @@ use std::path::{Path, PathBuf};
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::record::{Architecture, FunctionKey, FunctionRef};
+use crate::record::{FunctionKey, FunctionRef};
 use crate::simulation::draw::{below, derive, unit};
 use crate::simulation::duration::DurationModel;
-use crate::simulation::platform::{ApiSpec, FUNCTIONS_MAX, FunctionSpec, TIMEOUT_MS_MAX};
+use crate::simulation::platform::{ApiSpec, FUNCTIONS_MAX, FunctionSpec};
 use crate::simulation::wire::ApiKind;
 use crate::units::{AccountId, MemoryMb};
 
@@ -116,15 +116,10 @@ impl TraceFunction {
         let bits = xxh3_64(self.key.name.as_bytes());
         let http = self.trigger == TriggerGroup::Http;
         FunctionSpec {
-            key: self.key.clone(),
-            memory: self.memory,
-            architecture: Architecture::X86_64,
-            duration: self.duration.clone(),
             // Assumed: a tenth of a second for small functions, half a second for large ones.
             init_ms: 100 + u32::try_from(below(derive(bits, 0), 400)).unwrap_or(0),
-            timeout_ms: TIMEOUT_MS_MAX,
             api: http.then(|| self.api()),
-            reserved: None,
+            ..FunctionSpec::new(self.key.clone(), self.memory, self.duration.clone())
         }
     }
 

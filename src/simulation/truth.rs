@@ -68,7 +68,7 @@ impl AttackTruth {
             end: attack.end,
             first_record: tally.first_record,
             last_record: tally.last_record,
-            requests: tally.offered,
+            requests: tally.counts.offered,
             sources: attack.sources.into_iter().collect(),
             sources_cut: attack.sources_cut,
             factor: attack.factor,

@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::Offset;
 
+use crate::record::{FunctionKey, Status, TriggerKind};
 use crate::simulation::draw::derive;
 use crate::units::{AccountId, BilledMs, EventTime, MemoryMb};
 
@@ -35,11 +36,37 @@ impl RequestId {
     }
 }
 
+impl RequestId {
+    /// Its text, without going through a formatter: records as values are made by the million.
+    pub fn text(self) -> IdText {
+        let mut digits = [b'-'; 36];
+        // Bytes of the id, and where their two digits stand.
+        const PLACES: [usize; 16] = [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34];
+        let bytes = self.high.to_be_bytes().into_iter().chain(self.low.to_be_bytes());
+        for (place, byte) in PLACES.into_iter().zip(bytes) {
+            digits[place] = HEX[usize::from(byte >> 4)];
+            digits[place + 1] = HEX[usize::from(byte & 15)];
+        }
+        IdText(digits)
+    }
+}
+
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (high, low) = (self.high, self.low);
-        write!(f, "{:08x}-{:04x}-{:04x}", high >> 32, high >> 16 & 0xffff, high & 0xffff)?;
-        write!(f, "-{:04x}-{:012x}", low >> 48, low & 0xffff_ffff_ffff)
+        f.write_str(self.text().as_str())
+    }
+}
+
+const HEX: &[u8; 16] = b"0123456789abcdef";
+
+/// The text of a request id.
+#[derive(Debug, Clone, Copy)]
+pub struct IdText([u8; 36]);
+
+impl IdText {
+    /// As a string.
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
     }
 }
 
@@ -58,8 +85,8 @@ pub struct Report {
     pub used_mb: u32,
     /// Initialisation in milliseconds, on a cold start.
     pub init_ms: Option<f64>,
-    /// Cut off at the function's limit.
-    pub timed_out: bool,
+    /// How it ended.
+    pub status: Status,
 }
 
 impl fmt::Display for Report {
@@ -77,8 +104,10 @@ impl fmt::Display for Report {
         if let Some(init_ms) = self.init_ms {
             write!(f, "Init Duration: {init_ms:.2} ms\t")?;
         }
-        if self.timed_out {
-            f.write_str("Status: timeout")?;
+        match self.status {
+            Status::Success => {}
+            Status::Error => f.write_str("Status: error")?,
+            Status::Timeout => f.write_str("Status: timeout")?,
         }
         f.write_str("\n")
     }
@@ -242,6 +271,50 @@ pub fn access_line(entry: &AccessEntry<'_>) -> Vec<u8> {
     out
 }
 
+/// An event that was handed to a function without an API.
+#[derive(Debug, Clone, Copy)]
+pub struct EventEntry<'a> {
+    /// When it came.
+    pub at: EventTime,
+    /// Where it went.
+    pub function: &'a FunctionKey,
+    /// What it came from.
+    pub kind: TriggerKind,
+    /// The invocation's id where there is one already, else the event's own.
+    pub request_id: RequestId,
+    /// ARN of the bucket, queue or table.
+    pub origin: &'a str,
+    /// Who caused it.
+    pub principal: Option<&'a str>,
+    /// Must differ between all events.
+    pub sequence: u64,
+}
+
+/// One event in the detector's own form, without a line end: the platforms' notifications name no
+/// function, so whoever passes them on has to add it.
+pub fn event_line(entry: &EventEntry<'_>) -> Vec<u8> {
+    let mut out = Vec::with_capacity(384);
+    let (account, region) = (entry.function.account, &entry.function.region);
+    let (ms, id, sequence) = (entry.at.ms(), entry.request_id, entry.sequence);
+    put(&mut out, format_args!(r#"{{"kind":"trigger","time":{ms},"account":"{account}","#));
+    put(&mut out, format_args!(r#""region":"{region}","request_id":"{id}","id":"{sequence}","#));
+    for (key, text) in [("function", Some(&*entry.function.name)), ("principal", entry.principal)] {
+        if let Some(text) = text {
+            put(&mut out, format_args!(r#""{key}":"#));
+            put_json_string(&mut out, text);
+            out.push(b',');
+        }
+    }
+    out.extend_from_slice(br#""origin":"#);
+    put_json_string(&mut out, entry.origin);
+    out.extend_from_slice(br#","trigger":"#);
+    if serde_json::to_writer(&mut out, &entry.kind).is_err() {
+        unreachable!("a vector takes every byte");
+    }
+    out.push(b'}');
+    out
+}
+
 /// A gzip stream, as subscription messages are on Kinesis. No time in its header, so that equal
 /// messages are equal bytes.
 pub fn gzip(plain: &[u8]) -> Vec<u8> {
@@ -294,7 +367,7 @@ mod tests {
         "2026-01-05T08:00:01.250Z".parse().unwrap()
     }
 
-    fn report(init_ms: Option<f64>, timed_out: bool) -> Report {
+    fn report(init_ms: Option<f64>, status: Status) -> Report {
         Report {
             request_id: RequestId::new(7, 0),
             duration_ms: 128.834,
@@ -302,7 +375,7 @@ mod tests {
             memory: MemoryMb::try_new(512).unwrap(),
             used_mb: 74,
             init_ms,
-            timed_out,
+            status,
         }
     }
 
@@ -323,9 +396,9 @@ mod tests {
             "REPORT RequestId: {id}\tDuration: 128.83 ms\tBilled Duration: 129 ms\t\
              Memory Size: 512 MB\tMax Memory Used: 74 MB\t"
         );
-        assert_eq!(report(None, false).to_string(), format!("{plain}\n"));
+        assert_eq!(report(None, Status::Success).to_string(), format!("{plain}\n"));
         assert_eq!(
-            report(Some(166.62), true).to_string(),
+            report(Some(166.62), Status::Timeout).to_string(),
             format!("{plain}Init Duration: 166.62 ms\tStatus: timeout\n")
         );
     }
@@ -333,8 +406,8 @@ mod tests {
     #[test]
     fn an_envelope_is_json_and_carries_each_event_once_under_its_own_id() {
         let mut batch = LogBatch::default();
-        batch.push(at(), 0, &report(None, false));
-        batch.push(at(), 1, &report(Some(10.0), false));
+        batch.push(at(), 0, &report(None, Status::Success));
+        batch.push(at(), 1, &report(Some(10.0), Status::Success));
         let owner = "1".parse().unwrap();
         let stream = LogStream { at: at(), bits: 9 };
         let bytes = batch.envelope(owner, "odd\"name", &stream);

@@ -72,9 +72,9 @@ impl Source for PlatformSource {
             }
             self.offset += 1;
             self.next += 1;
-            self.bytes_read += delivery.payload.len() as u64;
+            self.bytes_read += delivery.text().len() as u64;
             let position = Position { lane: 0, offset: self.offset };
-            chunk.push(position, arrived, None, &delivery.payload);
+            chunk.push(position, arrived, None, delivery.text());
         }
         Ok(Read::Messages)
     }

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::str::FromStr;
 
+use crate::simulation::span::parse_span;
+
 /// What `--attack` accepts; the help text and the documentation of [`AttackSpec`].
 pub const GRAMMAR: &str = include_str!("grammar.txt");
 
@@ -19,6 +21,30 @@ pub enum AttackKind {
     YoYo,
     /// A thin rate over many functions, against thresholds for one function.
     Spread,
+    /// Invocations that ask for more of themselves.
+    Recursion,
+    /// A flood that stays away while it is turned away.
+    Adaptive,
+}
+
+impl AttackKind {
+    /// Whether what it does next depends on what became of its requests.
+    pub fn needs_answers(self) -> bool {
+        matches!(self, AttackKind::Recursion | AttackKind::Adaptive)
+    }
+}
+
+/// How the rate of a flood goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AttackShape {
+    /// The same all the time.
+    Constant,
+    /// From a hundredth, twice as much in every `double`, up to the full rate.
+    Geometric,
+    /// Another level every ten seconds, from nothing to twice the rate.
+    Random,
+    /// From nothing to the full rate in a straight line, against what learns.
+    Ramp,
 }
 
 /// An attack as it was asked for.
@@ -52,13 +78,27 @@ pub struct AttackSpec {
     pub on_ms: u64,
     /// Pause between bursts.
     pub off_ms: u64,
+    /// How the rate goes on.
+    pub shape: AttackShape,
+    /// How long a geometric flood takes to double.
+    pub double_ms: u64,
+    /// Share of the requests that come from addresses of legitimate callers.
+    pub overlap: f64,
+    /// How many times as long as usual its requests run.
+    pub slow: f64,
+    /// Bytes of each answer; unset is as usual.
+    pub response: Option<u32>,
+    /// Share of its requests that fail, besides those that fail anyway.
+    pub fail: f64,
+    /// How many more an invocation of a recursion asks for.
+    pub fanout: f64,
 }
 
 /// A specification that means nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AttackError {
     /// Not a kind.
-    #[error("attack kind {0:?}, accepted: flood, yoyo, spread")]
+    #[error("attack kind {0:?}, accepted: flood, yoyo, spread, recursion, adaptive")]
     Kind(String),
     /// Not KEY=VALUE, or a key that this kind does not have, or one given twice.
     #[error("attack key {key:?} {problem}, accepted for {kind}: {accepted}")]
@@ -110,12 +150,20 @@ impl AttackSpec {
             "rps" => self.rps = Some(number(key, value, 100_000.0, "above 0, up to 100000")?),
             "min_rps" if value == "0" => self.min_rps = 0.0,
             "min_rps" => self.min_rps = number(key, value, 100_000.0, "0 to 100000")?,
+            "overlap" if value == "0" => self.overlap = 0.0,
+            "overlap" => self.overlap = number(key, value, 1.0, "0 to 1")?,
+            "slow" => self.slow = number(key, value, 10_000.0, "above 0, up to 10000")?,
+            "response" => self.response = Some(whole(key, value, 6 << 20, "1 to 6291456")?),
+            "fail" => self.fail = number(key, value, 1.0, "above 0, up to 1")?,
+            "fanout" => self.fanout = number(key, value, 10.0, "above 0, up to 10")?,
+            "shape" => self.shape = shape(key, value)?,
             "start" => self.start_ms = span(key, value, 0, "0s to 24h, as in 90s or 1h30m")?,
             _ => {
                 let ms = span(key, value, 1_000, "1s to 24h, as in 90s or 1h30m")?;
                 match key {
                     "duration" => self.duration_ms = ms,
                     "rotate" => self.rotate_ms = Some(ms),
+                    "double" => self.double_ms = ms,
                     "on" => self.on_ms = ms,
                     _ => self.off_ms = ms,
                 }
@@ -129,29 +177,36 @@ impl FromStr for AttackSpec {
     type Err = AttackError;
 
     fn from_str(text: &str) -> Result<Self, AttackError> {
-        const COMMON: [&str; 7] =
-            ["factor", "min_rps", "rps", "start", "duration", "sources", "rotate"];
-        let (name, pairs) = text.split_once(':').unwrap_or((text, ""));
+        let (kind, pairs) = text.split_once(':').unwrap_or((text, ""));
+        let pairs = pairs.split(',').filter(|_| !pairs.is_empty());
+        Self::from_pairs(kind, pairs.map(|pair| pair.split_once('=').ok_or(pair)))
+    }
+}
+
+/// Keys of every kind.
+const COMMON: [&str; 11] = [
+    "factor", "min_rps", "rps", "start", "duration", "sources", "rotate", "overlap", "slow",
+    "response", "fail",
+];
+
+impl AttackSpec {
+    /// A kind and its keys with their values; what has no value comes as an error.
+    ///
+    /// # Errors
+    /// The first key that means nothing.
+    pub fn from_pairs<'a>(
+        name: &str,
+        pairs: impl Iterator<Item = Result<(&'a str, &'a str), &'a str>>,
+    ) -> Result<Self, AttackError> {
         let (kind, own): (_, &[&str]) = match name {
-            "flood" => (AttackKind::Flood, &["function"]),
+            "flood" => (AttackKind::Flood, &["function", "shape", "double"]),
             "yoyo" => (AttackKind::YoYo, &["function", "on", "off"]),
             "spread" => (AttackKind::Spread, &["functions"]),
+            "recursion" => (AttackKind::Recursion, &["function", "fanout"]),
+            "adaptive" => (AttackKind::Adaptive, &["function"]),
             _ => return Err(AttackError::Kind(name.chars().take(80).collect())),
         };
-        let mut spec = AttackSpec {
-            kind,
-            function: "auto".to_owned(),
-            functions: 10,
-            factor: 20.0,
-            min_rps: 50.0,
-            rps: None,
-            start_ms: 20 * 60_000,
-            duration_ms: 10 * 60_000,
-            sources: 20,
-            rotate_ms: None,
-            on_ms: 30_000,
-            off_ms: 90_000,
-        };
+        let mut spec = Self::usual(kind);
         let accepted: Vec<&'static str> = COMMON.iter().chain(own).copied().collect();
         let refuse = |key: &str, problem| AttackError::Key {
             key: key.chars().take(80).collect(),
@@ -160,10 +215,9 @@ impl FromStr for AttackSpec {
             accepted: accepted.join(", "),
         };
         let mut seen = BTreeSet::new();
-        for pair in pairs.split(',').filter(|_| !pairs.is_empty()) {
-            let Some((key, value)) = pair.split_once('=') else {
-                return Err(refuse(pair, "has no value; write it as key=value"));
-            };
+        for pair in pairs {
+            let (key, value) =
+                pair.map_err(|key| refuse(key, "has no value; write it as key=value"))?;
             let Some(key) = accepted.iter().copied().find(|known| *known == key) else {
                 return Err(refuse(key, "is unknown"));
             };
@@ -179,6 +233,41 @@ impl FromStr for AttackSpec {
             (spec.on_ms, spec.off_ms) = (spec.duration_ms, 0);
         }
         Ok(spec)
+    }
+
+    /// What is not said.
+    fn usual(kind: AttackKind) -> Self {
+        AttackSpec {
+            kind,
+            function: "auto".to_owned(),
+            functions: 10,
+            factor: 20.0,
+            min_rps: 50.0,
+            rps: None,
+            start_ms: 20 * 60_000,
+            duration_ms: 10 * 60_000,
+            sources: 20,
+            rotate_ms: None,
+            on_ms: 30_000,
+            off_ms: 90_000,
+            shape: AttackShape::Constant,
+            double_ms: 60_000,
+            overlap: 0.0,
+            slow: 1.0,
+            response: None,
+            fail: 0.0,
+            fanout: 1.1,
+        }
+    }
+}
+
+fn shape(key: &'static str, value: &str) -> Result<AttackShape, AttackError> {
+    match value {
+        "constant" => Ok(AttackShape::Constant),
+        "geometric" => Ok(AttackShape::Geometric),
+        "random" => Ok(AttackShape::Random),
+        "ramp" => Ok(AttackShape::Ramp),
+        _ => Err(AttackError::value(key, value, "constant, geometric, random, ramp")),
     }
 }
 
@@ -211,24 +300,4 @@ fn span(
 ) -> Result<u64, AttackError> {
     let ms = parse_span(value).filter(|ms| (least..=DAY_MS).contains(ms));
     ms.ok_or_else(|| AttackError::value(key, value, accepted))
-}
-
-fn parse_span(text: &str) -> Option<u64> {
-    let mut rest = text;
-    let mut total: u64 = 0;
-    while !rest.is_empty() {
-        let (digits, tail) = rest.split_at_checked(rest.find(|c: char| !c.is_ascii_digit())?)?;
-        let next = tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len());
-        let (unit, tail) = tail.split_at_checked(next)?;
-        let factor = match unit {
-            "ms" => 1,
-            "s" => 1_000,
-            "m" => 60_000,
-            "h" => 3_600_000,
-            _ => return None,
-        };
-        total = total.checked_add(digits.parse::<u64>().ok()?.checked_mul(factor)?)?;
-        rest = tail;
-    }
-    (!text.is_empty()).then_some(total)
 }

@@ -1,34 +1,32 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::simulation::duration::DurationModel;
-use crate::simulation::trace::TraceFunction;
-use crate::units::MemoryMb;
-
+use crate::simulation::platform::Ending;
 const START: EventTime = EventTime::saturating_from_ms(1_767_600_000_000);
+const HOUR_MS: u64 = 3_600_000;
 
-fn trace(functions: &[(&str, TriggerGroup, u32)]) -> Trace {
-    let function = |&(name, trigger, count): &(&str, TriggerGroup, u32)| TraceFunction {
-        key: format!("1:us-east-1:{name}").parse().unwrap(),
-        app: 5,
-        trigger,
-        counts: vec![count; 60],
-        duration: DurationModel::log_normal(10.0, 20.0).unwrap(),
-        memory: MemoryMb::try_new(128).unwrap(),
+/// Functions with an API or without, and their calls a minute.
+fn victims<'a>(functions: &[(&'a str, bool, u32)]) -> Vec<Victim<'a>> {
+    let victim = |(function, &(name, http, calls)): (usize, &(&'a str, bool, u32))| Victim {
+        name,
+        function,
+        callers: http.then(|| Callers::new(1, 5)),
+        way: Way::Sync,
+        mean_rps: f64::from(calls) / 60.0,
     };
-    Trace { functions: functions.iter().map(function).collect(), first_minute: 0, minutes: 60 }
+    functions.iter().enumerate().map(victim).collect()
 }
 
-fn usual() -> Trace {
-    trace(&[
-        ("quiet", TriggerGroup::Http, 6),
-        ("busy", TriggerGroup::Http, 600),
-        ("queue", TriggerGroup::Other, 6_000),
-    ])
+fn usual() -> Vec<Victim<'static>> {
+    victims(&[("quiet", true, 6), ("busy", true, 600), ("queue", false, 6_000)])
+}
+
+fn try_aim(spec: &str, victims: &[Victim<'_>]) -> Result<Attack, AttackError> {
+    Attack::new(&spec.parse().unwrap(), 0, victims, 1, START, HOUR_MS)
 }
 
 fn aim(spec: &str) -> Attack {
-    Attack::new(&spec.parse().unwrap(), 0, &usual(), 1, START).unwrap()
+    try_aim(spec, &usual()).unwrap()
 }
 
 fn all(attack: &mut Attack) -> Vec<Request> {
@@ -74,8 +72,7 @@ fn rates_come_from_the_victims_mean_the_minimum_or_the_number_given() {
         assert!((attack.rps - rps).abs() < 1e-9, "{spec}: {}", attack.rps);
         assert!((attack.factor.unwrap() - factor).abs() < 1e-9, "{spec}: {:?}", attack.factor);
     }
-    let silent = trace(&[("f", TriggerGroup::Http, 0)]);
-    let attack = Attack::new(&"flood".parse().unwrap(), 0, &silent, 1, START).unwrap();
+    let attack = try_aim("flood", &victims(&[("f", true, 0)])).unwrap();
     assert_eq!((attack.rps, attack.factor), (50.0, None));
 }
 
@@ -120,12 +117,86 @@ fn rotation_changes_all_addresses() {
 }
 
 #[test]
+fn floods_of_other_shapes_grow_as_they_say() {
+    let per_minute = |spec: &str| {
+        let mut counts = [0_u32; 10];
+        for request in all(&mut aim(spec)) {
+            counts[(request.at.since_ms(START) / 60_000) as usize] += 1;
+        }
+        counts
+    };
+    let ramp = per_minute("flood:rps=100,start=0s,duration=10m,shape=ramp");
+    assert!(ramp[0].abs_diff(300) < 5 && ramp[9].abs_diff(5_700) < 5, "{ramp:?}");
+    let geometric = per_minute("flood:rps=100,start=0s,duration=10m,shape=geometric,double=60s");
+    for minute in 1..6 {
+        let doubled = geometric[minute].abs_diff(2 * geometric[minute - 1]);
+        assert!(doubled < 5, "{geometric:?}");
+    }
+    assert!(geometric[9] == 6_000, "{geometric:?}");
+    let random = per_minute("flood:rps=100,start=0s,duration=10m,shape=random");
+    let total: u32 = random.iter().sum();
+    assert!(total.abs_diff(60_000) < 12_000, "{total}");
+    assert!(random.iter().max() > random.iter().min(), "{random:?}");
+}
+
+#[test]
+fn an_overlapping_botnet_also_uses_addresses_of_legitimate_callers() {
+    let mut attack = aim("flood:rps=50,duration=10m,sources=5,overlap=0.4");
+    let requests = all(&mut attack);
+    let own = attack.addresses(attack.onset);
+    let legitimate = requests.iter().filter(|request| !own.contains(&request.address.unwrap()));
+    let share = legitimate.count() as f64 / requests.len() as f64;
+    assert!((share - 0.4).abs() < 0.02, "{share}");
+    assert_eq!(attack.sources, own);
+}
+
+#[test]
+fn a_recursion_grows_by_its_answers_and_dies_when_it_is_refused() {
+    let mut attack = aim("recursion:function=queue,rps=1,start=0s,fanout=2");
+    let mut requests = Vec::new();
+    attack.take(START.plus_ms(1_000), &mut requests);
+    assert_eq!(requests.len(), 1);
+    let outcome = |ending| Outcome { client: CLIENT_FIRST, at: START.plus_ms(1_000), ending };
+    for generation in 1..=5 {
+        for _ in 0..requests.len() {
+            attack.answer(&outcome(Ending::Served));
+        }
+        requests.clear();
+        attack.take(START.plus_ms(2_000), &mut requests);
+        assert_eq!(requests.len(), 1 << generation);
+    }
+    (0..32).for_each(|_| attack.answer(&outcome(Ending::Throttled)));
+    requests.clear();
+    attack.take(START.plus_ms(60_000), &mut requests);
+    assert_eq!(requests, []);
+}
+
+#[test]
+fn an_adaptive_flood_stays_away_while_it_is_refused_and_comes_back_when_it_is_let_in() {
+    let mut attack = aim("adaptive:rps=100,start=0s");
+    let mut asked = [0_usize; 60];
+    for (second, asked) in (0..).zip(&mut asked) {
+        let mut requests = Vec::new();
+        let now = START.plus_ms(1_000 * (second + 1));
+        attack.take(now, &mut requests);
+        *asked = requests.len();
+        let blocked = (10..40).contains(&second);
+        let ending = if blocked { Ending::Blocked } else { Ending::Served };
+        for request in requests {
+            attack.answer(&Outcome { client: request.client.unwrap(), at: now, ending });
+        }
+    }
+    assert_eq!(asked[5], 100);
+    assert!(asked[20..40].iter().sum::<usize>() < 5, "{asked:?}");
+    assert_eq!(asked[59], 100);
+}
+
+#[test]
 fn direct_invocations_have_no_address_and_a_trace_without_apis_has_a_busiest() {
     let requests = all(&mut aim("flood:function=queue,duration=1s"));
     assert!(requests.len() > 100);
     assert!(requests.iter().all(|request| request.address.is_none()));
-    let plain = trace(&[("a", TriggerGroup::Other, 1), ("b", TriggerGroup::Timer, 9)]);
-    let attack = Attack::new(&"flood".parse().unwrap(), 0, &plain, 1, START).unwrap();
+    let attack = try_aim("flood", &victims(&[("a", false, 1), ("b", false, 9)])).unwrap();
     assert_eq!(attack.functions, [1]);
 }
 
@@ -162,10 +233,9 @@ fn specifications_that_mean_nothing_name_the_key_and_what_is_accepted() {
         ("flood:function=nobody", ["key function", "not 0"]),
         ("flood:function=qu", ["key function", "not 2"]),
         ("spread:functions=3", ["key functions", "at most the 2"]),
-        ("flood:start=55m", ["key start", "60 emitted minutes"]),
+        ("flood:start=55m", ["key start", "60 minutes"]),
     ] {
-        let spec: AttackSpec = spec.parse().unwrap();
-        let error = Attack::new(&spec, 0, &usual(), 1, START).unwrap_err().to_string();
+        let error = try_aim(spec, &usual()).unwrap_err().to_string();
         assert!(parts.iter().all(|part| error.contains(part)), "{error}");
     }
 }

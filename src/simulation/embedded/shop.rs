@@ -1,7 +1,7 @@
 //! The functions of the built-in shop. Rates and durations are made up to be typical: many quiet
 //! functions, a few busy ones, web calls that are short and background work that is not.
 
-use crate::record::{Architecture, FunctionKey};
+use crate::record::FunctionKey;
 use crate::simulation::duration::DurationModel;
 use crate::simulation::platform::{ApiSpec, FunctionSpec};
 use crate::simulation::wire::ApiKind;
@@ -102,11 +102,8 @@ impl Service {
         let (Ok(memory), Ok(duration), Ok(account)) = (memory, duration, place.0.parse()) else {
             unreachable!("the table holds valid sizes and durations");
         };
+        let key = FunctionKey { account, region: place.1.into(), name: self.name.into() };
         FunctionSpec {
-            key: FunctionKey { account, region: place.1.into(), name: self.name.into() },
-            memory,
-            architecture: Architecture::X86_64,
-            duration,
             init_ms: 250,
             timeout_ms: 60_000,
             api: self.api.map(|(method, route)| ApiSpec {
@@ -116,7 +113,7 @@ impl Service {
                 route: route.to_owned(),
                 kind: ApiKind::Rest,
             }),
-            reserved: None,
+            ..FunctionSpec::new(key, memory, duration)
         }
     }
 }

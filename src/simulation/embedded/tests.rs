@@ -34,11 +34,11 @@ fn the_past_has_sixty_to_a_hundred_requests_per_second_and_no_attack() {
     let mut world = world(1);
     let minutes: Vec<usize> = world.history(10).map(|deliveries| deliveries.len()).collect();
     assert_eq!(minutes.len(), 10);
-    let tally = world.platform().tally(None);
+    let tally = world.platform().tally(None).counts;
     let rate = tally.offered as f64 / 600.0;
     assert!((60.0..=100.0).contains(&rate), "{rate}");
     assert_eq!(tally.offered, tally.served);
-    assert_eq!(world.platform().tally(Some(ATTACK)).offered, 0);
+    assert_eq!(world.platform().tally(Some(ATTACK)).counts.offered, 0);
     assert_eq!(world.platform().now(), START);
 }
 
@@ -65,16 +65,16 @@ fn the_attack_begins_with_few_addresses_and_goes_on_with_ever_new_ones() {
     let mut per_second: BTreeMap<i64, (u64, BTreeSet<String>)> = BTreeMap::new();
     let mut out = Vec::new();
     for second in 0..40 {
-        let before = world.platform().tally(Some(ATTACK)).offered;
+        let before = world.platform().tally(Some(ATTACK)).counts.offered;
         world.step(START.plus_ms((second + 1) * 1_000), &mut out);
-        let made = world.platform().tally(Some(ATTACK)).offered - before;
+        let made = world.platform().tally(Some(ATTACK)).counts.offered - before;
         let attacked = (4..27).contains(&second);
         // A step includes its last millisecond, so one request may be counted a second early.
         assert!(made.abs_diff(if attacked { 400 } else { 0 }) <= 1, "{second}: {made}");
     }
     world.step(START.plus_ms(60_000), &mut out);
     for delivery in &out {
-        let value = json(&delivery.payload);
+        let value = json(delivery.text());
         if value["resourcePath"] == "/checkout" {
             let epoch: i64 = value["requestTimeEpoch"].as_str().unwrap().parse().unwrap();
             let entry = per_second.entry(epoch.div_euclid(1_000) - START.second()).or_default();
@@ -84,7 +84,7 @@ fn the_attack_begins_with_few_addresses_and_goes_on_with_ever_new_ones() {
     }
     let addresses = |second| per_second[&second].1.len();
     assert!(addresses(10) <= 60 && addresses(20) > 350);
-    assert_eq!(world.platform().tally(Some(ATTACK)).offered, 23 * 400);
+    assert_eq!(world.platform().tally(Some(ATTACK)).counts.offered, 23 * 400);
 }
 
 #[test]
@@ -97,13 +97,13 @@ fn blocking_and_capping_hold_the_attack() {
     let block = Command::SetBlocked { addresses: known };
     assert_eq!(world.platform().command(block, now).unwrap(), START.plus_ms(11_000));
     steps(&mut world, 10_000, 14_000);
-    let tally = world.platform().tally(Some(ATTACK));
+    let tally = world.platform().tally(Some(ATTACK)).counts;
     assert!(tally.blocked.abs_diff(3 * 400) <= 8, "{tally:?}");
     let key = world.platform().functions().next().unwrap().key.clone();
     let now = world.platform().now();
     world.platform().command(Command::SetReserved { function: key, value: 5 }, now).unwrap();
     steps(&mut world, 14_000, 18_000);
-    let tally = world.platform().tally(Some(ATTACK));
+    let tally = world.platform().tally(Some(ATTACK)).counts;
     assert!(tally.throttled > 900, "{tally:?}");
 }
 
@@ -121,7 +121,7 @@ fn a_seed_gives_one_world_however_it_is_stepped() {
     assert_eq!(run(1, 100), run(1, 100));
     assert_ne!(run(1, 100), run(2, 100));
     // Steps of another size draw in another order, but deliver as much.
-    let records = |out: &[Delivery]| out.iter().map(|delivery| delivery.records).sum::<u32>();
+    let records = |out: &[Delivery]| out.iter().map(|delivery| delivery.records()).sum::<u32>();
     let (few, many) = (records(&in_one), records(&run(1, 100)));
     assert!(few.abs_diff(many) < many / 50, "{few} {many}");
 }

@@ -174,7 +174,11 @@ fn or_none(text: Option<String>) -> String {
 }
 
 /// Writes rows under a heading, columns apart by two blanks; nothing where there are no rows.
-fn aligned(f: &mut fmt::Formatter<'_>, heading: &str, mut rows: Vec<Vec<String>>) -> fmt::Result {
+pub(in crate::simulation) fn aligned(
+    f: &mut fmt::Formatter<'_>,
+    heading: &str,
+    mut rows: Vec<Vec<String>>,
+) -> fmt::Result {
     if rows.is_empty() {
         return Ok(());
     }

@@ -12,7 +12,7 @@ fn a_reservation_takes_from_what_the_others_share() {
         platform.offer(request(START, 1));
     }
     drain(&mut platform);
-    assert_eq!(platform.tally(None).served, 100);
+    assert_eq!(platform.tally(None).counts.served, 100);
 }
 
 #[test]
@@ -28,17 +28,17 @@ fn a_change_shows_at_once_and_acts_after_its_delay_also_on_those_that_run() {
     assert_eq!(effective, START.plus_ms(4_000));
     assert_eq!(platform.reserved(&key).unwrap(), Some(10));
     platform.advance(START.plus_ms(3_999), &mut Vec::new());
-    assert_eq!(platform.tally(None).throttled, 0);
+    assert_eq!(platform.tally(None).counts.throttled, 0);
     platform.advance(START.plus_ms(6_000), &mut Vec::new());
-    assert!(platform.tally(None).throttled > 100);
+    assert!(platform.tally(None).counts.throttled > 100);
     assert!(platform.busy(0) <= 10);
     let clear = Command::ClearReserved { function: key.clone() };
     platform.command(clear, platform.now()).unwrap();
     assert_eq!(platform.reserved(&key).unwrap(), None);
     platform.advance(START.plus_ms(8_001), &mut Vec::new());
-    let throttled = platform.tally(None).throttled;
+    let throttled = platform.tally(None).counts.throttled;
     drain(&mut platform);
-    assert_eq!(platform.tally(None).throttled, throttled);
+    assert_eq!(platform.tally(None).counts.throttled, throttled);
     assert_eq!(platform.busy(0), 0);
 }
 
@@ -61,6 +61,92 @@ fn a_reservation_must_leave_the_unreserved_minimum() {
     let nobody: FunctionKey = "1:us-east-1:nobody".parse().unwrap();
     let error = platform.command(Command::ClearReserved { function: nobody }, START).unwrap_err();
     assert!(error.to_string().starts_with("ResourceNotFoundException"), "{error}");
+}
+
+#[test]
+fn fifteen_calls_a_second_are_taken_and_no_more() {
+    let mut platform = platform(vec![function("f", constant(9.0))]);
+    let key = platform.functions().next().unwrap().key.clone();
+    let mut call =
+        |at, value| platform.command(Command::SetReserved { function: key.clone(), value }, at);
+    let taken = (1..=40).filter(|value| call(START, *value).is_ok()).count();
+    assert_eq!(taken, 15);
+    let error = call(START, 1).unwrap_err();
+    assert!(error.to_string().starts_with("TooManyRequestsException"), "{error}");
+    let taken = (1..=40).filter(|value| call(START.plus_ms(200), *value).is_ok()).count();
+    assert_eq!(taken, 3);
+    assert_eq!(platform.reserved(&key).unwrap(), Some(3));
+}
+
+#[test]
+fn settings_of_event_sources_are_checked_and_told() {
+    let mut platform = platform(vec![function("f", constant(9.0))]);
+    let function = platform.functions().next().unwrap().key.clone();
+    let of = || function.clone();
+    let hour = AsyncSpec { age_ms_max: 3_600_000, retries: 0 };
+    let accepted = [
+        Command::SetQueueConcurrency { function: of(), value: Some(2) },
+        Command::SetReading { function: of(), is_reading: false },
+        Command::SetAsync { function: of(), value: hour },
+    ];
+    for command in accepted {
+        platform.command(command, START).unwrap();
+    }
+    let told = platform.controls(&function).unwrap();
+    assert_eq!((told.queue_concurrency, told.is_reading), (Some(2), false));
+    assert_eq!(told.asynchronous, hour);
+    for (command, text) in [
+        (Command::SetQueueConcurrency { function: of(), value: Some(1) }, "2 to 1000"),
+        (Command::SetQueueConcurrency { function: of(), value: Some(1_001) }, "2 to 1000"),
+        (
+            Command::SetAsync { function: of(), value: AsyncSpec { age_ms_max: 59_999, ..hour } },
+            "60 to 21600",
+        ),
+        (Command::SetAsync { function: of(), value: AsyncSpec { retries: 3, ..hour } }, "0 to 2"),
+        (Command::SetStageLimit { function: of(), value: None }, "not found"),
+    ] {
+        let error = platform.command(command, START).unwrap_err().to_string();
+        assert!(error.contains(text), "{error}");
+    }
+    assert_eq!(platform.controls(&function).unwrap(), told);
+}
+
+#[test]
+fn a_stage_limit_holds_for_all_behind_the_stage_and_costs_the_functions_nothing() {
+    let functions = ["a", "b"].map(|name| with_api(name, constant(20.0), ApiKind::Http));
+    let key = functions[0].key.clone();
+    let mut platform = platform(functions.into());
+    let limit = Some(StageLimit { rps: 50, burst: 10 });
+    let command = |value| Command::SetStageLimit { function: key.clone(), value };
+    platform.command(command(limit), START).unwrap();
+    assert_eq!(platform.stage_limit(&key).unwrap(), limit);
+    for index in 0..20_000_i64 {
+        let number = usize::from(index % 2 == 0);
+        platform.offer(request(START.plus_ms(2_001 + index), number));
+    }
+    platform.advance(START.plus_ms(12_000), &mut Vec::new());
+    let counts = platform.tally(None).counts;
+    // Ten at once, and fifty a second for ten seconds.
+    assert!(counts.served.abs_diff(10 + 500) <= 1, "{counts:?}");
+    assert_eq!(counts.offered, counts.served + counts.limited);
+    platform.command(command(None), platform.now()).unwrap();
+    platform.advance(START.plus_ms(14_001), &mut Vec::new());
+    let limited = platform.tally(None).counts.limited;
+    drain(&mut platform);
+    assert_eq!(platform.tally(None).counts.limited, limited);
+}
+
+#[test]
+fn synchronous_requests_are_at_most_ten_a_second_for_each_environment() {
+    for (way, served) in [(Way::Sync, 20), (Way::Async, 100)] {
+        let quick = FunctionSpec { reserved: Some(2), init_ms: 0, ..function("f", constant(1.0)) };
+        let mut platform = platform(vec![quick]);
+        for index in 0..100 {
+            platform.offer(Request { way, ..request(START.plus_ms(index * 5 / 10), 0) });
+        }
+        platform.advance(START.plus_ms(60_000), &mut Vec::new());
+        assert_eq!(platform.tally(None).counts.served, served, "{way:?}");
+    }
 }
 
 #[test]

@@ -1,0 +1,140 @@
+//! `bursar simulate`: scenarios through the closed loop, scored beside the reference policies.
+
+use std::io::{self, IsTerminal as _, Write};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::thread::available_parallelism;
+
+use anyhow::Context as _;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::config::settings::Settings;
+use crate::runtime::guard::Guard;
+use crate::simulation::closed_loop::{self, Trial, trial};
+use crate::simulation::plant::SharedPlant;
+use crate::simulation::policy::Policy;
+use crate::simulation::scenario::{self, Scenario};
+use crate::simulation::scores::ScenarioScore;
+
+use super::{Failure, output, settings};
+
+/// Version of the JSON form.
+const FORM: u32 = 1;
+
+/// Run scenarios in virtual time and score bursar beside what people have without it.
+///
+/// Every policy meets the same callers and the same attack: load, virtual platform, policy,
+/// controls, platform. One seed gives one result. Exit code 1 when something that a scenario
+/// expects does not hold.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  bursar simulate --seeds 20 simulations/flood_few_sources.toml
+  bursar simulate --json scores.json simulations/*.toml
+
+Scenarios are described in simulations/README.md.")]
+pub struct SimulateArgs {
+    /// Settings file for bursar; its mode is enforce in any case
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The first seed
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// How many seeds, from the first on
+    #[arg(long, value_name = "K", default_value_t = 1,
+          value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    seeds: u64,
+    /// Threads [default: one for each core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
+    /// The same as one JSON document; with - instead of the tables
+    #[arg(long, value_name = "OUT.json")]
+    json: Option<PathBuf>,
+    /// Scenarios
+    #[arg(required = true, value_name = "SCENARIO.toml")]
+    scenarios: Vec<PathBuf>,
+}
+
+/// Simulates.
+///
+/// # Errors
+/// Settings or scenarios that are refused, outputs that cannot be written, and expectations that
+/// do not hold.
+pub fn run(args: &SimulateArgs) -> Result<(), Failure> {
+    let settings = settings(args.config.as_ref())?;
+    let read: Vec<_> = args.scenarios.iter().map(|path| scenario::read(path)).collect();
+    let problems: Vec<String> =
+        read.iter().filter_map(|read| read.as_ref().err()).map(ToString::to_string).collect();
+    if !problems.is_empty() {
+        return Err(Failure::Usage(format!("scenarios are refused:\n{}", problems.join("\n"))));
+    }
+    let scenarios: Vec<Scenario> = read.into_iter().filter_map(Result::ok).collect();
+    simulate(args, &settings, &scenarios)?;
+    Ok(())
+}
+
+fn simulate(
+    args: &SimulateArgs,
+    settings: &Settings,
+    scenarios: &[Scenario],
+) -> anyhow::Result<()> {
+    let json = args.json.as_deref();
+    let inputs: Vec<PathBuf> = args.scenarios.iter().chain(&args.config).cloned().collect();
+    output::refuse_overwriting(&inputs, &json.into_iter().collect::<Vec<_>>())?;
+    let last = args.seed.checked_add(args.seeds).context("--seed + --seeds is too large")?;
+    let tables = !json.is_some_and(output::is_stdout);
+    let threads = args.threads.map(usize::from);
+    let threads = threads.unwrap_or_else(|| available_parallelism().map_or(1, NonZeroUsize::get));
+    let bar = progress_bar(scenarios.len() as u64 * args.seeds);
+    let mut scores = Vec::new();
+    for scenario in scenarios {
+        bar.set_message(scenario.name.clone());
+        let seeds: Vec<u64> = (args.seed..last).collect();
+        let inside = (threads / seeds.len()).max(1);
+        let trials = closed_loop::all(seeds, threads, |seed| {
+            let trial = one(settings, scenario, seed, inside);
+            bar.inc(1);
+            trial
+        });
+        let trials: Vec<Trial> = trials.into_iter().collect::<anyhow::Result<_>>()?;
+        let score = ScenarioScore::new(scenario, &trials);
+        if tables {
+            bar.suspend(|| writeln!(io::stdout(), "{score}"))?;
+        }
+        scores.push(score);
+    }
+    bar.finish_and_clear();
+    let failed: Vec<&str> =
+        scores.iter().filter(|score| !score.holds()).map(|score| score.scenario.as_str()).collect();
+    if let Some(path) = json {
+        let value = serde_json::json!({ "v": FORM, "kind": "simulate", "scenarios": scores });
+        output::write_json(path, &value)?;
+    }
+    anyhow::ensure!(
+        failed.is_empty(),
+        "what is expected does not hold in {}; see the lines below their tables",
+        failed.join(", ")
+    );
+    Ok(())
+}
+
+fn one(
+    settings: &Settings,
+    scenario: &Scenario,
+    seed: u64,
+    threads: usize,
+) -> anyhow::Result<Trial> {
+    let plant = SharedPlant::default();
+    let guard = Guard::new(settings, scenario, &plant)?;
+    let guards: Vec<(Box<dyn Policy>, SharedPlant)> = vec![(Box::new(guard), plant)];
+    trial(scenario, seed, guards, threads).with_context(|| scenario.name.clone())
+}
+
+fn progress_bar(steps: u64) -> ProgressBar {
+    if !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::with_draw_target(Some(steps), ProgressDrawTarget::stderr_with_hz(10));
+    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} {msg} {eta}");
+    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}

@@ -1,0 +1,162 @@
+//! bursar as a policy of a simulation: the pipeline of the daemon with the same settings, driven in
+//! virtual time, with a virtual platform's control plane as its hands.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::act::virtual_platform::VirtualActuator;
+use crate::config::settings::Settings;
+use crate::control::settings::Mode;
+use crate::cost::{Budget, BudgetScope};
+use crate::engine::accounts::Accounts;
+use crate::record::{FunctionKey, Position};
+use crate::simulation::plant::SharedPlant;
+use crate::simulation::platform::{Delivery, Platform};
+use crate::simulation::policy::{Claims, Policy};
+use crate::simulation::scenario::Scenario;
+use crate::units::{EventTime, NanoUsd};
+
+use super::clock::Present;
+use super::dead_letter::DeadLetters;
+use super::pipeline::{Defaults, Parts, Pipeline};
+use super::recorder::Recorder;
+use super::shards::ShardDied;
+use super::wiring;
+
+/// bursar in a simulation.
+#[derive(Debug)]
+pub struct Guard {
+    pipeline: Pipeline,
+    began: EventTime,
+    window: EventTime,
+    offset: u64,
+    claims: Claims,
+    died: bool,
+}
+
+impl Guard {
+    /// A pipeline with these settings for this scenario, whose hands are on `plant`. It enforces,
+    /// whatever the settings say: that is the question.
+    ///
+    /// # Errors
+    /// Settings that cannot be put into effect.
+    pub fn new(
+        settings: &Settings,
+        scenario: &Scenario,
+        plant: &SharedPlant,
+    ) -> anyhow::Result<Self> {
+        let mut settings = settings.clone();
+        settings.control.mode = Mode::Enforce;
+        // A simulation has its own threads, one for each policy and seed.
+        settings.shards = 1;
+        settings.baselines_file = None;
+        let account = scenario.functions.first().map(|spec| spec.key.account);
+        if let Some((monthly, account)) = scenario.money.monthly.zip(account) {
+            settings.budgets.push(Budget { scope: BudgetScope::Account(account), monthly });
+        }
+        let prices = wiring::prices(&settings)?;
+        let (intake, shards) = wiring::engine(&settings, &prices.card)?;
+        let pipeline = Pipeline::new(Parts {
+            defaults: Defaults {
+                account: settings.input.account,
+                region: settings.input.region.clone(),
+                function: String::new(),
+            },
+            intake,
+            shards,
+            accounts: Accounts::new(settings.detection.clone()),
+            bills: prices.bills,
+            control: wiring::control(&settings),
+            actuator: Box::new(VirtualActuator::new(Arc::clone(plant))),
+            recorder: Recorder::new().keeping(true),
+            dead: DeadLetters::open(None, 0, 0)?,
+            batch_records: settings.batch_records,
+            present: Present::Virtual(scenario.begin()),
+        });
+        Ok(Self {
+            pipeline,
+            began: scenario.begin(),
+            window: scenario.start,
+            offset: 0,
+            claims: Claims::default(),
+            died: false,
+        })
+    }
+
+    fn take(
+        &mut self,
+        catalog: &Platform,
+        deliveries: &[Delivery],
+        now: EventTime,
+    ) -> Result<(), ShardDied> {
+        if deliveries.is_empty() {
+            self.pipeline.set_virtual_now(now);
+            self.pipeline.silent()?;
+            let passed = now.since_ms(self.began).max(0).unsigned_abs();
+            return self.pipeline.idle(Duration::from_millis(passed));
+        }
+        self.pipeline.not_idle();
+        for delivery in deliveries {
+            self.offset += 1;
+            self.pipeline.set_virtual_now(delivery.at);
+            let position = Position { lane: 0, offset: self.offset };
+            self.pipeline.values(position, |tell| catalog.read(delivery, tell))?;
+        }
+        self.pipeline.set_virtual_now(now);
+        self.pipeline.flush()
+    }
+
+    fn hear(&mut self) {
+        for line in self.pipeline.recorder().kept() {
+            let is = |key: &str, value: &str| line[key].as_str() == Some(value);
+            if !is("kind", "alarm") || is("state", "closed") {
+                continue;
+            }
+            let at = line["decided_at"].as_str().and_then(|at| at.parse::<EventTime>().ok());
+            let Some(at) = at.filter(|at| *at >= self.window) else {
+                continue;
+            };
+            let function = function(&line);
+            if is("state", "opened") && is("severity", "page") {
+                self.claims.alarms.push((at, function.clone()));
+            }
+            let bound = line["loss_bound_nano_usd"].as_i64();
+            if let Some((function, bound)) = function.zip(bound) {
+                self.claims.bounds.push((at, function, NanoUsd(bound)));
+            }
+        }
+    }
+}
+
+fn function(line: &Value) -> Option<FunctionKey> {
+    let account = line["account"].as_str()?.parse().ok()?;
+    let (region, name) = (line["region"].as_str()?.into(), line["function"].as_str()?.into());
+    Some(FunctionKey { account, region, name })
+}
+
+impl Policy for Guard {
+    fn name(&self) -> &'static str {
+        "bursar"
+    }
+
+    fn reads(&self) -> bool {
+        true
+    }
+
+    fn read(&mut self, catalog: &Platform, deliveries: &[Delivery], now: EventTime) {
+        if !self.died {
+            self.died = self.take(catalog, deliveries, now).is_err();
+        }
+        self.hear();
+    }
+
+    fn claims(&self) -> Claims {
+        self.claims.clone()
+    }
+
+    fn promises(&self) -> bool {
+        true
+    }
+}

@@ -1,0 +1,80 @@
+//! A firewall's rate-based rule: an address that asks more than 2,000 times in five minutes is
+//! refused until it asks less. (AWS WAF developer guide, "Rate-based rule statement": counts are
+//! taken every ten seconds over the last five minutes, and it takes some seconds to act; 2,000 is
+//! the number of the vendor's own examples.)
+
+use core::net::IpAddr;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use super::{Claims, Policy, Second};
+use crate::simulation::plant::{SharedPlant, lock};
+use crate::simulation::platform::Command;
+use crate::units::EventTime;
+
+const LIMIT: u32 = 2_000;
+const LOOK_MS: i64 = 10_000;
+const LOOKS: usize = 30;
+/// The rule applies to at most this many addresses at once (same page).
+const BLOCKED_MAX: usize = 10_000;
+
+/// Refuses busy addresses at the edge.
+#[derive(Debug, Default)]
+pub struct SourceLimit {
+    now: BTreeMap<IpAddr, u32>,
+    looks: VecDeque<BTreeMap<IpAddr, u32>>,
+    totals: BTreeMap<IpAddr, u32>,
+    blocked: BTreeSet<IpAddr>,
+    first: Option<EventTime>,
+}
+
+impl SourceLimit {
+    fn look(&mut self) -> BTreeSet<IpAddr> {
+        let now = std::mem::take(&mut self.now);
+        for (address, count) in &now {
+            *self.totals.entry(*address).or_default() += count;
+        }
+        self.looks.push_back(now);
+        if self.looks.len() > LOOKS
+            && let Some(oldest) = self.looks.pop_front()
+        {
+            for (address, count) in oldest {
+                if let Some(total) = self.totals.get_mut(&address) {
+                    *total -= count;
+                    if *total == 0 {
+                        self.totals.remove(&address);
+                    }
+                }
+            }
+        }
+        let busy = self.totals.iter().filter(|(_, total)| **total > LIMIT);
+        busy.map(|(address, _)| *address).take(BLOCKED_MAX).collect()
+    }
+}
+
+impl Policy for SourceLimit {
+    fn name(&self) -> &'static str {
+        "limit per source"
+    }
+
+    fn second(&mut self, second: &Second<'_>, plant: &SharedPlant) {
+        for address in second.requests.iter().filter_map(|request| request.address) {
+            *self.now.entry(address).or_default() += 1;
+        }
+        if second.end.ms() % LOOK_MS != 0 {
+            return;
+        }
+        let busy = self.look();
+        if second.in_window && busy != self.blocked {
+            self.first.get_or_insert(second.end);
+            let addresses = busy.clone();
+            let done = lock(plant).command(Command::SetBlocked { addresses }, second.end);
+            if done.is_ok() {
+                self.blocked = busy;
+            }
+        }
+    }
+
+    fn claims(&self) -> Claims {
+        Claims::at(self.first)
+    }
+}

@@ -1,0 +1,147 @@
+//! The world of a scenario: everybody who asks for something, as one stream of requests. What
+//! becomes of requests comes back, because users try again and some attacks adapt.
+//!
+//! What somebody does is drawn from a stream of draws of their own, so that all policies over one
+//! seed meet the same callers for as long as these are answered alike.
+
+mod sessions;
+mod stream;
+#[cfg(test)]
+mod tests;
+
+use core::net::IpAddr;
+use std::collections::BTreeSet;
+
+use crate::simulation::attack::{Attack, AttackError, CLIENT_FIRST, Victim};
+use crate::simulation::load::Callers;
+use crate::simulation::platform::{FunctionSpec, Outcome, Request};
+use crate::simulation::scenario::{Pace, Scenario, way};
+use crate::units::EventTime;
+
+use sessions::Sessions;
+use stream::Stream;
+
+/// Requests are drawn for whole seconds.
+const SECOND_MS: i64 = 1_000;
+/// Where somebody waits for answers, they are carried back this often, in milliseconds: shorter
+/// than the time in which a person or a retry reacts.
+const ANSWER_MS: i64 = 100;
+
+/// Everybody who asks.
+#[derive(Debug, Clone)]
+pub struct World {
+    streams: Vec<Stream>,
+    sessions: Sessions,
+    attacks: Vec<Attack>,
+    /// Requests are drawn up to here.
+    drawn: EventTime,
+    /// Drawn, but later than what was asked for.
+    ahead: Vec<Request>,
+}
+
+impl World {
+    /// The world at the beginning of the scenario's past.
+    ///
+    /// # Errors
+    /// An attack that has no victim.
+    pub fn new(scenario: &Scenario, seed: u64) -> Result<Self, AttackError> {
+        let mut streams = Vec::new();
+        let mut sessions = Sessions::new(seed);
+        for (number, load) in (0..).zip(&scenario.loads) {
+            let callers = callers(scenario, load.function, seed);
+            if let Pace::Sessions { .. } = load.pace {
+                sessions.add(scenario, load, callers, number);
+            } else {
+                streams.push(Stream::new(scenario, load, callers, seed, number));
+            }
+        }
+        let victims = victims(scenario, seed);
+        let attacks = (0..).zip(&scenario.attacks).map(|(number, spec)| {
+            Attack::new(spec, number, &victims, seed, scenario.start, scenario.length_ms)
+        });
+        Ok(Self {
+            streams,
+            sessions,
+            attacks: attacks.collect::<Result<_, _>>()?,
+            drawn: scenario.begin(),
+            ahead: Vec::new(),
+        })
+    }
+
+    /// How far time may go before answers have to be carried back, in milliseconds.
+    pub fn step_ms(&self) -> i64 {
+        let listening = self.attacks.iter().any(|attack| attack.spec.kind.needs_answers());
+        if listening || !self.sessions.is_empty() { ANSWER_MS } else { SECOND_MS }
+    }
+
+    /// Appends all requests before `until`, in the order of their times; each is given once.
+    pub fn take(&mut self, until: EventTime, out: &mut Vec<Request>) {
+        while self.drawn < until {
+            let drawn = self.drawn;
+            for stream in &mut self.streams {
+                stream.second(drawn, &mut self.ahead);
+            }
+            self.sessions.second(drawn);
+            self.drawn = drawn.plus_ms(SECOND_MS);
+        }
+        self.sessions.take(until, &mut self.ahead);
+        for attack in &mut self.attacks {
+            attack.take(until, &mut self.ahead);
+        }
+        let first = out.len();
+        if self.drawn == until {
+            out.append(&mut self.ahead);
+        } else {
+            out.extend(self.ahead.extract_if(.., |request| request.at < until));
+        }
+        // Stable, so that equal times stay in the order of loads and attacks.
+        out[first..].sort_by_key(|request| request.at);
+    }
+
+    /// Hears what became of a request that wanted to know.
+    pub fn answer(&mut self, outcome: &Outcome) {
+        match outcome.client.checked_sub(CLIENT_FIRST) {
+            Some(number) => {
+                let attack = usize::try_from(number).ok().and_then(|at| self.attacks.get_mut(at));
+                if let Some(attack) = attack {
+                    attack.answer(outcome);
+                }
+            }
+            None => self.sessions.answer(outcome),
+        }
+    }
+
+    /// The truth about the attacks.
+    pub fn attacks(&self) -> &[Attack] {
+        &self.attacks
+    }
+
+    /// Addresses that attacks use at `at` and nobody else does.
+    pub fn hostile(&self, at: EventTime) -> BTreeSet<IpAddr> {
+        let on = |attack: &&Attack| attack.onset <= at && at < attack.end;
+        self.attacks.iter().filter(on).flat_map(|attack| attack.addresses(at)).collect()
+    }
+}
+
+/// The callers of a function, where it has an API.
+fn callers(scenario: &Scenario, function: usize, seed: u64) -> Option<Callers> {
+    scenario.functions[function].api.as_ref()?;
+    let load = scenario.loads.iter().find(|load| load.function == function);
+    Some(load.map_or(Callers::new(seed, 0), |load| Callers::new(seed, load.app).of(load.users)))
+}
+
+fn victims<'a>(scenario: &'a Scenario, seed: u64) -> Vec<Victim<'a>> {
+    let mut means = vec![0.0; scenario.functions.len()];
+    for load in &scenario.loads {
+        means[load.function] += load.pace.mean_rps();
+    }
+    let functions = scenario.functions.iter().enumerate().zip(means);
+    let victim = |((function, spec), mean_rps): ((usize, &'a FunctionSpec), f64)| Victim {
+        name: &spec.key.name,
+        function,
+        callers: callers(scenario, function, seed),
+        way: way(spec),
+        mean_rps,
+    };
+    functions.map(victim).collect()
+}
