@@ -237,7 +237,12 @@ impl Case {
                 held.current = intent.to.clone();
                 held.changed_at = at;
             }
-            (OutcomeKind::Planned, _) => held.changed_at = at,
+            (OutcomeKind::Planned, verb) => {
+                if verb == Verb::Tighten {
+                    held.full = intent.to.clone();
+                }
+                held.changed_at = at;
+            }
             // The rung did not take: it is tried again after its time to settle, or the next one.
             (OutcomeKind::Refused | OutcomeKind::Failed, Verb::Restrict) => {
                 *place = None;

@@ -27,7 +27,9 @@ const ACCOUNT_CONCURRENCY: u32 = 1_000;
 const HOURLY_DISPERSION: f64 = 0.05;
 /// Callers that are known and cannot be told from ordinary ones, for so many times the money.
 const DIFFUSE_FACTOR: f64 = 5.0;
-/// Real crowds were seen to come up to six times as many as ever before within a minute.
+/// Real crowds were seen to come up to six times as many as ever before within a minute. What comes
+/// like this for some seconds is not called a crowd, whoever calls: ever new addresses look like
+/// one.
 const STEEP: f64 = 10.0;
 /// So many of them must have been seen for that.
 const KNOWN_CALLERS: u64 = 100;
@@ -51,6 +53,8 @@ pub struct Standing {
     class: Class,
     /// What it is worth now, or was at its worst.
     pub severity: Severity,
+    /// It has come as no crowd does.
+    pub no_crowd: bool,
 }
 
 impl Standing {
@@ -83,17 +87,38 @@ impl Standing {
         };
         let burn = rate * usd_per_call * 3_600.0;
         let attribution = attribution(watch, open, function.mean_mb_ms());
-        let class = class(open, &attribution);
-        let known = attribution.crowd.requests >= KNOWN_CALLERS && attribution.diffuse;
         // What is far beyond anything that ever was need not prove itself by what it has cost.
         let highest = watch.baseline.highest().max(open.expected);
         let steep = open.channel == Channel::RateFast && rate >= STEEP * highest;
+        let is_sure = steep && elapsed >= RATE_SECONDS as f64;
+        let no_crowd = open.no_crowd || is_sure;
+        let class = match class(open, &attribution) {
+            Class::Crowd if no_crowd => Class::Unknown,
+            class => class,
+        };
+        let known = attribution.crowd.requests >= KNOWN_CALLERS && attribution.diffuse;
         let lost = if steep { f64::INFINITY } else { excess.nano_usd.usd() };
         let worth = severity(class, known, burn - usual, lost, around.detection);
         // Growth by the day is told and wakes nobody: it may be honest, and can wait for morning.
         let severity = if open.channel == Channel::Leech { Severity::Notice } else { worth };
         let severity = open.severity.max(severity);
-        Self { now, rate, usd_per_call, burn, usual, excess, attribution, class, severity }
+        Self {
+            now,
+            rate,
+            usd_per_call,
+            burn,
+            usual,
+            excess,
+            attribution,
+            class,
+            severity,
+            no_crowd,
+        }
+    }
+
+    /// Who carries it.
+    pub fn attribution(&self) -> &Attribution {
+        &self.attribution
     }
 
     /// Says it, with projections.

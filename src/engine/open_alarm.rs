@@ -1,6 +1,11 @@
 //! What is kept of a function while its alarm is open.
 
+use std::collections::BTreeSet;
+
+use xxhash_rust::xxh3::xxh3_64;
+
 use super::alarm::{Channel, Severity};
+use super::attribution::Attribution;
 use super::batch::{Event, Timeliness};
 use super::window::{RING, SecondRing};
 use crate::cost::Usage;
@@ -11,10 +16,12 @@ use crate::units::{EventTime, MbMillis};
 /// then once a minute.
 const UPDATES: [i64; 3] = [2, 5, 15];
 const UPDATE_EVERY: i64 = 60;
-/// A notice is looked at every second for so long, and then every [`LOOK_EVERY`] seconds, whether
-/// it has become a page.
+/// A notice is looked at every second for so long, whether it has become a page, and every alarm
+/// every [`LOOK_EVERY`] seconds.
 const LOOK_CLOSELY_SECONDS: i64 = 30;
 const LOOK_EVERY: i64 = 5;
+/// The most names that are remembered; later ones are told with the next update.
+const NAMED_MAX: usize = 16_384;
 /// A notice keeps the baseline as it was for so long. What lasts longer and wakes nobody is taken
 /// for the new normal, step by step: else a service that has grown would be a notice for ever.
 const FREEZE_SECONDS: i64 = 1_800;
@@ -32,6 +39,8 @@ pub struct OpenAlarm {
     pub channel: Channel,
     /// The highest severity that it has had; it never falls.
     pub severity: Severity,
+    /// It has come as no crowd does, at one time or another.
+    pub no_crowd: bool,
     /// When the excess began.
     pub onset: EventTime,
     /// Event time of the record that opened it.
@@ -46,6 +55,8 @@ pub struct OpenAlarm {
     forbidden: SecondRing,
     /// Requests turned away for want of concurrency or by a rate limit, by second.
     throttled: SecondRing,
+    /// Hashes of the sources that were named.
+    named: BTreeSet<u64>,
     updates: usize,
     next_update: i64,
     quiet_since: Option<i64>,
@@ -65,6 +76,7 @@ impl OpenAlarm {
             id,
             channel,
             severity: Severity::Notice,
+            no_crowd: false,
             onset,
             evidence_at: event.at,
             position: event.position,
@@ -72,6 +84,7 @@ impl OpenAlarm {
             since,
             forbidden: SecondRing::new(event.at.second() - RING),
             throttled: SecondRing::new(event.at.second() - RING),
+            named: BTreeSet::new(),
             updates: 0,
             next_update: event.at.second() + UPDATES[0],
             quiet_since: None,
@@ -140,11 +153,22 @@ impl OpenAlarm {
         self.severity == Severity::Notice && channel < self.channel
     }
 
-    /// Whether it is time to see if a notice has become a page.
+    /// Whether it is time to see if a notice has become a page, or a page has new names.
     pub fn is_watched_closely(&self, now: i64) -> bool {
         let age = now - self.evidence_at.second();
-        self.severity == Severity::Notice
-            && (age <= LOOK_CLOSELY_SECONDS || now.rem_euclid(LOOK_EVERY) == 0)
+        let is_new = self.severity == Severity::Notice && age <= LOOK_CLOSELY_SECONDS;
+        is_new || now.rem_euclid(LOOK_EVERY) == 0
+    }
+
+    /// Notes whom it names; whether somebody was not named before.
+    pub fn names(&mut self, attribution: &Attribution) -> bool {
+        let mut is_news = false;
+        for source in &attribution.sources {
+            if self.named.len() < NAMED_MAX {
+                is_news |= self.named.insert(xxh3_64(source.source.as_bytes()));
+            }
+        }
+        is_news
     }
 
     /// Whether it closes now, `quiet` being whether its evidence has gone.

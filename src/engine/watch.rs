@@ -38,7 +38,7 @@ const YOUNG_FLOOR: f64 = 20.0;
 /// What is learned waits while the evidence is this many times what silence leaves of it.
 const DOUBT: f64 = 30.0;
 /// A single minute may teach the baseline at most this many times what is tolerated now.
-const LEARNED_AT_ONCE: f64 = 2.0;
+const LEARNED_AT_ONCE: f64 = 1.0;
 /// A function that has been silent this long, and was never busier than [`FORGETTABLE`], is not
 /// watched any longer.
 const IDLE_SECONDS: i64 = 3_600;
