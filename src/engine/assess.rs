@@ -7,7 +7,7 @@ use super::alarm::{Alarm, AlarmState, Busyness, Channel, Class, Excess, Pulse, S
 use super::attribution::crowd::{Reason, Verdict};
 use super::attribution::{Attribution, Usual};
 use super::detect::rate::ChannelReading;
-use super::function::{FunctionState, Minute, Surroundings};
+use super::function::{FunctionState, Minute, Surroundings, usage_of};
 use super::open_alarm::OpenAlarm;
 use super::settings::DetectionSettings;
 use super::watch::Watch;
@@ -67,12 +67,13 @@ impl Standing {
         around: &Surroundings<'_>,
     ) -> Self {
         let now = now.max(open.evidence_at);
-        let elapsed = now.since_ms(open.onset).max(500) as f64 / 1e3;
+        let elapsed = now.since_ms(open.counted_from).max(500) as f64 / 1e3;
         let rates = function.rates(around);
-        let expected = function.usual(open.expected * elapsed);
-        let excess = excess(&open.since, &expected, rates);
+        let expected = usage_of(open.expected * elapsed, open.usual_mb_ms);
+        let mut excess = excess(&open.since, &expected, rates);
+        excess.nano_usd = excess.nano_usd.plus(NanoUsd::from_usd(open.gathered_usd));
         let usd_per_call = rates.per_request(mean_mb_ms(open, function));
-        let usual = open.expected * rates.per_request(function.mean_mb_ms()) * 3_600.0;
+        let usual = open.expected * rates.per_request(open.usual_mb_ms) * 3_600.0;
         let rate = match open.channel {
             Channel::RateFast | Channel::Recursion | Channel::Aggregate => {
                 present_rate(watch, open, now)
@@ -86,7 +87,7 @@ impl Standing {
             }
         };
         let burn = rate * usd_per_call * 3_600.0;
-        let attribution = attribution(watch, open, function.mean_mb_ms());
+        let attribution = attribution(watch, open, open.usual_mb_ms);
         // What is far beyond anything that ever was need not prove itself by what it has cost.
         let highest = watch.baseline.highest().max(open.expected);
         let steep = open.channel == Channel::RateFast && rate >= STEEP * highest;
@@ -171,7 +172,7 @@ impl Standing {
         watch: &Watch,
         around: &Surroundings<'_>,
     ) -> Projection {
-        let evidence = watch.evidence();
+        let evidence = watch.evidence_so_far(around);
         let shape = watch.ledger.as_ref().map(|ledger| ledger.shape());
         let ledger = watch.ledger.as_ref().zip(shape.as_ref());
         let history =

@@ -406,11 +406,7 @@ impl FunctionState {
 
     /// Usage that `calls` calls of the usual size would be.
     pub fn usual(&self, calls: f64) -> Usage {
-        Usage {
-            requests: crate::units::whole(calls),
-            mb_ms: MbMillis(crate::units::whole(calls * self.mean_mb_ms())),
-            ..Usage::ZERO
-        }
+        usage_of(calls, self.mean_mb_ms())
     }
 
     /// Mean MB·ms per call.
@@ -443,6 +439,15 @@ fn hour_of(second: u32) -> u16 {
 }
 
 /// Seconds since the epoch; the range of event time ends before they would overflow.
+/// Usage of so many calls with so many MB·ms each.
+pub fn usage_of(calls: f64, mb_ms: f64) -> Usage {
+    Usage {
+        requests: crate::units::whole(calls),
+        mb_ms: MbMillis(crate::units::whole(calls * mb_ms)),
+        ..Usage::ZERO
+    }
+}
+
 fn second_of(at: EventTime) -> u32 {
     u32::try_from(at.second()).unwrap_or(0)
 }

@@ -41,6 +41,9 @@ pub struct Ledger {
     month: i32,
     #[serde(skip)]
     day_usd: f64,
+    /// Not all of the hour that is open, and of its day, was as usual.
+    #[serde(skip)]
+    unusual: [bool; 2],
     /// The day began before anybody looked, and its sum says nothing.
     #[serde(skip)]
     is_part: bool,
@@ -58,6 +61,7 @@ impl Ledger {
             before: calling.used,
             month: calling.month,
             day_usd: 0.0,
+            unusual: [false; 2],
             is_part: false,
         }
     }
@@ -72,6 +76,7 @@ impl Ledger {
             before: Usage::ZERO,
             month: 0,
             day_usd: 0.0,
+            unusual: [false; 2],
             is_part: false,
             ..self
         }
@@ -85,7 +90,8 @@ impl Ledger {
         self.is_part = hour.rem_euclid(HOURS_A_DAY) != 0;
     }
 
-    /// Closes every hour before `hour`. `frozen` says that the last of them was not as usual.
+    /// Closes every hour before `hour`; to be called every minute. `frozen` says that the last minute
+    /// was not as usual.
     pub fn close(
         &mut self,
         hour: i64,
@@ -93,9 +99,12 @@ impl Ledger {
         calling: &Calling<'_>,
         thresholds: &Thresholds,
     ) {
+        self.unusual = self.unusual.map(|unusual| unusual || frozen);
         if hour <= self.hour {
             return;
         }
+        let [frozen, _] = self.unusual;
+        self.unusual[0] = false;
         if calling.month != self.month {
             // The seconds around midnight that the old month had are lost to the forecast.
             (self.month, self.before) = (calling.month, Usage::ZERO);
@@ -112,20 +121,14 @@ impl Ledger {
         if next > day {
             if !std::mem::take(&mut self.is_part) {
                 let sum = self.day_usd / UNIT_USD;
-                self.leech.day(sum, is_weekend(day), !frozen, thresholds.leech);
+                self.leech.day(sum, is_weekend(day), !self.unusual[1], thresholds.leech);
             }
             self.leech.silence((next - day - 1).unsigned_abs());
             self.day_usd = 0.0;
+            self.unusual[1] = false;
         }
         self.hour = hour;
         self.before = calling.used;
-    }
-
-    /// Dollars an hour that the latest day was above what is expected of its like.
-    pub fn leeched_per_hour(&self) -> f64 {
-        let day = self.hour.div_euclid(HOURS_A_DAY) - 1;
-        let excess = self.leech.observed() - self.leech.expected(is_weekend(day));
-        excess * UNIT_USD / HOURS_A_DAY as f64
     }
 
     /// Dollars of the latest day, and of one that is expected.
@@ -139,12 +142,6 @@ impl Ledger {
     pub fn hours_usd(&self) -> (f64, f64) {
         let (expected, observed) = self.cost.latest();
         (expected * UNIT_USD, observed * UNIT_USD)
-    }
-
-    /// Forgets the evidence, keeps what was learned.
-    pub fn restart(&mut self) {
-        self.cost.restart();
-        self.leech.restart();
     }
 
     /// The season as far as it is known.

@@ -16,6 +16,8 @@ use crate::units::{EventTime, MbMillis};
 /// then once a minute.
 const UPDATES: [i64; 3] = [2, 5, 15];
 const UPDATE_EVERY: i64 = 60;
+/// Of what changes by the hour or the day.
+const UPDATE_SLOW_EVERY: i64 = 3_600;
 /// A notice is looked at every second for so long, whether it has become a page, and every alarm
 /// every [`LOOK_EVERY`] seconds.
 const LOOK_CLOSELY_SECONDS: i64 = 30;
@@ -49,8 +51,14 @@ pub struct OpenAlarm {
     pub position: Position,
     /// Calls per second that were expected at the onset.
     pub expected: f64,
-    /// Usage since the onset.
+    /// MB·ms per call that were usual.
+    pub usual_mb_ms: f64,
+    /// Since when usage is counted: the onset, as far back as seconds are remembered.
+    pub counted_from: EventTime,
+    /// Usage since then.
     pub since: Usage,
+    /// Dollars that had gathered before.
+    pub gathered_usd: f64,
     /// Requests turned away before the function, by second.
     forbidden: SecondRing,
     /// Requests turned away for want of concurrency or by a rate limit, by second.
@@ -69,8 +77,7 @@ impl OpenAlarm {
         channel: Channel,
         onset: EventTime,
         event: &Event,
-        expected: f64,
-        since: Usage,
+        usual: (f64, f64),
     ) -> Self {
         Self {
             id,
@@ -80,8 +87,11 @@ impl OpenAlarm {
             onset,
             evidence_at: event.at,
             position: event.position,
-            expected,
-            since,
+            expected: usual.0,
+            usual_mb_ms: usual.1,
+            counted_from: event.at,
+            since: Usage::ZERO,
+            gathered_usd: 0.0,
             forbidden: SecondRing::new(event.at.second() - RING),
             throttled: SecondRing::new(event.at.second() - RING),
             named: BTreeSet::new(),
@@ -134,6 +144,9 @@ impl OpenAlarm {
         let opened = self.evidence_at.second();
         self.next_update = match UPDATES.get(self.updates) {
             Some(after) => opened + after,
+            None if self.channel == Channel::Cost || self.channel == Channel::Leech => {
+                now + UPDATE_SLOW_EVERY
+            }
             None => now + UPDATE_EVERY,
         };
         true

@@ -79,6 +79,9 @@ impl Peaks {
         self.fade(number, 0);
         // In the positive form, so that NaN is nothing; no platform starts a billion a second.
         let rate = if rate > 0.0 { rate.min(1e9) } else { 0.0 };
+        if code(rate) == 0 {
+            return;
+        }
         if rate > f64::from(self.by_hour(number)) * FORETOLD {
             self.hours_since = number;
         }

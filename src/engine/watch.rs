@@ -201,6 +201,9 @@ impl Watch {
         let (billed, version) = (event.billed.get(), event.version);
         let block =
             self.size.invocation(billed, event.memory_mb, version, second, learning, threshold);
+        if self.is_cold(around) {
+            return Touch::Quiet;
+        }
         if self.hears(Channel::RateFast) && self.has_reached(self.next_check) {
             self.close(calling, around);
             let threshold = around.thresholds.fast;
@@ -290,8 +293,8 @@ impl Watch {
                 self.set_closed(self.closed() + 60 * i64::try_from(minutes).unwrap_or(0));
                 if !self.is_frozen(calling.restricted) {
                     self.baseline.silence(minute_of(self.closed()) - 1, minutes);
-                    self.retune(calling, around);
                 }
+                self.retune(calling, around);
             }
         }
         if self.evidence.is_at_rest() {
@@ -302,7 +305,13 @@ impl Watch {
     fn close_minute(&mut self, calling: &Calling<'_>, around: &Surroundings<'_>) {
         let usd = calling.usd_per_call();
         let allowed = 60.0 * f64::from(self.tolerance) * usd;
-        self.yoyo.minute(f64::from(self.minute_calls) * usd, allowed, around.thresholds.yoyo);
+        // What a flood costs is told with its own alarm.
+        let told = self.alarm.as_ref().is_some_and(|alarm| alarm.channel <= Channel::Recursion);
+        let spent = if told { 0.0 } else { f64::from(self.minute_calls) * usd };
+        self.yoyo.minute(spent, allowed, around.thresholds.yoyo);
+        if self.is_cold(around) {
+            Channel::ALL.into_iter().for_each(|channel| self.restart(channel));
+        }
         // The minute that has just ended.
         let number = minute_of(self.closed()) - 1;
         if self.minute_calls > 0 && self.is_warm() {
@@ -314,10 +323,11 @@ impl Watch {
             let (calls, squares) = (self.minute_calls, f64::from(self.minute_squares));
             let suspicious = self.evidence.value() >= DOUBT * (1.0 + self.model.rest());
             self.baseline.minute(number, calls, squares, limit, suspicious);
-            self.retune(calling, around);
         } else if self.alarm.as_ref().is_some_and(|alarm| alarm.severity == Severity::Notice) {
             self.baseline.note_busy(number, self.minute_calls.into());
         }
+        // Whatever is learned or not, the calendar goes on.
+        self.retune(calling, around);
         self.minute_calls = 0;
         self.minute_squares = 0.0;
         self.close_hour(calling, around);
@@ -435,25 +445,28 @@ impl Watch {
         self.cap = cap.unwrap_or(UNCAPPED);
     }
 
+    /// Whether nobody has watched for long enough to know anything: then nothing is said, since
+    /// any busy function looks like a flood.
+    fn is_cold(&self, around: &Surroundings<'_>) -> bool {
+        !self.has_past && self.closed() - around.began < 60 * i64::from(YOUNG_MINUTES)
+    }
+
     /// Whether the function has a baseline.
     fn is_warm(&self) -> bool {
         self.baseline.minutes() >= YOUNG_MINUTES
     }
 
-    /// The alarm has closed: learning goes on, and the slower channels start anew.
+    /// The alarm has closed: learning goes on, and the channel that spoke starts anew.
     pub fn alarm_is_over(&mut self, calling: &Calling<'_>, around: &Surroundings<'_>) {
-        let alarm = self.alarm.take();
-        // What led to a page is not to be learned, and has been told.
-        if alarm.is_some_and(|alarm| alarm.severity == Severity::Page) {
+        let Some(alarm) = self.alarm.take() else {
+            return;
+        };
+        // What led to a page is not to be learned.
+        if alarm.severity == Severity::Page {
             self.baseline.discard();
-            self.yoyo = YoyoChannel::default();
+            (self.minute_calls, self.minute_squares) = (0, 0.0);
         }
-        self.evidence = RateEvidence::default();
-        self.size.restart();
-        self.retry.restart();
-        if let Some(ledger) = &mut self.ledger {
-            ledger.restart();
-        }
+        self.restart(alarm.channel);
         self.retune(calling, around);
     }
 

@@ -35,11 +35,15 @@ pub(super) fn raise(
     around: &Surroundings<'_>,
 ) -> Alarm {
     let onset = watch.onset_of(channel, event, around);
-    let since = assess::usage_since(function, watch, onset.second());
     let id = alarm_id("function", &function.to_key(), channel, onset);
-    let expected = watch.baseline.expected();
+    let usual = watch.usual(channel, function.mean_mb_ms());
     watch.open_pane(function.mean_mb_ms());
-    let mut open = OpenAlarm::new(id, channel, onset, event, expected, since);
+    let mut open = OpenAlarm::new(id, channel, onset, event, usual);
+    if channel < Channel::Yoyo {
+        open.counted_from = onset;
+        open.since = assess::usage_since(function, watch, onset.second());
+    }
+    open.gathered_usd = watch.gathered_usd(channel);
     let standing = Standing::new(function, watch, &open, now, around);
     (open.severity, open.no_crowd) = (standing.severity, standing.no_crowd);
     let sequence = event.sequence;
@@ -68,7 +72,11 @@ pub(super) fn follow(
         watch.alarm = Some(open);
         return None;
     }
-    let standing = Standing::new(function, watch, &open, now, around);
+    let mut standing = Standing::new(function, watch, &open, now, around);
+    if quiet {
+        // It is over but for the waiting: what it was at its worst it stays.
+        standing.severity = open.severity;
+    }
     let worse = standing.severity > open.severity;
     (open.severity, open.no_crowd) = (standing.severity, standing.no_crowd);
     let state = match (over, worse) {

@@ -59,6 +59,16 @@ fn calls_that_take_five_times_as_long_are_an_alarm_of_duration() {
     let (after, channels) = first(&change(600, |_| 1, longer)).expect("no alarm");
     assert_eq!(channels, [Channel::Duration]);
     assert!((1..300).contains(&after), "{after}");
+    // Ten times as long is worth a page: eighteen seconds more at a gigabyte, once a second.
+    let dear = |_: i64, call: Invocation<'static>| Invocation {
+        billed: BilledMs::try_new(20_000).unwrap(),
+        ..call
+    };
+    let world = change(1_200, |_| 1, dear);
+    let page = opened(&world).into_iter().find(|(alarm, _)| alarm.severity == Severity::Page);
+    let (page, _) = page.expect("no page");
+    let per_hour = page.excess_per_hour.usd() / (18.0 * 3_600.0 * 1.67e-5);
+    assert!((0.8..1.1).contains(&per_hour), "{per_hour}");
     assert_eq!(first(&change(600, |_| 1, |_, call| call)), None);
 }
 
@@ -109,7 +119,7 @@ fn bursts_that_no_second_can_tell_add_up_to_an_alarm_of_yoyo() {
         let at = at_ms(second * 1_000);
         world.feed(&invocation("beat", at));
         let clump = if second < 7_200 { 10 } else { 30 };
-        for _ in 0..if second % 120 == 7 { clump } else { 0 } {
+        for _ in 0..if second % 60 == 7 { clump } else { 0 } {
             world.feed(&Record::Invocation(dear(at)));
         }
     }
@@ -141,6 +151,9 @@ fn twice_as_much_for_hours_is_an_alarm_of_cost() {
     assert_eq!(channels, &[Channel::Cost]);
     let hours = (alarm.evidence_at.second() - START) / 3_600 - 30 * 24;
     assert!((3..24).contains(&hours), "{hours}");
+    // A call more each minute, a fifth of a cent.
+    let (lost, per_hour) = (alarm.excess.nano_usd.usd(), alarm.excess_per_hour.usd());
+    assert!((0.05..0.2).contains(&lost) && (0.1..0.14).contains(&per_hour), "{lost} {per_hour}");
 }
 
 #[test]
@@ -158,4 +171,48 @@ fn half_as_much_again_for_days_is_an_alarm_of_leech() {
     assert_eq!((alarm.severity, channels.contains(&Channel::Leech)), (Severity::Notice, true));
     let days = (alarm.evidence_at.second() - START) / 86_400;
     assert!((31..45).contains(&days), "{days}");
+}
+
+#[test]
+fn a_slow_function_under_attack_has_one_alarm() {
+    let mut world = world();
+    for second in 0..3 * 3_600 {
+        let at = at_ms(second * 1_000);
+        world.feed(&invocation("beat", at));
+        let attack = second >= 3_600 && second % 8 == 3;
+        if second % 100 == 0 || attack {
+            world.feed(&Record::Invocation(dear(at)));
+        }
+    }
+    let alarms = opened(&world);
+    let ids: std::collections::BTreeSet<_> = alarms.iter().map(|(alarm, _)| &alarm.id).collect();
+    assert_eq!(ids.len(), 1, "{alarms:?}");
+    assert!(world.alarms().iter().all(|alarm| alarm.state != AlarmState::Closed));
+}
+
+#[test]
+fn bursts_that_were_paged_teach_nothing_wherever_in_the_minute_they_begin() {
+    for shift in [0, 25, 45] {
+        let mut world = world();
+        for second in 0..3 * 3_600 {
+            let burst = second >= 3_600 && (second + shift) % 120 < 30;
+            world.traffic("api", second, second + 1, if burst { 100 } else { 2 });
+        }
+        let last = world.minutes();
+        let last = last.iter().rfind(|row| &*row.function.name == "api").unwrap();
+        assert!(last.expected < 3.0, "{shift}: {}", last.expected);
+        // Every burst is under an alarm, however often it has been told.
+        let of_last_hour = |alarm: &&&Alarm| alarm.evidence_at.second() >= START + 2 * 3_600;
+        let alarms = world.alarms();
+        assert!(alarms.iter().filter(of_last_hour).count() >= 30, "{shift}");
+    }
+}
+
+#[test]
+fn who_has_only_just_begun_to_watch_takes_nobody_for_an_attacker() {
+    let mut world = world();
+    for second in 0..3_600 {
+        world.traffic("api", second, second + 1, 40);
+    }
+    assert!(opened(&world).is_empty(), "{:?}", opened(&world));
 }
