@@ -579,6 +579,7 @@ impl Control {
             function: restriction.function.clone(),
             verb,
             actuator: restriction.actuator,
+            from: restriction.current.clone(),
             to,
             loss_class: restriction.loss_class,
             expires_at: restriction.expires_at,
@@ -598,7 +599,8 @@ fn relaxed(restriction: &Restriction, share: f64) -> Setting {
         Setting::Set(Value::Number(cap)) => {
             // A cap is opened by its own size: 25 % back is a third more room, 50 % twice as much.
             let wider = crate::units::whole(f64::from(*cap) / (1.0 - share));
-            Setting::Set(Value::Number(u32::try_from(wider).unwrap_or(u32::MAX)))
+            let most = restriction.prior.number().unwrap_or(u32::MAX);
+            Setting::Set(Value::Number(u32::try_from(wider).unwrap_or(u32::MAX).min(most)))
         }
         Setting::Set(Value::Addresses(addresses)) => {
             // Sorted by what they cost: the cheapest are let in first.

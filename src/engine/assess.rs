@@ -27,10 +27,10 @@ const ACCOUNT_CONCURRENCY: u32 = 1_000;
 const HOURLY_DISPERSION: f64 = 0.05;
 /// Callers that are known and cannot be told from ordinary ones, for so many times the money.
 const DIFFUSE_FACTOR: f64 = 5.0;
-/// Real crowds were seen to come up to six times as many as ever before within a minute. What comes
-/// like this for some seconds is not called a crowd, whoever calls: ever new addresses look like
-/// one.
+/// Real crowds were seen to come up to six times as many as ever before within a minute.
 const STEEP: f64 = 10.0;
+/// And no crowd at so many, over some seconds: ever new addresses look like one, too.
+const NO_CROWD: f64 = 20.0;
 /// So many of them must have been seen for that.
 const KNOWN_CALLERS: u64 = 100;
 /// A crowd is worth a page where anything else would be worth so many.
@@ -91,8 +91,8 @@ impl Standing {
         // What is far beyond anything that ever was need not prove itself by what it has cost.
         let highest = watch.baseline.highest().max(open.expected);
         let steep = open.channel == Channel::RateFast && rate >= STEEP * highest;
-        let is_sure = steep && elapsed >= RATE_SECONDS as f64;
-        let no_crowd = open.no_crowd || is_sure;
+        let is_sure = open.channel == Channel::RateFast && elapsed >= RATE_SECONDS as f64;
+        let no_crowd = open.no_crowd || is_sure && rate >= NO_CROWD * highest;
         let class = match class(open, &attribution) {
             Class::Crowd if no_crowd => Class::Unknown,
             class => class,
