@@ -35,6 +35,8 @@ pub mod simulation;
 
 pub mod score;
 
+pub mod report;
+
 pub mod runtime;
 
 pub mod cli;

@@ -2,13 +2,14 @@
 
 use std::io::{self, IsTerminal as _, Write};
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread::available_parallelism;
 
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::config::settings::Settings;
+use crate::report::{self, simulation::Picture};
 use crate::runtime::guard::Guard;
 use crate::simulation::closed_loop::{self, Trial, trial};
 use crate::simulation::plant::SharedPlant;
@@ -50,6 +51,9 @@ pub struct SimulateArgs {
     /// The same as one JSON document; with - instead of the tables
     #[arg(long, value_name = "OUT.json")]
     json: Option<PathBuf>,
+    /// The same with pictures, as one HTML file that needs no network
+    #[arg(long, value_name = "OUT.html")]
+    report: Option<PathBuf>,
     /// Scenarios
     #[arg(required = true, value_name = "SCENARIO.toml")]
     scenarios: Vec<PathBuf>,
@@ -80,13 +84,14 @@ fn simulate(
 ) -> anyhow::Result<()> {
     let json = args.json.as_deref();
     let inputs: Vec<PathBuf> = args.scenarios.iter().chain(&args.config).cloned().collect();
-    output::refuse_overwriting(&inputs, &json.into_iter().collect::<Vec<_>>())?;
+    let outputs: Vec<&Path> = json.into_iter().chain(args.report.as_deref()).collect();
+    output::refuse_overwriting(&inputs, &outputs)?;
     let last = args.seed.checked_add(args.seeds).context("--seed + --seeds is too large")?;
-    let tables = !json.is_some_and(output::is_stdout);
+    let tables = !outputs.iter().any(|path| output::is_stdout(path));
     let threads = args.threads.map(usize::from);
     let threads = threads.unwrap_or_else(|| available_parallelism().map_or(1, NonZeroUsize::get));
     let bar = progress_bar(scenarios.len() as u64 * args.seeds);
-    let mut scores = Vec::new();
+    let (mut scores, mut pictures) = (Vec::new(), Vec::new());
     for scenario in scenarios {
         bar.set_message(scenario.name.clone());
         let seeds: Vec<u64> = (args.seed..last).collect();
@@ -101,15 +106,20 @@ fn simulate(
         if tables {
             bar.suspend(|| writeln!(io::stdout(), "{score}"))?;
         }
+        let picture = trials.first().filter(|_| args.report.is_some());
+        pictures.extend(picture.map(|trial| Picture::new(scenario, trial)));
         scores.push(score);
     }
     bar.finish_and_clear();
-    let failed: Vec<&str> =
-        scores.iter().filter(|score| !score.holds()).map(|score| score.scenario.as_str()).collect();
     if let Some(path) = json {
         let value = serde_json::json!({ "v": FORM, "kind": "simulate", "scenarios": scores });
         output::write_json(path, &value)?;
     }
+    if let Some(path) = &args.report {
+        output::write_text(path, &report::simulation::render(&scores, &pictures))?;
+    }
+    let failed: Vec<&str> =
+        scores.iter().filter(|score| !score.holds()).map(|score| score.scenario.as_str()).collect();
     anyhow::ensure!(
         failed.is_empty(),
         "what is expected does not hold in {}; see the lines below their tables",
