@@ -7,6 +7,8 @@
 
 pub mod simulation;
 
+pub mod replay;
+
 mod axis;
 mod bars;
 mod lanes;

@@ -14,6 +14,8 @@ mod evaluate;
 
 mod score;
 
+mod report;
+
 mod determinism;
 
 mod bad_input;
