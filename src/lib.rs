@@ -39,4 +39,6 @@ pub mod report;
 
 pub mod runtime;
 
+pub mod tune;
+
 pub mod cli;

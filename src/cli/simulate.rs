@@ -66,15 +66,23 @@ pub struct SimulateArgs {
 /// do not hold.
 pub fn run(args: &SimulateArgs) -> Result<(), Failure> {
     let settings = settings(args.config.as_ref())?;
-    let read: Vec<_> = args.scenarios.iter().map(|path| scenario::read(path)).collect();
+    let scenarios = read_scenarios(&args.scenarios)?;
+    simulate(args, &settings, &scenarios)?;
+    Ok(())
+}
+
+/// Reads all scenarios, or says what is wrong with all of them.
+///
+/// # Errors
+/// Something is.
+pub(super) fn read_scenarios(paths: &[PathBuf]) -> Result<Vec<Scenario>, Failure> {
+    let read: Vec<_> = paths.iter().map(|path| scenario::read(path)).collect();
     let problems: Vec<String> =
         read.iter().filter_map(|read| read.as_ref().err()).map(ToString::to_string).collect();
     if !problems.is_empty() {
         return Err(Failure::Usage(format!("scenarios are refused:\n{}", problems.join("\n"))));
     }
-    let scenarios: Vec<Scenario> = read.into_iter().filter_map(Result::ok).collect();
-    simulate(args, &settings, &scenarios)?;
-    Ok(())
+    Ok(read.into_iter().filter_map(Result::ok).collect())
 }
 
 fn simulate(
@@ -140,7 +148,8 @@ fn one(
     trial(scenario, seed, guards, threads).with_context(|| scenario.name.clone())
 }
 
-fn progress_bar(steps: u64) -> ProgressBar {
+/// Progress on standard error, where that is a terminal.
+pub(super) fn progress_bar(steps: u64) -> ProgressBar {
     if !io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }

@@ -9,6 +9,8 @@ pub mod simulation;
 
 pub mod replay;
 
+pub mod tuning;
+
 mod axis;
 mod bars;
 mod lanes;

@@ -16,6 +16,8 @@ mod score;
 
 mod report;
 
+mod tune;
+
 mod determinism;
 
 mod bad_input;
