@@ -20,8 +20,9 @@ use crate::simulation::world::World;
 use crate::units::{EventTime, NanoUsd};
 
 /// After the window a policy that promises to give everything back has this long to do so, in
-/// milliseconds: twice the longest time for which a restriction holds without being renewed.
-const LIVENESS_MS: i64 = 2 * 3_600_000;
+/// milliseconds: asynchronous events are tried again for six hours, and what they ask for may keep
+/// a restriction in force as long as that.
+const LIVENESS_MS: i64 = 8 * 3_600_000;
 
 /// A scenario cannot be run.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]

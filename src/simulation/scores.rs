@@ -5,8 +5,8 @@
 //!   can have come and a change can have taken effect. What leaks beyond that is told in seconds of
 //!   the attack's mean burn, so that attacks of different size can be compared.
 //! - Requests are *denied* when they are turned away or given up, for whatever reason; each attempt
-//!   counts. Their share is taken of what came while attacks were on, or of the whole window where
-//!   there is no attack.
+//!   counts. They are counted, and their share is taken, from the first onset to the end of the
+//!   window, or over the whole window where there is no attack.
 //! - A change that lets in less is *false* when no attack is on its target: before the onset, more
 //!   than a minute after the end, or on a function that is no victim.
 //! - An attack is *contained* from the second on after which never more than a tenth leaks of what

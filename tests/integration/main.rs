@@ -12,6 +12,8 @@ mod learn;
 
 mod evaluate;
 
+mod simulate;
+
 mod score;
 
 mod report;

@@ -1,7 +1,8 @@
 //! Somebody who knows the attack, with the same controls and the same delays as bursar: what can be
 //! done at best. It acts as soon as the first record of the attack can have come, refuses exactly
 //! the hostile addresses where the firewall can do that, else caps each victim at what legitimate
-//! callers need, and gives everything back the moment the attack is over.
+//! callers need, and gives everything back the moment the attack is over and what
+//! it has left in queues is worked off.
 
 use core::net::IpAddr;
 use std::collections::BTreeSet;
@@ -20,6 +21,8 @@ use crate::units::{EventTime, whole};
 const ROTATION_MS_MIN: u64 = 30_000;
 /// Room above the mean, in standard deviations of a Poisson process.
 const ROOM: f64 = 4.0;
+/// Events that wait are usual up to this number.
+const BACKLOG: u64 = 100;
 /// The set of addresses is brought up to date this often, in milliseconds.
 const UPDATE_MS: i64 = 5_000;
 
@@ -29,7 +32,6 @@ pub struct Oracle {
     plans: Vec<Plan>,
     delay_ms: i64,
     blocked: BTreeSet<IpAddr>,
-    first: Option<EventTime>,
 }
 
 #[derive(Debug)]
@@ -37,9 +39,12 @@ struct Plan {
     attack: Attack,
     /// Refuse its addresses; else cap the victims.
     refuse: bool,
-    victims: Vec<(FunctionKey, u32)>,
+    /// Each with its index and what its legitimate callers need at once.
+    victims: Vec<(usize, FunctionKey, u32)>,
     /// So many of them are capped.
     capped: usize,
+    /// When it was first seen.
+    seen_at: Option<EventTime>,
 }
 
 impl Oracle {
@@ -59,20 +64,16 @@ impl Oracle {
                 refuse: specs.iter().all(rest) && slow && few && attack.spec.overlap < 1.0,
                 victims: victims.collect(),
                 capped: 0,
+                seen_at: None,
                 attack: attack.clone(),
             }
         });
-        Self {
-            plans: plans.collect(),
-            delay_ms: scenario.telling_ms(),
-            blocked: BTreeSet::new(),
-            first: None,
-        }
+        Self { plans: plans.collect(), delay_ms: scenario.telling_ms(), blocked: BTreeSet::new() }
     }
 }
 
 /// A function and the concurrency that its legitimate callers need (Little's law).
-fn need(scenario: &Scenario, index: usize) -> (FunctionKey, u32) {
+fn need(scenario: &Scenario, index: usize) -> (usize, FunctionKey, u32) {
     let spec = &scenario.functions[index];
     let own = scenario.loads.iter().filter(|load| load.function == index);
     let peak = own.map(|load| load.pace.mean_rps() * (1.0 + load.season.daily)).sum::<f64>();
@@ -80,16 +81,23 @@ fn need(scenario: &Scenario, index: usize) -> (FunctionKey, u32) {
     let seconds = places.sum::<f64>() / 1e6;
     let mean = peak * seconds;
     let cap = whole(mean + ROOM * libm::sqrt(mean)) + 1;
-    (spec.key.clone(), u32::try_from(cap).unwrap_or(u32::MAX))
+    (index, spec.key.clone(), u32::try_from(cap).unwrap_or(u32::MAX))
 }
 
 impl Plan {
+    fn has_backlog(&self, plant: &mut Plant) -> bool {
+        let platform = plant.platform();
+        platform.is_some_and(|platform| {
+            self.victims.iter().any(|(index, ..)| platform.backlog(*index) > BACKLOG)
+        })
+    }
+
     /// Caps the victims or gives them back, one after the other; what a quota refuses goes on with
     /// the next second.
     fn cap(&mut self, on: bool, plant: &mut Plant, now: EventTime) {
         loop {
             let next = if on { Some(self.capped) } else { self.capped.checked_sub(1) };
-            let Some((function, value)) = next.and_then(|next| self.victims.get(next)) else {
+            let Some((_, function, value)) = next.and_then(|next| self.victims.get(next)) else {
                 return;
             };
             let function = function.clone();
@@ -121,10 +129,13 @@ impl Policy for Oracle {
         for plan in &mut self.plans {
             let on = plan.attack.onset <= seen && now < plan.attack.end;
             if on {
-                self.first.get_or_insert(now);
+                plan.seen_at.get_or_insert(now);
             }
             if !plan.refuse {
-                plan.cap(on, &mut lock(plant), now);
+                let plant = &mut lock(plant);
+                // Given back any earlier, a backlog of hostile events would run all the same.
+                let held = plan.capped > 0 && plan.has_backlog(plant);
+                plan.cap(on || held, plant, now);
             } else if on {
                 hostile.extend(plan.attack.addresses(seen));
             }
@@ -139,6 +150,7 @@ impl Policy for Oracle {
     }
 
     fn claims(&self) -> Claims {
-        Claims::at(self.first)
+        let seen = self.plans.iter().filter_map(|plan| plan.seen_at);
+        Claims { alarms: seen.map(|at| (at, None)).collect(), bounds: Vec::new() }
     }
 }

@@ -176,11 +176,15 @@ fn contained(
     let nothing = between(scenario, nothing, assault.onset, assault.end);
     let cost = |ticks: &[Tick]| ticks.iter().map(|tick| tick.attack_cost.usd()).sum::<f64>();
     let pairs = ticks.windows(CONTAINED_OVER).zip(nothing.windows(CONTAINED_OVER));
-    let leaks = pairs.map(|(here, free)| cost(here) > CONTAINED_SHARE * cost(free));
-    let leaks: Vec<bool> = leaks.collect();
-    let last = leaks.iter().rposition(|leaks| *leaks).map_or(0, |last| last + 1);
-    let is_over = last + CONTAINED_OVER >= ticks.len();
-    (!is_over).then(|| i64::try_from(last).unwrap_or(i64::MAX).saturating_mul(1_000))
+    let leaks = pairs.map(|(here, free)| {
+        let (here, free) = (cost(here), cost(free));
+        (here > CONTAINED_SHARE * free, free > 0.0)
+    });
+    let leaks: Vec<(bool, bool)> = leaks.collect();
+    let last = leaks.iter().rposition(|(leaks, _)| *leaks).map_or(0, |last| last + 1);
+    // Nobody has contained what has ended by itself.
+    let goes_on = leaks.iter().skip(last).any(|(_, asked)| *asked);
+    goes_on.then(|| i64::try_from(last).unwrap_or(i64::MAX).saturating_mul(1_000))
 }
 
 fn beyond(
@@ -203,12 +207,10 @@ fn beyond(
 }
 
 fn denied(scenario: &Scenario, run: &Run, assault: Option<&Assault>) -> (u64, f64) {
-    let denied: u64 = run.ticks.iter().map(|tick| tick.denied).sum();
-    let of = match assault {
-        Some(assault) => between(scenario, &run.ticks, assault.onset, assault.end),
-        None => &run.ticks,
-    };
-    let offered: u64 = of.iter().map(|tick| tick.offered).sum();
+    let from = assault.map_or(scenario.start, |assault| assault.onset);
+    let ticks = between(scenario, &run.ticks, from, scenario.end());
+    let offered: u64 = ticks.iter().map(|tick| tick.offered).sum();
+    let denied: u64 = ticks.iter().map(|tick| tick.denied).sum();
     (denied, denied as f64 / offered.max(1) as f64)
 }
 

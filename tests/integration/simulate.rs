@@ -1,0 +1,170 @@
+//! The closed loop from outside: scenarios in, scores out.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::support::{Done, bursar, run};
+
+const SHOP: &str = r#"
+question = "?"
+[time]
+past = "1h"
+length = "25m"
+[budget]
+monthly_usd = 5000
+[[function]]
+name = "api"
+trigger = "rest"
+memory_mb = 1024
+median_ms = 150
+[[load]]
+function = "api"
+rps = 10
+dispersion = 0.05
+"#;
+const FLOOD: &str = r#"
+[[attack]]
+kind = "flood"
+function = "api"
+rps = 300
+sources = 20
+start = "5m"
+duration = "10m"
+"#;
+const CROWD: &str = r#"
+[[surge]]
+function = "api"
+start = "5m"
+duration = "15m"
+rise = "2m"
+factor = 6
+users = 3000
+[expect]
+actions_max = 0
+"#;
+
+fn written(parts: &[&str]) -> (TempDir, PathBuf) {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("scenario.toml");
+    fs::write(&path, parts.concat()).unwrap();
+    (folder, path)
+}
+
+fn simulate(path: &Path, more: &[&str]) -> Done {
+    let mut command = bursar(["simulate", "--json", "-"]);
+    command.args(more).arg(path);
+    run(&mut command)
+}
+
+fn policies(path: &Path, more: &[&str]) -> Vec<Value> {
+    let report: Value = serde_json::from_str(&simulate(path, more).stdout).unwrap();
+    report["scenarios"][0]["policies"].as_array().unwrap().clone()
+}
+
+fn of<'a>(policies: &'a [Value], name: &str) -> &'a Value {
+    policies.iter().find(|policy| policy["policy"] == name).unwrap()
+}
+
+fn mean(policy: &Value, key: &str) -> f64 {
+    policy[key]["mean"].as_f64().unwrap()
+}
+
+#[test]
+fn one_seed_gives_the_same_bytes_on_any_number_of_threads_and_another_seed_does_not() {
+    let (_folder, path) = written(&[SHOP, FLOOD]);
+    let first = simulate(&path, &["--seed", "7", "--threads", "1"]).succeeded().stdout;
+    assert_eq!(first, simulate(&path, &["--seed", "7", "--threads", "3"]).succeeded().stdout);
+    assert_ne!(first, simulate(&path, &["--seed", "8"]).succeeded().stdout);
+}
+
+#[test]
+fn a_flood_from_few_addresses_costs_seconds_with_bursar_and_half_an_hour_without() {
+    let (_folder, path) = written(&[SHOP, FLOOD]);
+    let policies = policies(&path, &["--seeds", "2"]);
+    let (nothing, guard) = (of(&policies, "nothing"), of(&policies, "bursar"));
+    let oracle = of(&policies, "oracle");
+    assert!(mean(nothing, "leaked_usd") > 0.5, "{nothing:#}");
+    assert!(mean(guard, "leaked_usd") < 0.05 * mean(nothing, "leaked_usd"), "{guard:#}");
+    assert!(mean(oracle, "leaked_usd") <= mean(guard, "leaked_usd"), "{oracle:#}");
+    assert_eq!(guard["denied"]["max"], 0.0, "{guard:#}");
+    assert_eq!((&guard["detected"], &guard["broken"]), (&2.into(), &0.into()));
+    assert_eq!(guard["holding"], 0);
+    // What each of the others must and must not do.
+    let changed = |name: &str| of(&policies, name)["calls"].as_u64().unwrap() > 0;
+    for (name, acts) in [
+        ("nothing", false),
+        ("budget 8 h late", false),
+        ("minute alarm 3 of 3", true),
+        ("seasonal band", true),
+        ("limit per source", true),
+        ("monthly cost cap", false),
+        ("oracle", true),
+    ] {
+        assert_eq!(changed(name), acts, "{name}");
+    }
+    // An alarm that stops the function stops its users.
+    assert!(mean(of(&policies, "minute alarm 3 of 3"), "denied_share") > 0.2);
+}
+
+#[test]
+fn a_spent_budget_stops_everything_under_the_cost_cap() {
+    let poor = SHOP.replace("monthly_usd = 5000", "monthly_usd = 0.5");
+    let (_folder, path) = written(&[&poor, FLOOD]);
+    let policies = policies(&path, &[]);
+    let cap = of(&policies, "monthly cost cap");
+    assert!(mean(cap, "leaked_usd") < 0.9 * mean(of(&policies, "nothing"), "leaked_usd"));
+    assert!(mean(cap, "denied_share") > 0.2, "{cap:#}");
+    assert_eq!(cap["holding"], 1);
+}
+
+#[test]
+fn a_flash_crowd_is_left_alone() {
+    let (_folder, path) = written(&[SHOP, CROWD]);
+    let policies = policies(&path, &[]);
+    let guard = of(&policies, "bursar");
+    assert_eq!((&guard["actions"], &guard["calls"]), (&0.into(), &0.into()), "{guard:#}");
+    assert!(of(&policies, "minute alarm 3 of 3")["false_actions"].as_u64().unwrap() > 0);
+}
+
+#[test]
+fn what_is_expected_and_does_not_hold_is_told_and_fails() {
+    let (_folder, path) = written(&[SHOP, FLOOD, "[expect]\nactions_max = 0\n"]);
+    let done = run(bursar(["simulate"]).arg(&path));
+    assert_eq!(done.code(), Some(1), "{done:#?}");
+    assert!(done.stdout.contains("actions_max: 1.0000, limit 0: DOES NOT HOLD"), "{done:#?}");
+    assert!(done.stderr.contains("does not hold in scenario"), "{done:#?}");
+}
+
+#[test]
+fn everything_that_is_wrong_with_a_scenario_is_told_at_once_with_line_and_key() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/scenarios");
+    let done = run(bursar(["simulate", "everything_wrong.toml"]).current_dir(&folder));
+    assert_eq!(done.code(), Some(2), "{done:#?}");
+    let expected = fs::read_to_string(folder.join("everything_wrong.expected")).unwrap();
+    assert_eq!(done.stderr, expected);
+}
+
+#[test]
+fn a_file_that_is_not_there_is_a_usage_error() {
+    let done = run(&mut bursar(["simulate", "no_such_scenario.toml"]));
+    assert_eq!(done.code(), Some(2), "{done:#?}");
+    assert!(done.stderr.contains("no_such_scenario.toml: cannot be read"), "{done:#?}");
+}
+
+#[test]
+fn every_scenario_of_the_project_can_be_read_and_stands_in_the_table() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("simulations");
+    let table = fs::read_to_string(folder.join("README.md")).unwrap();
+    let files = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+    let scenarios: Vec<_> =
+        files.filter(|path| path.extension().is_some_and(|ending| ending == "toml")).collect();
+    assert!(scenarios.len() >= 30, "{}", scenarios.len());
+    for path in scenarios {
+        let scenario = bursar::simulation::scenario::read(&path);
+        let scenario = scenario.unwrap_or_else(|problems| panic!("{problems}"));
+        assert!(table.contains(&format!("| {} |", scenario.name)), "{}", scenario.name);
+    }
+}
