@@ -12,7 +12,7 @@ use crate::config::settings::Settings;
 use crate::report;
 use crate::simulation::scenario::Scenario;
 use crate::tune::halving::{Round, rounds};
-use crate::tune::knobs::{Candidate, candidates};
+use crate::tune::knobs::{Candidate, Load, candidates};
 use crate::tune::price::Prices;
 use crate::tune::record::Record;
 use crate::tune::result::Comparison;
@@ -39,8 +39,8 @@ pub struct TuneArgs {
     /// Settings file to start from
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Runs of one candidate over one scenario and seed that the search may take; the comparison at
-    /// the end comes on top
+    /// Runs of one candidate over one scenario and seed that the search may take; turning back what
+    /// does not pay and the comparison at the end come on top
     #[arg(long, value_name = "N", default_value_t = 400,
           value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     evaluations: u64,
@@ -96,10 +96,10 @@ pub fn run(args: &TuneArgs) -> Result<(), Failure> {
         )));
     };
     let drawn = usize::try_from(first.candidates).unwrap_or(usize::MAX);
-    let candidates = candidates(drawn, args.seed, |turned| {
-        crate::config::load(args.config.as_deref(), environment().chain(turned))
-    })?;
-    tune(args, &scenarios, &rounds, &candidates)?;
+    let load =
+        |turned| crate::config::load(args.config.as_deref(), environment().chain::<Vec<_>>(turned));
+    let candidates = candidates(drawn, args.seed, &load)?;
+    tune(args, &scenarios, &rounds, candidates, &load)?;
     Ok(())
 }
 
@@ -107,7 +107,8 @@ fn tune(
     args: &TuneArgs,
     scenarios: &[Scenario],
     rounds: &[Round],
-    candidates: &[Candidate],
+    mut candidates: Vec<Candidate>,
+    load: &Load<'_>,
 ) -> anyhow::Result<()> {
     let state = args.state.as_deref();
     let inputs: Vec<PathBuf> = args.scenarios.iter().chain(&args.config).cloned().collect();
@@ -122,10 +123,10 @@ fn tune(
     let compared = finalists * args.seeds * scenarios.len() as u64;
     let bar = progress_bar(args.evaluations + compared);
     let search = Search::new(scenarios, prices, threads, record, |done| bar.inc(done));
-    let found = search.run(candidates, rounds, args.seed, unseen.clone())?;
+    let found = search.run(&mut candidates, load, rounds, args.seed, unseen.clone())?;
     bar.finish_and_clear();
-    let comparison = Comparison::new(&search, scenarios, candidates, &found, unseen.clone());
-    let told = about(args, rounds, candidates.len(), scenarios.len(), &comparison);
+    let comparison = Comparison::new(&search, scenarios, &candidates, &found, unseen.clone());
+    let told = about(args, rounds, scenarios.len(), &comparison);
     if !output::is_stdout(&args.out) {
         write!(io::stdout(), "{told}\n{comparison}")?;
     }
@@ -148,13 +149,7 @@ fn seeds(args: &TuneArgs) -> anyhow::Result<[std::ops::Range<u64>; 2]> {
 }
 
 /// What was done, in sentences.
-fn about(
-    args: &TuneArgs,
-    rounds: &[Round],
-    candidates: usize,
-    scenarios: usize,
-    comparison: &Comparison,
-) -> String {
+fn about(args: &TuneArgs, rounds: &[Round], scenarios: usize, comparison: &Comparison) -> String {
     let plan = rounds.iter().map(|round| format!("{} on {}", round.candidates, round.seeds));
     let plan = plan.collect::<Vec<_>>().join(", ");
     let first = args.seed + args.seeds;
@@ -165,7 +160,7 @@ fn about(
         "Nothing that was found costs less there than the settings it started from: keep them."
     };
     format!(
-        "{candidates} settings over {scenarios} scenarios, candidates on seeds: {plan}.\n\
+        "Settings tried, on how many seeds of each of {scenarios} scenarios: {plan}.\n\
          A denied request is priced ${}, a false action ${}; what is told here are means over \
          runs on seeds {first} to {last}, which the search has not seen.\n{verdict}\n",
         args.denied_usd, args.false_action_usd,

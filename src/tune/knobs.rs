@@ -88,30 +88,49 @@ pub struct Candidate {
     pub settings: Settings,
     /// Their fingerprint.
     pub sha256: String,
+    /// What was turned to get them, as pairs of variable and value.
+    pub turned: Vec<Turned>,
 }
 
+/// A variable and its value.
+pub type Turned = (String, String);
+
+/// Makes settings of pairs of variable and value that lie over everything else: so a candidate is
+/// checked as any other settings are.
+pub type Load<'a> = dyn Fn(Vec<Turned>) -> Result<Settings, ConfigProblems> + 'a;
+
 impl Candidate {
-    /// Settings as they are.
-    pub fn new(settings: Settings) -> Self {
-        Self { sha256: settings.sha256(), settings }
+    /// Settings with these knobs turned.
+    ///
+    /// # Errors
+    /// They contradict each other.
+    pub fn new(turned: Vec<Turned>, load: &Load<'_>) -> Result<Self, ConfigProblems> {
+        let settings = load(turned.clone())?;
+        Ok(Self { sha256: settings.sha256(), settings, turned })
+    }
+
+    /// The same with one knob as it was, for each that was turned; `None` where that is refused.
+    pub fn turned_back(&self, load: &Load<'_>) -> Vec<Option<Self>> {
+        let without = |skipped: usize| {
+            let others = self.turned.iter().enumerate().filter(|(place, _)| *place != skipped);
+            Self::new(others.map(|(_, turned)| turned.clone()).collect(), load).ok()
+        };
+        (0..self.turned.len()).map(without).collect()
     }
 }
 
 /// The settings to start from, and others drawn around them; no two are alike, so there may be
 /// fewer than asked for.
 ///
-/// `load` makes settings of what was drawn, as pairs of variable and value that lie over everything
-/// else: so a candidate is checked as any other settings are.
-///
 /// # Errors
 /// The settings to start from are refused.
 pub fn candidates(
     count: usize,
     seed: u64,
-    mut load: impl FnMut(Vec<(String, String)>) -> Result<Settings, ConfigProblems>,
+    load: &Load<'_>,
 ) -> Result<Vec<Candidate>, ConfigProblems> {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
-    let first = Candidate::new(load(Vec::new())?);
+    let first = Candidate::new(Vec::new(), load)?;
     let mut seen = BTreeMap::from([(first.sha256.clone(), ())]);
     let mut candidates = vec![first];
     for _ in 1..count {
@@ -122,10 +141,9 @@ pub fn candidates(
                 let kept = random.random::<f64>() < KEPT;
                 (!kept).then(|| (variable(knob.path), value))
             });
-            let Ok(settings) = load(turned.collect()) else {
+            let Ok(candidate) = Candidate::new(turned.collect(), load) else {
                 continue;
             };
-            let candidate = Candidate::new(settings);
             if seen.insert(candidate.sha256.clone(), ()).is_none() {
                 candidates.push(candidate);
                 break;

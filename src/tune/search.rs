@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use anyhow::Context as _;
 
 use super::halving::Round;
-use super::knobs::Candidate;
+use super::knobs::{Candidate, Load, Turned};
 use super::price::{Outcome, Prices, unavoidable};
 use super::record::{Job, Record, fingerprint};
 use crate::runtime::guard::Guard;
@@ -85,15 +85,17 @@ impl<'a, F: Fn(u64) + Sync> Search<'a, F> {
         Self { scenarios, fingerprints, prices, threads, record: Mutex::new(record), tell }
     }
 
-    /// Halves the candidates round by round, from seed `first` on, and compares those that are left
-    /// last, and the first candidate, on the `unseen` seeds. The winner is the first candidate
-    /// unless the best of the search costs less there, too.
+    /// Halves the candidates round by round, from seed `first` on, turns back what does not pay in
+    /// the best, and compares it with those that were left last, and with the first candidate, on
+    /// the `unseen` seeds. The winner is the first candidate unless the best of the search costs
+    /// less there, too.
     ///
     /// # Errors
     /// A scenario that cannot be run, or a record that cannot be written.
     pub fn run(
         &self,
-        candidates: &[Candidate],
+        candidates: &mut Vec<Candidate>,
+        load: &Load<'_>,
         rounds: &[Round],
         first: u64,
         unseen: Range<u64>,
@@ -113,7 +115,20 @@ impl<'a, F: Fn(u64) + Sync> Search<'a, F> {
             }
             left = left.div_ceil(2);
         }
-        let best = order.first().copied().unwrap_or(0);
+        let mut best = order.first().copied().unwrap_or(0);
+        let seeds = rounds.last().map_or(0, |round| round.seeds);
+        let simpler = self.simpler(&candidates[best], load, first..first.saturating_add(seeds))?;
+        if let Some(simpler) = simpler {
+            // It may be one that there is already: at the end of it all, the first.
+            let known = candidates.iter().position(|known| known.sha256 == simpler.sha256);
+            let place = known.unwrap_or(candidates.len());
+            order.retain(|other| ![best, place].contains(other));
+            order.insert(0, place);
+            best = place;
+            if known.is_none() {
+                candidates.push(simpler);
+            }
+        }
         order.truncate(FINALISTS_MAX);
         if !order.contains(&0) {
             order.push(0);
@@ -134,6 +149,35 @@ impl<'a, F: Fn(u64) + Sync> Search<'a, F> {
             Finalist { candidate, on_frontier }
         });
         Ok(Found { winner, finalists: finalists.collect() })
+    }
+
+    /// The candidate without the knobs that might as well stay as they were, if it has such: they
+    /// are tried one by one, and then all together.
+    fn simpler(
+        &self,
+        candidate: &Candidate,
+        load: &Load<'_>,
+        seeds: Range<u64>,
+    ) -> anyhow::Result<Option<Candidate>> {
+        let tried = candidate.turned_back(load);
+        let others: Vec<Candidate> = tried.iter().flatten().cloned().collect();
+        let places: Vec<usize> = (0..others.len()).collect();
+        self.evaluate(&others, &places, seeds.clone())?;
+        let cost = |candidate: &Candidate| self.mean(candidate, None, seeds.clone()).usd;
+        let limit = cost(candidate);
+        let needed =
+            candidate.turned.iter().zip(&tried).filter(|(_, without)| {
+                without.as_ref().is_none_or(|without| cost(without) > limit)
+            });
+        let needed: Vec<Turned> = needed.map(|(turned, _)| turned.clone()).collect();
+        if needed.len() == candidate.turned.len() {
+            return Ok(None);
+        }
+        let Ok(simpler) = Candidate::new(needed, load) else {
+            return Ok(None);
+        };
+        self.evaluate(slice::from_ref(&simpler), &[0], seeds.clone())?;
+        Ok((cost(&simpler) <= limit).then_some(simpler))
     }
 
     /// Evaluates what is not known yet, in parallel.

@@ -26,7 +26,7 @@ const FLOOD: &str = r#"
 [[attack]]
 kind = "flood"
 function = "api"
-rps = 60
+rps = 150
 sources = 20
 start = "2m"
 duration = "4m"
@@ -56,7 +56,7 @@ impl Workshop {
     }
 
     fn tune(&self, more: &[&str]) -> Done {
-        let mut command = bursar(["tune", "--config", "blind.toml", "--evaluations", "16"]);
+        let mut command = bursar(["tune", "--config", "blind.toml", "--evaluations", "160"]);
         command.args(["--seeds", "2"]).args(more).args(["flood.toml", "quiet.toml"]);
         run(command.current_dir(self.folder.path()))
     }
