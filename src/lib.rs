@@ -35,6 +35,10 @@ pub mod simulation;
 
 pub mod score;
 
+pub mod report;
+
 pub mod runtime;
+
+pub mod tune;
 
 pub mod cli;

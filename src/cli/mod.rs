@@ -12,6 +12,8 @@ pub mod evaluate;
 
 pub mod simulate;
 
+pub mod tune;
+
 pub mod score;
 
 pub mod check;
@@ -56,6 +58,7 @@ enum Command {
     Generate(generate::GenerateArgs),
     Evaluate(evaluate::EvaluateArgs),
     Simulate(simulate::SimulateArgs),
+    Tune(tune::TuneArgs),
     Score(score::ScoreArgs),
     Check(check::CheckArgs),
 }
@@ -94,6 +97,7 @@ pub fn main() -> u8 {
         Command::Generate(args) => generate::run(&args, &mut io::stderr()).map_err(Failure::Other),
         Command::Evaluate(args) => evaluate::run(&args),
         Command::Simulate(args) => simulate::run(&args),
+        Command::Tune(args) => tune::run(&args),
         Command::Score(args) => score::run(&args, &mut io::stderr()).map_err(Failure::Other),
         Command::Check(args) => check::run(&args),
     };
