@@ -83,8 +83,8 @@ impl DataSet {
         self
     }
 
-    /// The same calls of functions that are dear and often called, so that what is wrong with single
-    /// calls is worth something: in the traces hardly any function is.
+    /// The same calls of functions that are dear and often called, so that what is wrong with
+    /// single calls is worth something: in the traces hardly any function is.
     pub(crate) fn dear(mut self) -> Result<Self> {
         let law = DurationModel::log_normal(DEAR_MEDIAN_MS, DEAR_P99_MS)?;
         let least = DEAR_PER_HOUR * self.minutes as u64 / 60;

@@ -155,7 +155,7 @@ pub struct Intent {
     pub verb: Verb,
     /// With what.
     pub actuator: ActuatorKind,
-    /// What stands at the target as far as control knows: nobody has looked yet, or what it has set.
+    /// What stands at the target as far as control knows: unknown, or what it has set itself.
     pub from: Setting,
     /// What should stand at the target then.
     pub to: Setting,

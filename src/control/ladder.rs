@@ -6,6 +6,8 @@
 //! it again waits twice as long for the next (yo-yo attacks, Bremler-Barr et al., INFOCOM 2017, aim
 //! at the restore).
 
+mod sources;
+
 use std::collections::{BTreeMap, VecDeque};
 
 use xxhash_rust::xxh3::xxh3_64;
@@ -30,11 +32,6 @@ const CANARY_SHARES: [f64; 3] = [0.25, 0.5, 1.0];
 const TIGHTEN: f64 = 0.7;
 /// A budget is at risk when the excess would spend what is left of it within so many hours.
 const AT_RISK_HOURS: f64 = 24.0;
-/// More names are added to a set at most this often: an edge takes one change a second, and each
-/// has to arrive.
-const NAMES_EVERY_SECONDS: i64 = 5;
-/// The most entries of one set: the limit of an AWS WAF IP set.
-const ADDRESSES_MAX: usize = 10_000;
 /// The most functions that are followed at once; alarms that open beyond it are left to people.
 const CASES_MAX: usize = 10_000;
 
@@ -297,66 +294,6 @@ impl Control {
             return Some(format!("{most} functions were restricted within the last minute"));
         }
         None
-    }
-
-    fn throttle_sources(
-        &mut self,
-        function: &FunctionKey,
-        case: &mut Case,
-        alarm: &Alarm,
-        named: &[&SourceShare],
-        now: EventTime,
-    ) {
-        let covers: f64 = named.iter().map(|source| source.share).sum::<f64>().min(1.0);
-        let ordinary: f64 = named.iter().map(|source| source.ordinary).sum::<f64>().min(1.0);
-        let addresses: Vec<Box<str>> = named.iter().map(|source| source.source.clone()).collect();
-        let reason = format!(
-            "{} addresses carry {:.0} % of an excess of {} an hour; they are refused at the edge",
-            addresses.len(),
-            covers * 100.0,
-            alarm.excess_per_hour
-        );
-        let to = Setting::Set(Value::Addresses(addresses));
-        self.restrict(function, case, ActuatorKind::WafIpSet, to, (covers, ordinary), now, reason);
-    }
-
-    /// Attackers change their addresses, and not all are named at once: whoever is named beside
-    /// those that are refused already is refused too. Whether that was done.
-    fn throttle_more_sources(
-        &mut self,
-        case: &mut Case,
-        alarm: &Alarm,
-        named: &[&SourceShare],
-        now: EventTime,
-    ) -> bool {
-        let Some(source) = &mut case.source else {
-            return false;
-        };
-        let Setting::Set(Value::Addresses(refused)) = &source.full else {
-            return false;
-        };
-        if now.since_ms(source.changed_at) < NAMES_EVERY_SECONDS * 1_000 {
-            return false;
-        }
-        let fresh: Vec<_> = named.iter().filter(|it| !refused.contains(&it.source)).collect();
-        if fresh.is_empty() || refused.len() + fresh.len() > ADDRESSES_MAX {
-            return false;
-        }
-        let reason = format!(
-            "{} more addresses carry the excess of {} an hour; they are refused at the edge too",
-            fresh.len(),
-            alarm.excess_per_hour
-        );
-        let all = refused.iter().cloned().chain(fresh.iter().map(|it| it.source.clone()));
-        let to = Setting::Set(Value::Addresses(all.collect()));
-        source.covers = named.iter().map(|it| it.share).sum::<f64>().min(1.0);
-        let ordinary: f64 = fresh.iter().map(|it| it.ordinary).sum();
-        source.legit_refused_share = (source.legit_refused_share + ordinary).min(1.0);
-        let source = source.clone();
-        let intent = self.change(&source, Verb::Tighten, to, now, reason);
-        self.intents.push(intent);
-        case.waiting += 1;
-        true
     }
 
     fn cap(&mut self, function: &FunctionKey, case: &mut Case, alarm: &Alarm, now: EventTime) {

@@ -90,8 +90,8 @@ impl Ledger {
         self.is_part = hour.rem_euclid(HOURS_A_DAY) != 0;
     }
 
-    /// Closes every hour before `hour`; to be called every minute. `frozen` says that the last minute
-    /// was not as usual.
+    /// Closes every hour before `hour`; to be called every minute. `frozen` says that the last
+    /// minute was not as usual.
     pub fn close(
         &mut self,
         hour: i64,

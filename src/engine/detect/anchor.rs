@@ -5,11 +5,11 @@
 //! cannot make itself normal: it leaves its anchor behind. A busy hour follows a busy hour: what a
 //! sum usually takes over from the one before, by the learned correlation, is expected as well. The
 //! rest, less an envelope, is standardised with the learned spread and the error of a young anchor,
-//! clipped to ±3, and tilted as exp(h·z − h²/2): an e-value for every law that is sub-Gaussian after
-//! the clipping with a standardised mean of at most zero. The Shiryaev-Roberts recursion (Shin,
-//! Ramdas, Rinaldo, arXiv 2203.03532) runs over these, averaged over a small mixture of tilts.
-//! Spread and anchor learn from residuals cut off at 2.5 spreads, so that one wild sum moves them
-//! little.
+//! clipped to ±3, and tilted as exp(h·z − h²/2): an e-value for every law that is sub-Gaussian
+//! after the clipping with a standardised mean of at most zero. The Shiryaev-Roberts recursion
+//! (Shin, Ramdas, Rinaldo, arXiv 2203.03532) runs over these, averaged over a small mixture of
+//! tilts. Spread and anchor learn from residuals cut off at 2.5 spreads, so that one wild sum moves
+//! them little.
 
 use serde::{Deserialize, Serialize};
 

@@ -22,8 +22,8 @@ use super::rounded_down;
 pub const FACTORS: [f64; 5] = [1.5, 2.0, 4.0, 10.0, 50.0];
 
 /// Each component is clamped at this multiple of the threshold: enough, and a little more for
-/// rounding, for one component alone to lift the mean to the threshold. Clamping down keeps the guarantee and lets the evidence fall
-/// again soon after the attack.
+/// rounding, for one component alone to lift the mean to the threshold. Clamping down keeps the
+/// guarantee and lets the evidence fall again soon after the attack.
 const CLAMP: f64 = 1.25 * FACTORS.len() as f64;
 
 /// The per-second likelihood ratio for one tolerance and dispersion: e = c·q^x per factor.

@@ -1,5 +1,5 @@
-//! The life of a function's alarm: it is raised, followed second by second, or gives way to one that
-//! is more urgent.
+//! The life of a function's alarm: it is raised, followed second by second, or gives way to one
+//! that is more urgent.
 
 use crate::engine::alarm::{Alarm, AlarmState, Channel, Severity, alarm_id};
 use crate::engine::assess::{self, Standing};

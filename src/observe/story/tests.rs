@@ -39,6 +39,7 @@ fn planned(verb: Verb, to: Setting, seconds: i64, legit_refused_share: f64) -> A
         function: function(),
         verb,
         actuator: if cap { ActuatorKind::ReservedConcurrency } else { ActuatorKind::WafIpSet },
+        from: Setting::Unknown,
         to,
         loss_class: LossClass::Refusing,
         expires_at: at,
