@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::account_share::JUDGED_AFTER_SECONDS;
 use super::alarm::{Alarm, AlarmState, Busyness, Channel, Class, Excess, Pulse, Severity};
-use super::attribution::crowd::{Reason, Verdict};
+use super::attribution::crowd::{Crowd, Reason, Verdict};
 use super::attribution::{Attribution, Usual};
 use super::detect::rate::ChannelReading;
 use super::function::{FunctionState, Minute, Surroundings, usage_of};
@@ -29,8 +29,12 @@ const HOURLY_DISPERSION: f64 = 0.05;
 const DIFFUSE_FACTOR: f64 = 5.0;
 /// Real crowds were seen to come up to six times as many as ever before within a minute.
 const STEEP: f64 = 10.0;
-/// And no crowd at so many, over some seconds: ever new addresses look like one, too.
+/// Ever new addresses look like a crowd. But people come back: a surge to so many times the highest
+/// rate ever, over some seconds, in which hardly anybody does, is not called one.
 const NO_CROWD: f64 = 20.0;
+/// Of so many requests fewer than this share are somebody's second.
+const COMPARED_MIN: u32 = 200;
+const RETURNS_MIN: f64 = 0.05;
 /// So many of them must have been seen for that.
 const KNOWN_CALLERS: u64 = 100;
 /// A crowd is worth a page where anything else would be worth so many.
@@ -92,7 +96,8 @@ impl Standing {
         let highest = watch.baseline.highest().max(open.expected);
         let steep = open.channel == Channel::RateFast && rate >= STEEP * highest;
         let is_sure = open.channel == Channel::RateFast && elapsed >= RATE_SECONDS as f64;
-        let no_crowd = open.no_crowd || is_sure && rate >= NO_CROWD * highest;
+        let sudden = is_sure && rate >= NO_CROWD * highest;
+        let no_crowd = open.no_crowd || sudden && hardly_return(&attribution.crowd);
         let class = match class(open, &attribution) {
             Class::Crowd if no_crowd => Class::Unknown,
             class => class,
@@ -300,6 +305,11 @@ fn attribution(watch: &Watch, open: &OpenAlarm, mb_ms: f64) -> Attribution {
     let dispersion = watch.baseline.learned_dispersion();
     let usual = Usual { per_second: open.expected, mb_ms, dispersion };
     pane.attribution(watch.reference(), &usual)
+}
+
+fn hardly_return(crowd: &Crowd) -> bool {
+    let compared = f64::from(crowd.compared);
+    crowd.compared >= COMPARED_MIN && f64::from(crowd.repeats) < RETURNS_MIN * compared
 }
 
 /// The callers decide where they tell anything, else the channel does. Whoever can be named for
