@@ -13,7 +13,8 @@
 //! - excess of mean e > ℓ fills it after C / (e − ℓ): what is lost by then is at most C plus what
 //!   has leaked. Bursts of 30 s every two minutes at five times the leak have a mean of 1.25 ℓ.
 //!
-//! With a part of the page floor as leak, a capacity of so many hours of the leak is emptied in as many.
+//! With a part of the page floor as leak, a capacity of so many hours of the leak is emptied in
+//! as many.
 //! The level is held at twice the capacity, so that it is below it again within that time however
 //! large the flood was.
 
