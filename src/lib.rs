@@ -35,8 +35,12 @@ pub mod simulation;
 
 pub mod score;
 
+pub mod report;
+
 pub mod runtime;
 
 pub mod swarm;
+
+pub mod tune;
 
 pub mod cli;

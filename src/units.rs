@@ -5,6 +5,7 @@
 //! range.
 
 pub mod bounds;
+pub mod calendar;
 
 use std::fmt;
 use std::str::FromStr;

@@ -238,7 +238,7 @@ fn a_record_of_a_known_function_takes_no_memory() {
 #[test]
 fn a_record_of_an_attack_from_ever_new_addresses_takes_no_memory() {
     let mut world = World::new(1_000, 64);
-    for _ in 0..60 {
+    for _ in 0..660 {
         world.second(world.everybody(1_000));
     }
     let flood = |from: u32| {

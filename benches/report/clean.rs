@@ -145,7 +145,7 @@ fn describe(set: &DataSet, sources: bool, case: &Case) -> Vec<String> {
     vec![
         set.name.to_owned(),
         if sources { "yes" } else { "no" }.to_owned(),
-        set.functions[case.function].key.name.to_string(),
+        set.functions.get(case.function).map_or("account", |it| &it.key.name).to_owned(),
         case.evidence_at.to_string(),
         if case.page_at.is_some() { "page" } else { "notice" }.to_owned(),
         case.channels.clone(),

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use bursar::cost::{CostSettings, FunctionRates, PriceBook};
-use bursar::engine::alarm::{Alarm, Output, Severity};
+use bursar::engine::accounts::{Accounts, Members};
+use bursar::engine::alarm::{AccountAlarm, Alarm, Output, Severity};
 use bursar::engine::intake::Intake;
 use bursar::engine::rate_card::RateCard;
 use bursar::engine::routes::Routes;
@@ -83,35 +84,79 @@ pub(crate) struct Case {
     pub(crate) last_at: EventTime,
 }
 
-impl Case {
-    fn new(function: usize, alarm: &Alarm) -> Self {
+/// What is said once, of a function or of an account.
+struct Said {
+    id: String,
+    evidence_at: EventTime,
+    decided_at: EventTime,
+    severity: Severity,
+    usd_per_hour: f64,
+    channels: String,
+    expected: f64,
+    observed: f64,
+    class: String,
+}
+
+impl From<&Alarm> for Said {
+    fn from(alarm: &Alarm) -> Self {
         let names = alarm.channels.keys().map(|channel| channel.as_str());
         let strongest =
             alarm.channels.values().max_by(|a, b| a.evidence_log10.total_cmp(&b.evidence_log10));
         Self {
-            function,
+            id: alarm.id.clone(),
             evidence_at: alarm.evidence_at,
             decided_at: alarm.decided_at,
-            page_at: None,
+            severity: alarm.severity,
+            usd_per_hour: alarm.excess_per_hour.usd(),
             channels: names.collect::<Vec<_>>().join("+"),
             expected: strongest.map_or(0.0, |reading| reading.expected),
             observed: strongest.map_or(0.0, |reading| reading.observed),
+            class: format!("{:?}", alarm.class).to_lowercase(),
+        }
+    }
+}
+
+impl From<&AccountAlarm> for Said {
+    fn from(alarm: &AccountAlarm) -> Self {
+        Self {
+            id: alarm.id.clone(),
+            evidence_at: alarm.evidence_at,
+            decided_at: alarm.decided_at,
+            severity: alarm.severity,
+            usd_per_hour: alarm.excess_per_hour.usd(),
+            channels: "aggregate".to_owned(),
+            expected: alarm.reading.expected,
+            observed: alarm.reading.observed,
+            class: "unknown".to_owned(),
+        }
+    }
+}
+
+impl Case {
+    fn new(function: usize, said: &Said) -> Self {
+        Self {
+            function,
+            evidence_at: said.evidence_at,
+            decided_at: said.decided_at,
+            page_at: None,
+            channels: said.channels.clone(),
+            expected: said.expected,
+            observed: said.observed,
             class: String::new(),
             page_usd_per_hour: 0.0,
             usd_per_hour: 0.0,
-            last_at: alarm.decided_at,
+            last_at: said.decided_at,
         }
     }
 
-    fn update(&mut self, alarm: &Alarm) {
-        let usd = alarm.excess_per_hour.usd();
-        self.usd_per_hour = self.usd_per_hour.max(usd);
-        if alarm.severity == Severity::Page {
-            self.page_at.get_or_insert(alarm.decided_at);
-            self.page_usd_per_hour = self.page_usd_per_hour.max(usd);
+    fn update(&mut self, said: &Said) {
+        self.usd_per_hour = self.usd_per_hour.max(said.usd_per_hour);
+        if said.severity == Severity::Page {
+            self.page_at.get_or_insert(said.decided_at);
+            self.page_usd_per_hour = self.page_usd_per_hour.max(said.usd_per_hour);
         }
-        self.class = format!("{:?}", alarm.class).to_lowercase();
-        self.last_at = alarm.decided_at;
+        self.class.clone_from(&said.class);
+        self.last_at = said.decided_at;
     }
 
     /// Whether control would act on it: a page, worth more than the floor, and not a crowd.
@@ -133,6 +178,8 @@ struct Known {
 pub(crate) struct Driver {
     intake: Intake,
     engines: Vec<Engine>,
+    accounts: Vec<Accounts>,
+    members: Members,
     functions: Vec<Known>,
     index: BTreeMap<FunctionKey, usize>,
     second: i64,
@@ -178,6 +225,8 @@ impl Driver {
             records: 0,
             cases: vec![Vec::new(); settings.len()],
             open: vec![BTreeMap::new(); settings.len()],
+            accounts: settings.iter().cloned().map(Accounts::new).collect(),
+            members: Members::new(),
             engines: settings.into_iter().map(engine).collect(),
             evidence: None,
         };
@@ -258,6 +307,27 @@ impl Driver {
             self.engines[index].tick(now, self.intake.sequence(), &[]);
             self.drain(index);
         }
+        if self.second.rem_euclid(60) == 0 {
+            // All engines have seen the same functions.
+            self.members.clear();
+            for (account, functions) in self.engines[0].members() {
+                *self.members.entry(account).or_default() += functions;
+            }
+        }
+        for index in 0..self.accounts.len() {
+            for alarm in self.accounts[index].tick(now, &self.members) {
+                self.say(index, NO_FUNCTION, &Said::from(&alarm));
+            }
+        }
+    }
+
+    fn say(&mut self, engine: usize, function: usize, said: &Said) {
+        let cases = &mut self.cases[engine];
+        let place = *self.open[engine].entry(said.id.clone()).or_insert(cases.len());
+        if place == cases.len() {
+            cases.push(Case::new(function, said));
+        }
+        cases[place].update(said);
     }
 
     fn call(&mut self, call: &Call) {
@@ -291,7 +361,8 @@ impl Driver {
     }
 
     fn drain(&mut self, engine: usize) {
-        for (_, _, output) in self.engines[engine].drain() {
+        let outputs: Vec<_> = self.engines[engine].drain().collect();
+        for (_, _, output) in outputs {
             match output {
                 Output::Alarm(alarm) => {
                     let function = self.index.get(&alarm.function).copied();
@@ -301,15 +372,10 @@ impl Driver {
                         let most = log10.fold(NO_EVIDENCE, f64::max);
                         note(&mut kept[function], alarm.decided_at.minute(), most);
                     }
-                    let function = function.unwrap_or(NO_FUNCTION);
-                    let cases = &mut self.cases[engine];
-                    let place = *self.open[engine].entry(alarm.id.clone()).or_insert(cases.len());
-                    if place == cases.len() {
-                        cases.push(Case::new(function, &alarm));
-                    }
-                    cases[place].update(&alarm);
+                    self.say(engine, function.unwrap_or(NO_FUNCTION), &Said::from(&*alarm));
                 }
                 Output::Minute(row) => {
+                    self.accounts[engine].row(&row);
                     if let (Some(kept), 0) = (&mut self.evidence, engine) {
                         let function = self.index[&row.function];
                         note(&mut kept[function], row.minute, row.evidence_log10);

@@ -20,18 +20,21 @@ pub(crate) struct Call {
 }
 
 /// What is known of a function's past.
+#[derive(Clone)]
 pub(crate) enum Counts {
     Minutes(Vec<u32>),
     Seconds(Vec<u16>),
 }
 
 /// How long its calls run.
+#[derive(Clone)]
 pub(crate) enum Duration {
     Constant(u32),
     Law(DurationModel),
 }
 
 /// One function.
+#[derive(Clone)]
 pub(crate) struct Function {
     pub(crate) key: FunctionKey,
     /// It is called through an API, which has its own price, by clients that have addresses.

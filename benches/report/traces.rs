@@ -19,6 +19,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 use bursar::simulation::draw::{below, derive};
+use bursar::simulation::duration::DurationModel;
 use bursar::simulation::trace::{Trace, TraceError, TracePaths, TriggerGroup, Window};
 use flate2::read::MultiGzDecoder;
 use rand_chacha::ChaCha8Rng;
@@ -48,6 +49,7 @@ type Reader = fn(&Path) -> Result<DataSet>;
 pub(crate) struct Traces(PathBuf);
 
 /// Functions that were seen over the same time.
+#[derive(Clone)]
 pub(crate) struct DataSet {
     pub(crate) name: &'static str,
     /// Seconds since 1970.
@@ -55,6 +57,13 @@ pub(crate) struct DataSet {
     pub(crate) minutes: usize,
     pub(crate) functions: Vec<Function>,
 }
+
+/// A dear function: a third of a minute's work in 2 GB, a tenth of a cent a call.
+const DEAR_MEDIAN_MS: f64 = 20_000.0;
+const DEAR_P99_MS: f64 = 80_000.0;
+const DEAR_MB: u32 = 2_048;
+/// And called at least so often.
+const DEAR_PER_HOUR: u64 = 600;
 
 impl DataSet {
     /// Keeps a share of the functions, evenly spread, or where there is only one of the time, at
@@ -72,6 +81,22 @@ impl DataSet {
             self.minutes = minutes.max(1_440).min(self.minutes);
         }
         self
+    }
+
+    /// The same calls of functions that are dear and often called, so that what is wrong with
+    /// single calls is worth something: in the traces hardly any function is.
+    pub(crate) fn dear(mut self) -> Result<Self> {
+        let law = DurationModel::log_normal(DEAR_MEDIAN_MS, DEAR_P99_MS)?;
+        let least = DEAR_PER_HOUR * self.minutes as u64 / 60;
+        let minutes = self.minutes;
+        self.functions.retain(|function| {
+            (0..minutes).map(|minute| function.calls_in(minute)).sum::<u64>() >= least
+        });
+        for function in &mut self.functions {
+            function.duration = Duration::Law(law.clone());
+            function.memory_mb = DEAR_MB;
+        }
+        Ok(self)
     }
 
     /// Keeps one call in so many, by chance.

@@ -102,8 +102,11 @@ fn reserve(intent: &Intent, platform: &mut impl ControlPlane, now: EventTime) ->
     let from = match platform.reserved(&function) {
         Ok(Some(value)) => Setting::Set(Value::Number(value)),
         Ok(None) => Setting::Unset,
-        Err(error) => return failure(OutcomeKind::Failed, &error),
+        Err(error) => return failure(OutcomeKind::Failed, Setting::Unknown, error.to_string()),
     };
+    if let Some(objection) = intent.objection(&from) {
+        return failure(OutcomeKind::Refused, from, objection);
+    }
     let command = match &intent.to {
         Setting::Set(Value::Number(value)) => Command::SetReserved { function, value: *value },
         _ => Command::ClearReserved { function },
@@ -119,10 +122,11 @@ fn outcome<E: std::fmt::Display>(from: Setting, answer: Result<EventTime, E>) ->
             effective_at: Some(at),
             detail: String::new(),
         },
-        Err(error) => failure(OutcomeKind::Refused, &error),
+        // The platform has said no, so nothing has changed.
+        Err(error) => failure(OutcomeKind::Refused, Setting::Unknown, error.to_string()),
     }
 }
 
-fn failure(kind: OutcomeKind, error: &dyn std::fmt::Display) -> Outcome {
-    Outcome { kind, from: Setting::Unknown, effective_at: None, detail: error.to_string() }
+fn failure(kind: OutcomeKind, from: Setting, detail: String) -> Outcome {
+    Outcome { kind, from, effective_at: None, detail }
 }

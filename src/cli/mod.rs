@@ -13,6 +13,8 @@ pub mod evaluate;
 pub mod simulate;
 mod swarm;
 
+pub mod tune;
+
 pub mod score;
 
 pub mod check;
@@ -57,6 +59,7 @@ enum Command {
     Generate(generate::GenerateArgs),
     Evaluate(evaluate::EvaluateArgs),
     Simulate(simulate::SimulateArgs),
+    Tune(tune::TuneArgs),
     Score(score::ScoreArgs),
     Check(check::CheckArgs),
 }
@@ -95,6 +98,7 @@ pub fn main() -> u8 {
         Command::Generate(args) => generate::run(&args, &mut io::stderr()).map_err(Failure::Other),
         Command::Evaluate(args) => evaluate::run(&args),
         Command::Simulate(args) => simulate::run(&args),
+        Command::Tune(args) => tune::run(&args),
         Command::Score(args) => score::run(&args, &mut io::stderr()).map_err(Failure::Other),
         Command::Check(args) => check::run(&args),
     };

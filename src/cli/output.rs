@@ -89,6 +89,16 @@ pub(super) fn write_json(path: &Path, value: &serde_json::Value) -> anyhow::Resu
     Ok(())
 }
 
+/// Writes a whole text.
+///
+/// # Errors
+/// It cannot be written.
+pub(super) fn write_text(path: &Path, text: &str) -> anyhow::Result<()> {
+    let mut sink = open(path, Existing::Replace)?;
+    let written = sink.write_all(text.as_bytes()).and_then(|()| sink.flush());
+    written.with_context(|| format!("cannot write {}", path.display()))
+}
+
 /// A file that is compressed as its name says; it must be finished, or its end is missing.
 pub(super) enum Packed {
     Plain(Box<dyn Write>),

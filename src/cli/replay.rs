@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::json;
 
 use crate::act::dry_run::DryRun;
 use crate::config::settings::{InputKind, Settings};
@@ -15,6 +16,7 @@ use crate::control::settings::Mode;
 use crate::decode;
 use crate::engine::accounts::Accounts;
 use crate::engine::intake::Intake;
+use crate::report;
 use crate::runtime::clock::Present;
 use crate::runtime::dead_letter::DeadLetters;
 use crate::runtime::feed::{Fed, Feed};
@@ -48,6 +50,9 @@ pub struct ReplayArgs {
     /// Everything in one JSON document
     #[arg(long, value_name = "OUT.json")]
     json: Option<PathBuf>,
+    /// What would have happened, with pictures, as one HTML file that needs no network
+    #[arg(long, value_name = "OUT.html")]
+    report: Option<PathBuf>,
     /// Records, one message per line; plain, gzip or zstd; - is standard input; several files are
     /// merged by time
     #[arg(required = true, value_name = "INPUT")]
@@ -81,9 +86,14 @@ fn replay(args: &ReplayArgs, settings: &Settings) -> anyhow::Result<()> {
     if !dead.is_empty() {
         recorder.say(&format!("rejected by reason: {}", dead.join(", ")));
     }
+    let story = recorder.take_story().unwrap_or_default();
     if let Some(path) = &args.json {
-        let lines = recorder.kept();
-        output::write_json(path, &serde_json::json!({ "summary": summary, "lines": lines }))?;
+        let (lines, would_have) = (recorder.kept(), story.would_have());
+        let all = json!({ "summary": summary, "lines": lines, "would_have": would_have });
+        output::write_json(path, &all)?;
+    }
+    if let Some(path) = &args.report {
+        output::write_text(path, &report::replay::render(&story, &summary))?;
     }
     anyhow::ensure!(!recorder.has_failed(), "not everything could be written, see the log");
     Ok(())
@@ -134,7 +144,7 @@ fn pipeline(args: &ReplayArgs, settings: &Settings) -> anyhow::Result<Pipeline> 
     let decisions = args.decisions.as_deref().or(settings.output.decisions.as_deref());
     let ledger = args.ledger.as_deref().or(settings.output.ledger.as_deref());
     // What goes to standard output must not be mixed with words for people.
-    let outputs = [decisions, ledger, args.json.as_deref()];
+    let outputs = [decisions, ledger, args.json.as_deref(), args.report.as_deref()];
     let outputs: Vec<&Path> = outputs.into_iter().flatten().collect();
     let baselines = settings.baselines_file.iter().cloned();
     let inputs: Vec<PathBuf> = args.inputs.iter().cloned().chain(baselines).collect();
@@ -144,6 +154,7 @@ fn pipeline(args: &ReplayArgs, settings: &Settings) -> anyhow::Result<Pipeline> 
         .with_decisions(output::open_if_named(decisions, Existing::Replace)?)
         .with_ledger(output::open_if_named(ledger, Existing::Replace)?)
         .with_narration((!machine).then(output::narration))
+        .with_story(args.json.is_some() || args.report.is_some())
         .keeping(args.json.is_some());
     recorder.run(&wiring::run_line(settings, prices.version.clone()));
     assemble(settings, prices, engine, recorder)

@@ -2,13 +2,14 @@
 
 use std::io::{self, IsTerminal as _, Write};
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread::available_parallelism;
 
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::config::settings::Settings;
+use crate::report::{self, simulation::Picture};
 use crate::runtime::guard::Guard;
 use crate::simulation::closed_loop::{self, Trial, trial};
 use crate::simulation::plant::SharedPlant;
@@ -43,7 +44,7 @@ pub struct SimulateArgs {
     pub(super) seed: u64,
     /// Instead of scenarios: draw so many small worlds from seeds, the first on, with faults and
     /// settings of their own, and check what must hold in all of them
-    #[arg(long, value_name = "N", conflicts_with_all = ["scenarios", "config", "seeds"],
+    #[arg(long, value_name = "N", conflicts_with_all = ["scenarios", "config", "seeds", "report"],
           value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
     swarm: Option<u64>,
     /// How many seeds, from the first on
@@ -56,6 +57,9 @@ pub struct SimulateArgs {
     /// The same as one JSON document; with - instead of the tables
     #[arg(long, value_name = "OUT.json")]
     pub(super) json: Option<PathBuf>,
+    /// The same with pictures, as one HTML file that needs no network
+    #[arg(long, value_name = "OUT.html")]
+    report: Option<PathBuf>,
     /// Scenarios
     #[arg(required_unless_present = "swarm", value_name = "SCENARIO.toml")]
     scenarios: Vec<PathBuf>,
@@ -71,15 +75,23 @@ pub fn run(args: &SimulateArgs) -> Result<(), Failure> {
         return Ok(swarm::run(args, count)?);
     }
     let settings = settings(args.config.as_ref())?;
-    let read: Vec<_> = args.scenarios.iter().map(|path| scenario::read(path)).collect();
+    let scenarios = read_scenarios(&args.scenarios)?;
+    simulate(args, &settings, &scenarios)?;
+    Ok(())
+}
+
+/// Reads all scenarios, or says what is wrong with all of them.
+///
+/// # Errors
+/// Something is.
+pub(super) fn read_scenarios(paths: &[PathBuf]) -> Result<Vec<Scenario>, Failure> {
+    let read: Vec<_> = paths.iter().map(|path| scenario::read(path)).collect();
     let problems: Vec<String> =
         read.iter().filter_map(|read| read.as_ref().err()).map(ToString::to_string).collect();
     if !problems.is_empty() {
         return Err(Failure::Usage(format!("scenarios are refused:\n{}", problems.join("\n"))));
     }
-    let scenarios: Vec<Scenario> = read.into_iter().filter_map(Result::ok).collect();
-    simulate(args, &settings, &scenarios)?;
-    Ok(())
+    Ok(read.into_iter().filter_map(Result::ok).collect())
 }
 
 fn simulate(
@@ -89,12 +101,13 @@ fn simulate(
 ) -> anyhow::Result<()> {
     let json = args.json.as_deref();
     let inputs: Vec<PathBuf> = args.scenarios.iter().chain(&args.config).cloned().collect();
-    output::refuse_overwriting(&inputs, &json.into_iter().collect::<Vec<_>>())?;
+    let outputs: Vec<&Path> = json.into_iter().chain(args.report.as_deref()).collect();
+    output::refuse_overwriting(&inputs, &outputs)?;
     let last = args.seed.checked_add(args.seeds).context("--seed + --seeds is too large")?;
-    let tables = !json.is_some_and(output::is_stdout);
+    let tables = !outputs.iter().any(|path| output::is_stdout(path));
     let threads = threads(args);
     let bar = progress_bar(scenarios.len() as u64 * args.seeds);
-    let mut scores = Vec::new();
+    let (mut scores, mut pictures) = (Vec::new(), Vec::new());
     for scenario in scenarios {
         bar.set_message(scenario.name.clone());
         let seeds: Vec<u64> = (args.seed..last).collect();
@@ -109,15 +122,20 @@ fn simulate(
         if tables {
             bar.suspend(|| writeln!(io::stdout(), "{score}"))?;
         }
+        let picture = trials.first().filter(|_| args.report.is_some());
+        pictures.extend(picture.map(|trial| Picture::new(scenario, trial)));
         scores.push(score);
     }
     bar.finish_and_clear();
-    let failed: Vec<&str> =
-        scores.iter().filter(|score| !score.holds()).map(|score| score.scenario.as_str()).collect();
     if let Some(path) = json {
         let value = serde_json::json!({ "v": FORM, "kind": "simulate", "scenarios": scores });
         output::write_json(path, &value)?;
     }
+    if let Some(path) = &args.report {
+        output::write_text(path, &report::simulation::render(&scores, &pictures))?;
+    }
+    let failed: Vec<&str> =
+        scores.iter().filter(|score| !score.holds()).map(|score| score.scenario.as_str()).collect();
     anyhow::ensure!(
         failed.is_empty(),
         "what is expected does not hold in {}; see the lines below their tables",
@@ -144,6 +162,7 @@ pub(super) fn threads(args: &SimulateArgs) -> usize {
     threads.unwrap_or_else(|| available_parallelism().map_or(1, NonZeroUsize::get))
 }
 
+/// Progress on standard error, where that is a terminal.
 pub(super) fn progress_bar(steps: u64) -> ProgressBar {
     if !io::stderr().is_terminal() {
         return ProgressBar::hidden();

@@ -15,7 +15,7 @@ use super::simulate::{FORM, SimulateArgs, progress_bar, threads};
 /// Seeds are run in lots; after each the results are told in the order of the seeds.
 const LOT: u64 = 64;
 /// After so many seeds that failed no further lot is begun: more of them say little more.
-const FAILED_MAX: usize = 20;
+const FAILED_MAX: usize = 200;
 
 /// Runs `count` seeds.
 ///

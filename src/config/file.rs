@@ -53,6 +53,50 @@ pub fn default_file() -> String {
     text
 }
 
+/// A key whose value differs between two settings; values as they are written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// The key.
+    pub path: &'static str,
+    /// Its value in the first.
+    pub from: String,
+    /// Its value in the second.
+    pub to: String,
+}
+
+/// The keys outside of lists whose values differ, in the order of the documented file.
+pub fn changes(from: &Settings, to: &Settings) -> Vec<Change> {
+    let (mut from, mut to) = (from.clone(), to.clone());
+    let mut value = |key: &Key<Settings>| {
+        let show = |settings| (key.field)(settings).get().map(|datum| key.kind.show(&datum));
+        [show(&mut from), show(&mut to)].map(Option::unwrap_or_default)
+    };
+    let changes = KEYS.iter().map(|key| {
+        let [from, to] = value(key);
+        Change { path: key.path, from, to }
+    });
+    changes.filter(|change| change.from != change.to).collect()
+}
+
+/// A file that makes the second settings of the first: the keys that differ, with what they mean.
+pub fn changed_file(from: &Settings, to: &Settings) -> String {
+    let mut text = String::new();
+    let mut section = "";
+    for Change { path, from, to } in changes(from, to) {
+        let (head, name) = path.rsplit_once('.').unwrap_or(("", path));
+        if head != section {
+            section = head;
+            line(&mut text, &format!("\n[{head}]"));
+        }
+        text.push('\n');
+        let doc = KEYS.iter().find(|key| key.path == path).map_or("", |key| key.doc);
+        comment(&mut text, doc);
+        comment(&mut text, &format!("Before: {from}."));
+        line(&mut text, &format!("{name} = {to}"));
+    }
+    text
+}
+
 fn list<T>(text: &mut String, list: &List<T>) {
     text.push('\n');
     comment(text, list.doc);

@@ -155,6 +155,8 @@ pub struct Intent {
     pub verb: Verb,
     /// With what.
     pub actuator: ActuatorKind,
+    /// What stands at the target as far as control knows: unknown, or what it has set itself.
+    pub from: Setting,
     /// What should stand at the target then.
     pub to: Setting,
     /// What callers notice.
@@ -167,6 +169,20 @@ pub struct Intent {
     pub reason: String,
     /// Share of legitimate requests that are expected to be refused, 0 to 1.
     pub legit_refused_share: f64,
+}
+
+impl Intent {
+    /// Why it must not be carried out where an actuator has found `found`: somebody else has been
+    /// there since, or what stands there is as strict already.
+    pub fn objection(&self, found: &Setting) -> Option<String> {
+        if self.from == Setting::Unknown {
+            let (found, wanted) = (found.number()?, self.to.number()?);
+            return (found <= wanted)
+                .then(|| format!("its own reservation of {found} is no wider than {wanted}"));
+        }
+        let foreign = *found != self.from && *found != self.to;
+        foreign.then(|| "somebody else has changed it meanwhile, so it is left alone".to_owned())
+    }
 }
 
 /// What an actuator answers.

@@ -218,6 +218,16 @@ impl Case {
             return;
         };
         let at = outcome.effective_at.unwrap_or(intent.decided_at);
+        let is_known = outcome.from != Setting::Unknown;
+        if outcome.kind == OutcomeKind::Refused
+            && is_known
+            && intent.verb != Verb::Restrict
+            && intent.objection(&outcome.from).is_some()
+        {
+            // Whoever changed it owns it now.
+            *place = None;
+            return;
+        }
         match (outcome.kind, intent.verb) {
             (OutcomeKind::Applied | OutcomeKind::Planned, Verb::Restore | Verb::Expire) => {
                 *place = None;
@@ -237,7 +247,19 @@ impl Case {
                 held.current = intent.to.clone();
                 held.changed_at = at;
             }
-            (OutcomeKind::Planned, _) => held.changed_at = at,
+            (OutcomeKind::Planned, verb) => {
+                if verb == Verb::Tighten {
+                    held.full = intent.to.clone();
+                }
+                held.changed_at = at;
+            }
+            // Nobody knows whether it was carried out, so it is taken to be: it will be given back.
+            (OutcomeKind::Failed, Verb::Restrict) if is_known => {
+                held.prior = outcome.from.clone();
+                held.current = intent.to.clone();
+                held.stage = Stage::Applied;
+                held.changed_at = intent.decided_at;
+            }
             // The rung did not take: it is tried again after its time to settle, or the next one.
             (OutcomeKind::Refused | OutcomeKind::Failed, Verb::Restrict) => {
                 *place = None;

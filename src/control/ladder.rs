@@ -6,6 +6,8 @@
 //! it again waits twice as long for the next (yo-yo attacks, Bremler-Barr et al., INFOCOM 2017, aim
 //! at the restore).
 
+mod sources;
+
 use std::collections::{BTreeMap, VecDeque};
 
 use xxhash_rust::xxh3::xxh3_64;
@@ -28,6 +30,8 @@ use crate::units::{EventTime, NanoUsd};
 const CANARY_SHARES: [f64; 3] = [0.25, 0.5, 1.0];
 /// A tightened cap is this share of the one before.
 const TIGHTEN: f64 = 0.7;
+/// A budget is at risk when the excess would spend what is left of it within so many hours.
+const AT_RISK_HOURS: f64 = 24.0;
 /// The most functions that are followed at once; alarms that open beyond it are left to people.
 const CASES_MAX: usize = 10_000;
 
@@ -227,7 +231,8 @@ impl Control {
     fn climb(&mut self, function: &FunctionKey, case: &mut Case, alarm: &Alarm, now: EventTime) {
         case.quiet_since = None;
         let fresh = case.source.is_none() && case.cap.is_none();
-        if fresh && alarm.severity == Severity::Notice {
+        let at_risk = self.budget_is_at_risk(function, alarm);
+        if fresh && alarm.severity == Severity::Notice && !at_risk {
             return;
         }
         if let Some(reason) = self.shut_gate(function, case, alarm) {
@@ -243,11 +248,14 @@ impl Control {
         if case.retrip(now) && self.tighten_fully(case, now) {
             return;
         }
+        let named: Vec<&SourceShare> = alarm.attribution.networks().collect();
+        let separable = !named.is_empty() && !alarm.attribution.diffuse;
+        if separable && self.throttle_more_sources(case, alarm, &named, now) {
+            return;
+        }
         if !case.has_settled(now, &self.settings) {
             return;
         }
-        let named: Vec<&SourceShare> = alarm.attribution.networks().collect();
-        let separable = !named.is_empty() && !alarm.attribution.diffuse;
         let covers: f64 = named.iter().map(|source| source.share).sum();
         if case.source.is_none() && separable && covers < NAMES_COVER && !case.names_are_late(now) {
             // More names are about to come, and a set is not changed every second.
@@ -268,14 +276,17 @@ impl Control {
             return Some("the function is on the never-touch list".into());
         }
         let fresh = case.source.is_none() && case.cap.is_none();
-        if fresh && alarm.class == Class::Crowd {
-            return Some("the callers look like a crowd of ordinary ones".into());
+        if fresh && alarm.class == Class::Crowd && !self.budget_is_at_risk(function, alarm) {
+            return Some(
+                "the callers look like a crowd of ordinary ones, and no budget is at risk".into(),
+            );
         }
         let floor = NanoUsd::from_usd(self.settings.action_floor_usd_per_hour);
-        if fresh && alarm.excess_per_hour < floor {
+        // The alarm speaks once a minute, the pulse every second.
+        let excess = alarm.excess_per_hour.max(NanoUsd::from_usd(case.residual_per_hour()));
+        if fresh && excess < floor {
             return Some(format!(
-                "the excess of {} an hour is below the action floor of {floor} an hour",
-                alarm.excess_per_hour
+                "the excess of {excess} an hour is below the action floor of {floor} an hour"
             ));
         }
         let most = self.settings.functions_per_minute_max as usize;
@@ -283,27 +294,6 @@ impl Control {
             return Some(format!("{most} functions were restricted within the last minute"));
         }
         None
-    }
-
-    fn throttle_sources(
-        &mut self,
-        function: &FunctionKey,
-        case: &mut Case,
-        alarm: &Alarm,
-        named: &[&SourceShare],
-        now: EventTime,
-    ) {
-        let covers: f64 = named.iter().map(|source| source.share).sum::<f64>().min(1.0);
-        let ordinary: f64 = named.iter().map(|source| source.ordinary).sum::<f64>().min(1.0);
-        let addresses: Vec<Box<str>> = named.iter().map(|source| source.source.clone()).collect();
-        let reason = format!(
-            "{} addresses carry {:.0} % of an excess of {} an hour; they are refused at the edge",
-            addresses.len(),
-            covers * 100.0,
-            alarm.excess_per_hour
-        );
-        let to = Setting::Set(Value::Addresses(addresses));
-        self.restrict(function, case, ActuatorKind::WafIpSet, to, (covers, ordinary), now, reason);
     }
 
     fn cap(&mut self, function: &FunctionKey, case: &mut Case, alarm: &Alarm, now: EventTime) {
@@ -340,20 +330,29 @@ impl Control {
         self.restrict(function, case, kind, to, shares, now, reason);
     }
 
+    /// Whether a budget of the function would not last for [`AT_RISK_HOURS`]. That acts by itself,
+    /// whoever calls: it is the one case in which a crowd is throttled.
+    fn budget_is_at_risk(&self, function: &FunctionKey, alarm: &Alarm) -> bool {
+        let least = self.budgets_left(function).map(NanoUsd::usd).reduce(f64::min);
+        least.is_some_and(|left| left < AT_RISK_HOURS * alarm.excess_per_hour.usd())
+    }
+
+    /// What is left of each budget that covers the function.
+    fn budgets_left(&self, function: &FunctionKey) -> impl Iterator<Item = NanoUsd> {
+        let budgets = self.budgets.iter().enumerate();
+        let covering = budgets.filter(|(_, budget)| budget.covers(&function.as_ref()));
+        covering.map(|(index, budget)| {
+            budget.remaining(self.spent.get(&index).copied().unwrap_or_default())
+        })
+    }
+
     /// Dollars an hour that the function may burn: what its budgets leave for the rest of the
     /// month, or its usual burn plus the action floor where it has none.
     fn allowance(&self, function: &FunctionKey, demand: &Demand, now: EventTime) -> f64 {
         let usual = demand.expected * demand.usd_per_call * 3_600.0;
         let hours = Month::of(now).hours_left(now).max(1.0);
-        let covering =
-            self.budgets.iter().enumerate().filter(|(_, budget)| budget.covers(&function.as_ref()));
-        covering
-            .map(|(index, budget)| {
-                let spent = self.spent.get(&index).copied().unwrap_or_default();
-                budget.remaining(spent).usd() / hours
-            })
-            .fold(None, |least: Option<f64>, rate| Some(least.map_or(rate, |l| l.min(rate))))
-            .unwrap_or(usual + self.settings.action_floor_usd_per_hour)
+        let rates = self.budgets_left(function).map(|left| left.usd() / hours);
+        rates.reduce(f64::min).unwrap_or(usual + self.settings.action_floor_usd_per_hour)
     }
 
     fn tighten(&mut self, case: &mut Case, now: EventTime) {
@@ -517,6 +516,7 @@ impl Control {
             function: restriction.function.clone(),
             verb,
             actuator: restriction.actuator,
+            from: restriction.current.clone(),
             to,
             loss_class: restriction.loss_class,
             expires_at: restriction.expires_at,
@@ -536,7 +536,8 @@ fn relaxed(restriction: &Restriction, share: f64) -> Setting {
         Setting::Set(Value::Number(cap)) => {
             // A cap is opened by its own size: 25 % back is a third more room, 50 % twice as much.
             let wider = crate::units::whole(f64::from(*cap) / (1.0 - share));
-            Setting::Set(Value::Number(u32::try_from(wider).unwrap_or(u32::MAX)))
+            let most = restriction.prior.number().unwrap_or(u32::MAX);
+            Setting::Set(Value::Number(u32::try_from(wider).unwrap_or(u32::MAX).min(most)))
         }
         Setting::Set(Value::Addresses(addresses)) => {
             // Sorted by what they cost: the cheapest are let in first.

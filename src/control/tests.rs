@@ -168,6 +168,26 @@ fn a_budget_with_room_widens_the_cap_and_a_spent_one_narrows_it_to_the_users_nee
 }
 
 #[test]
+fn a_crowd_is_throttled_when_it_would_spend_what_is_left_of_a_budget_within_a_day() {
+    let wanted = |monthly: f64, severity: Severity| {
+        let budget = Budget {
+            scope: BudgetScope::Account("111122223333".parse().unwrap()),
+            monthly: NanoUsd::from_usd(monthly),
+        };
+        let settings = ControlSettings { mode: Mode::Enforce, ..ControlSettings::default() };
+        let mut control = Control::new(settings, vec![budget]);
+        let crowd = alarm("f", AlarmState::Opened, 5.0, 0, 0);
+        control.alarm(&Alarm { class: Class::Crowd, severity, ..crowd });
+        let wanted = run(&mut control, 0, 20, &pulse("f", 400.0, 0.0));
+        (wanted.len(), control.abstentions().len())
+    };
+    assert_eq!(wanted(121.0, Severity::Page), (0, 1));
+    assert_eq!(wanted(119.0, Severity::Page), (1, 0));
+    assert_eq!(wanted(119.0, Severity::Notice), (1, 0));
+    assert_eq!(wanted(121.0, Severity::Notice), (0, 0));
+}
+
+#[test]
 fn what_is_given_back_goes_in_steps_and_ends_with_the_prior_state() {
     let mut control = control(Mode::Enforce);
     control.alarm(&alarm("f", AlarmState::Opened, 5.0, 0, 0));
@@ -395,4 +415,75 @@ proptest! {
         }
         prop_assert_eq!(control.restrictions().count(), 0);
     }
+}
+
+fn answer(kind: OutcomeKind, from: Setting) -> Outcome {
+    Outcome { kind, from, effective_at: None, detail: String::new() }
+}
+
+fn number(value: u32) -> Setting {
+    Setting::Set(Value::Number(value))
+}
+
+/// The cap that is wanted in the first seconds of a flood.
+fn capped(control: &mut Control) -> Intent {
+    control.alarm(&alarm("f", AlarmState::Opened, 5.0, 0, 0));
+    for second in 0..20 {
+        control.pulse(pulse("f", 400.0, 0.0));
+        control.tick(at(second));
+        if let Some(intent) = control.intents().pop() {
+            return intent;
+        }
+    }
+    panic!("no cap is wanted");
+}
+
+#[test]
+fn a_cap_that_would_widen_what_is_reserved_or_undo_what_another_has_set_is_objected_to() {
+    let mut control = control(Mode::Enforce);
+    let cap = capped(&mut control);
+    let value = cap.to.number().unwrap();
+    assert!(cap.objection(&number(value)).is_some() && cap.objection(&number(1)).is_some());
+    assert!(
+        cap.objection(&number(value + 1)).is_none() && cap.objection(&Setting::Unset).is_none()
+    );
+    let restore = Intent { from: number(value), to: Setting::Unset, verb: Verb::Restore, ..cap };
+    assert!(restore.objection(&number(value)).is_none());
+    assert!(restore.objection(&Setting::Unset).is_none(), "what is there already is no objection");
+    assert!(restore.objection(&number(value + 7)).is_some());
+}
+
+#[test]
+fn what_somebody_else_has_changed_is_theirs() {
+    let mut control = control(Mode::Enforce);
+    let cap = capped(&mut control);
+    control.outcome(cap, answer(OutcomeKind::Applied, Setting::Unset));
+    control.restore_all(at(30));
+    let restore = control.intents().pop().unwrap();
+    control.outcome(restore, answer(OutcomeKind::Refused, number(26)));
+    assert_eq!(control.restrictions().count(), 0);
+}
+
+#[test]
+fn a_cap_of_which_nobody_knows_whether_it_was_set_is_given_back() {
+    let mut control = control(Mode::Enforce);
+    let cap = capped(&mut control);
+    control.outcome(cap, answer(OutcomeKind::Failed, number(50)));
+    control.alarm(&alarm("f", AlarmState::Closed, 0.0, 0, 20));
+    let wanted = run(&mut control, 20, 620, &pulse("f", 10.0, 0.0));
+    assert_eq!(wanted.last().unwrap().1.to, number(50));
+    let widest = wanted.iter().filter_map(|(_, intent)| intent.to.number()).max();
+    assert_eq!(widest, Some(50), "never wider than it was");
+}
+
+#[test]
+fn addresses_that_are_named_later_join_those_that_are_refused() {
+    let mut control = control(Mode::Enforce);
+    control.alarm(&alarm("f", AlarmState::Opened, 5.0, 4, 0));
+    let wanted = run(&mut control, 0, 8, &pulse("f", 400.0, 0.0));
+    assert_eq!(wanted[0].1.to.addresses().len(), 4);
+    control.alarm(&alarm("f", AlarmState::Updated, 5.0, 9, 8));
+    let wanted = run(&mut control, 8, 14, &pulse("f", 400.0, 0.0));
+    let more: Vec<_> = wanted.iter().map(|(_, it)| (it.verb, it.to.addresses().len())).collect();
+    assert_eq!(more, [(Verb::Tighten, 9)]);
 }

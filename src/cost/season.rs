@@ -9,6 +9,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::units::bounds::array;
+use crate::units::calendar::hour_slot;
 
 /// Hours in a week.
 const WEEK: usize = 168;
@@ -56,7 +57,7 @@ impl Season {
         if !(mean_usd > 0.0 && ratio >= 0.0) {
             return;
         }
-        let slot = slot(hour);
+        let slot = hour_slot(hour);
         let hours = &mut self.hours[slot / DAY];
         let visits = f64::from(*hours) / DAY as f64;
         *hours = hours.saturating_add(1);
@@ -78,7 +79,7 @@ impl Season {
             let own = decoded(self.slots[slot]);
             weights[slot] = (visits * own + PARENT_VISITS * towards) / (visits + PARENT_VISITS);
         }
-        Shape::of(|hour| weights[slot(hour)])
+        Shape::of(|hour| weights[hour_slot(hour)])
     }
 }
 
@@ -146,11 +147,6 @@ impl Shape {
 #[expect(clippy::cast_possible_truncation, reason = "0 <= it < 168")]
 const fn hour_of_week(hour: i64) -> usize {
     (hour.rem_euclid(WEEK as i64) + EPOCH_HOUR_OF_WEEK).rem_euclid(WEEK as i64) as usize
-}
-
-const fn slot(hour: i64) -> usize {
-    let hour = hour_of_week(hour);
-    hour % DAY + if hour >= 5 * DAY { DAY } else { 0 }
 }
 
 fn decoded(code: u16) -> f64 {

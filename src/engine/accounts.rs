@@ -329,7 +329,7 @@ mod tests {
             assert_eq!(states(&rows, 10), [], "{what}");
         }
         let half = [vec![(1e7, 19 * DEAR)], vec![(1e7, DEAR); 20]].concat();
-        assert_eq!(states(&half, 3).len(), 1, "{half:?}");
+        assert_eq!(states(&half, 4).len(), 1, "{half:?}");
     }
 
     #[test]

@@ -20,7 +20,8 @@ pub enum AlarmState {
     Opened,
     /// It is still open; numbers are newer.
     Updated,
-    /// Evidence has fallen below the square root of the threshold; for a notice, ten minutes ago.
+    /// Evidence has fallen below the square root of the threshold, or calls have kept to what is
+    /// tolerated for twenty seconds; for a notice, ten minutes ago.
     Closed,
 }
 
@@ -44,22 +45,24 @@ impl Severity {
     }
 }
 
-/// Which statistic spoke.
+/// Which statistic spoke; the most urgent first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Channel {
     /// Calls per second.
     RateFast,
+    /// Growth by the same factor in equal times.
+    Recursion,
     /// Billed duration.
     Duration,
     /// Configured memory.
     Memory,
     /// Share of calls that fail, or that were made before.
     Retry,
-    /// Growth by the same factor in equal times.
-    Recursion,
     /// Dollars above the allowed that gather over bursts and pauses.
     Yoyo,
+    /// Dollars of the hour, against those of the same hour on other days.
+    Cost,
     /// Dollars of the day, against those of the days before.
     Leech,
     /// Calls a minute, over all functions of an account; no single function has it.
@@ -68,15 +71,26 @@ pub enum Channel {
 
 impl Channel {
     /// All of them.
-    pub const ALL: [Channel; 8] = [
+    pub const ALL: [Channel; 9] = [
         Channel::RateFast,
+        Channel::Recursion,
         Channel::Duration,
         Channel::Memory,
         Channel::Retry,
-        Channel::Recursion,
         Channel::Yoyo,
+        Channel::Cost,
         Channel::Leech,
         Channel::Aggregate,
+    ];
+    /// Those of a function whose evidence changes with seconds and blocks, not with every call.
+    pub const SELDOM: [Channel; 7] = [
+        Channel::Recursion,
+        Channel::Duration,
+        Channel::Memory,
+        Channel::Retry,
+        Channel::Yoyo,
+        Channel::Cost,
+        Channel::Leech,
     ];
 
     /// As it is written.
@@ -88,6 +102,7 @@ impl Channel {
             Channel::Retry => "retry",
             Channel::Recursion => "recursion",
             Channel::Yoyo => "yoyo",
+            Channel::Cost => "cost",
             Channel::Leech => "leech",
             Channel::Aggregate => "aggregate",
         }

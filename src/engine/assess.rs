@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use super::account_share::JUDGED_AFTER_SECONDS;
 use super::alarm::{Alarm, AlarmState, Busyness, Channel, Class, Excess, Pulse, Severity};
-use super::attribution::crowd::{Reason, Verdict};
+use super::attribution::crowd::{Crowd, Reason, Verdict};
 use super::attribution::{Attribution, Usual};
 use super::detect::rate::ChannelReading;
-use super::function::{FunctionState, Minute, Surroundings};
+use super::function::{FunctionState, Minute, Surroundings, usage_of};
 use super::open_alarm::OpenAlarm;
 use super::settings::DetectionSettings;
 use super::watch::Watch;
@@ -29,6 +29,12 @@ const HOURLY_DISPERSION: f64 = 0.05;
 const DIFFUSE_FACTOR: f64 = 5.0;
 /// Real crowds were seen to come up to six times as many as ever before within a minute.
 const STEEP: f64 = 10.0;
+/// Ever new addresses look like a crowd. But people come back: a surge to so many times the highest
+/// rate ever, over some seconds, in which hardly anybody does, is not called one.
+const NO_CROWD: f64 = 20.0;
+/// Of so many requests fewer than this share are somebody's second.
+const COMPARED_MIN: u32 = 200;
+const RETURNS_MIN: f64 = 0.05;
 /// So many of them must have been seen for that.
 const KNOWN_CALLERS: u64 = 100;
 /// A crowd is worth a page where anything else would be worth so many.
@@ -51,6 +57,8 @@ pub struct Standing {
     class: Class,
     /// What it is worth now, or was at its worst.
     pub severity: Severity,
+    /// It has come as no crowd does.
+    pub no_crowd: bool,
 }
 
 impl Standing {
@@ -63,23 +71,60 @@ impl Standing {
         around: &Surroundings<'_>,
     ) -> Self {
         let now = now.max(open.evidence_at);
-        let elapsed = now.since_ms(open.onset).max(500) as f64 / 1e3;
+        let elapsed = now.since_ms(open.counted_from).max(500) as f64 / 1e3;
         let rates = function.rates(around);
-        let expected = function.usual(open.expected * elapsed);
-        let excess = excess(&open.since, &expected, rates);
-        let rate = present_rate(watch, open, now);
+        let expected = usage_of(open.expected * elapsed, open.usual_mb_ms);
+        let mut excess = excess(&open.since, &expected, rates);
+        excess.nano_usd = excess.nano_usd.plus(NanoUsd::from_usd(open.gathered_usd));
         let usd_per_call = rates.per_request(mean_mb_ms(open, function));
-        let usual = open.expected * rates.per_request(function.mean_mb_ms()) * 3_600.0;
+        let usual = open.expected * rates.per_request(open.usual_mb_ms) * 3_600.0;
+        let rate = match open.channel {
+            Channel::RateFast | Channel::Recursion | Channel::Aggregate => {
+                present_rate(watch, open, now)
+            }
+            Channel::Duration | Channel::Memory | Channel::Retry | Channel::Yoyo => {
+                watch.lasting_rate(now.second())
+            }
+            Channel::Cost | Channel::Leech => {
+                let excess = watch.excess_per_hour(open.channel);
+                open.expected + excess / usd_per_call.max(f64::MIN_POSITIVE) / 3_600.0
+            }
+        };
         let burn = rate * usd_per_call * 3_600.0;
-        let attribution = attribution(watch, open, function.mean_mb_ms());
-        let class = class(open, &attribution);
-        let known = attribution.crowd.requests >= KNOWN_CALLERS && attribution.diffuse;
+        let attribution = attribution(watch, open, open.usual_mb_ms);
         // What is far beyond anything that ever was need not prove itself by what it has cost.
-        let steep = rate >= STEEP * watch.baseline.highest().max(open.expected);
+        let highest = watch.baseline.highest().max(open.expected);
+        let steep = open.channel == Channel::RateFast && rate >= STEEP * highest;
+        let is_sure = open.channel == Channel::RateFast && elapsed >= RATE_SECONDS as f64;
+        let sudden = is_sure && rate >= NO_CROWD * highest;
+        let no_crowd = open.no_crowd || sudden && hardly_return(&attribution.crowd);
+        let class = match class(open, &attribution) {
+            Class::Crowd if no_crowd => Class::Unknown,
+            class => class,
+        };
+        let known = attribution.crowd.requests >= KNOWN_CALLERS && attribution.diffuse;
         let lost = if steep { f64::INFINITY } else { excess.nano_usd.usd() };
         let worth = severity(class, known, burn - usual, lost, around.detection);
-        let severity = open.severity.max(worth);
-        Self { now, rate, usd_per_call, burn, usual, excess, attribution, class, severity }
+        // Growth by the day is told and wakes nobody: it may be honest, and can wait for morning.
+        let severity = if open.channel == Channel::Leech { Severity::Notice } else { worth };
+        let severity = open.severity.max(severity);
+        Self {
+            now,
+            rate,
+            usd_per_call,
+            burn,
+            usual,
+            excess,
+            attribution,
+            class,
+            severity,
+            no_crowd,
+        }
+    }
+
+    /// Who carries it.
+    pub fn attribution(&self) -> &Attribution {
+        &self.attribution
     }
 
     /// Says it, with projections.
@@ -132,7 +177,7 @@ impl Standing {
         watch: &Watch,
         around: &Surroundings<'_>,
     ) -> Projection {
-        let evidence = watch.evidence();
+        let evidence = watch.evidence_so_far(around);
         let shape = watch.ledger.as_ref().map(|ledger| ledger.shape());
         let ledger = watch.ledger.as_ref().zip(shape.as_ref());
         let history =
@@ -262,11 +307,18 @@ fn attribution(watch: &Watch, open: &OpenAlarm, mb_ms: f64) -> Attribution {
     pane.attribution(watch.reference(), &usual)
 }
 
+fn hardly_return(crowd: &Crowd) -> bool {
+    let compared = f64::from(crowd.compared);
+    crowd.compared >= COMPARED_MIN && f64::from(crowd.repeats) < RETURNS_MIN * compared
+}
+
 /// The callers decide where they tell anything, else the channel does. Whoever can be named for
 /// half of the excess is no crowd, however many ordinary callers there are beside.
 fn class(open: &OpenAlarm, attribution: &Attribution) -> Class {
     let otherwise = match open.channel {
-        Channel::RateFast | Channel::Yoyo | Channel::Leech | Channel::Aggregate => Class::Unknown,
+        Channel::RateFast | Channel::Yoyo | Channel::Cost | Channel::Leech | Channel::Aggregate => {
+            Class::Unknown
+        }
         Channel::Duration | Channel::Memory | Channel::Retry | Channel::Recursion => Class::Runaway,
     };
     let named = !attribution.sources.is_empty() && !attribution.diffuse;

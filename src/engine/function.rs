@@ -82,14 +82,6 @@ impl MinuteUsage {
     }
 }
 
-/// A function's name in one piece.
-#[derive(Debug)]
-struct Name {
-    account: AccountId,
-    /// The region and the function's own name, one behind the other.
-    text: Box<str>,
-}
-
 /// All that is kept of one function: at most 256 bytes with its name, and 1 KiB with its watch.
 ///
 /// In the order in which a record needs it: there are far more functions than any cache holds.
@@ -127,7 +119,9 @@ pub struct FunctionState {
     pub gateway_seen: bool,
     /// A restriction is in force, so demand may be hidden and nothing is learned.
     restricted: bool,
-    name: Name,
+    account: AccountId,
+    /// The region and the function's own name, one behind the other.
+    name: Box<str>,
 }
 
 impl FunctionState {
@@ -159,23 +153,21 @@ impl FunctionState {
             region_len: u8::try_from(name.region.len()).unwrap_or(0),
             gateway_seen: event.gateway,
             restricted: false,
-            name: Name {
-                account: name.account,
-                text: [name.region, name.name].concat().into_boxed_str(),
-            },
+            account: name.account,
+            name: [name.region, name.name].concat().into_boxed_str(),
         }
     }
 
-    /// Reads a little of everything that a quiet invocation needs, so that it is in the cache soon.
+    /// Reads a little of everything that a quiet invocation needs, so that it is in the cache soon;
+    /// the watch is touched by itself.
     pub fn touch(&self) -> u64 {
-        let usage = self.month_usage.requests ^ self.minute_usage[0].mb_ms.0;
-        usage ^ self.watch.as_ref().map_or(0, |watch| watch.touch())
+        self.month_usage.requests ^ self.minute_usage[0].mb_ms.0
     }
 
     /// Its name.
     pub fn name(&self) -> FunctionRef<'_> {
-        let (region, name) = self.name.text.split_at(self.region_len.into());
-        FunctionRef { account: self.name.account, region, name }
+        let (region, name) = self.name.split_at(self.region_len.into());
+        FunctionRef { account: self.account, region, name }
     }
 
     /// Its name, to keep.
@@ -215,8 +207,7 @@ impl FunctionState {
         }
     }
 
-    /// Takes in one record.
-    /// `repeat` says that the same request has failed before.
+    /// Takes in one record; `repeat` says that the same request has failed before.
     pub fn take(
         &mut self,
         batch: &Batch,
@@ -316,7 +307,7 @@ impl FunctionState {
 
     /// What was learned of it, if it is watched; all is closed that can be.
     pub fn into_past(self, around: &Surroundings<'_>) -> Option<Past> {
-        let newest = self.newest().max(self.watch.as_ref()?.served.newest());
+        let newest = self.newest();
         let (baseline, size, retry, ledger) = self.watch?.into_learned();
         Some(Past {
             until: u32::try_from(around.boundary).unwrap_or(0),
@@ -415,11 +406,7 @@ impl FunctionState {
 
     /// Usage that `calls` calls of the usual size would be.
     pub fn usual(&self, calls: f64) -> Usage {
-        Usage {
-            requests: crate::units::whole(calls),
-            mb_ms: MbMillis(crate::units::whole(calls * self.mean_mb_ms())),
-            ..Usage::ZERO
-        }
+        usage_of(calls, self.mean_mb_ms())
     }
 
     /// Mean MB·ms per call.
@@ -452,6 +439,15 @@ fn hour_of(second: u32) -> u16 {
 }
 
 /// Seconds since the epoch; the range of event time ends before they would overflow.
+/// Usage of so many calls with so many MB·ms each.
+pub fn usage_of(calls: f64, mb_ms: f64) -> Usage {
+    Usage {
+        requests: crate::units::whole(calls),
+        mb_ms: MbMillis(crate::units::whole(calls * mb_ms)),
+        ..Usage::ZERO
+    }
+}
+
 fn second_of(at: EventTime) -> u32 {
     u32::try_from(at.second()).unwrap_or(0)
 }

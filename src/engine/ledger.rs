@@ -8,15 +8,18 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::detect::Thresholds;
+use super::detect::cost::HourCost;
 use super::detect::leech::DayLeech;
 use super::watch::Calling;
 use crate::cost::{Forecaster, Season, Shape, Usage};
+use crate::units::calendar::is_weekend;
 
 /// Dollars a month from which on a function's hours are kept.
 pub const WORTH_USD: f64 = 0.05;
 const HOURS_A_DAY: i64 = 24;
-/// Dollars in the unit of the day's sum, of which there is to be at least one.
-const DAY_UNIT_USD: f64 = 1e-6;
+/// Dollars in the unit of the sums, of which there is to be at least one.
+const UNIT_USD: f64 = 1e-6;
 
 /// What a function has spent by hour and day.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -24,7 +27,9 @@ const DAY_UNIT_USD: f64 = 1e-6;
 pub struct Ledger {
     season: Season,
     forecaster: Forecaster,
-    /// Daily sums against their own past.
+    /// Hourly sums against their own past.
+    pub cost: HourCost,
+    /// And daily ones.
     pub leech: DayLeech,
     /// The hour that is open.
     #[serde(skip)]
@@ -36,6 +41,9 @@ pub struct Ledger {
     month: i32,
     #[serde(skip)]
     day_usd: f64,
+    /// Not all of the hour that is open, and of its day, was as usual.
+    #[serde(skip)]
+    unusual: [bool; 2],
     /// The day began before anybody looked, and its sum says nothing.
     #[serde(skip)]
     is_part: bool,
@@ -47,11 +55,13 @@ impl Ledger {
         Self {
             season: Season::default(),
             forecaster: Forecaster::watching_since(hour - silent_hours),
+            cost: HourCost::default(),
             leech: DayLeech::default(),
             hour,
             before: calling.used,
             month: calling.month,
             day_usd: 0.0,
+            unusual: [false; 2],
             is_part: false,
         }
     }
@@ -60,11 +70,13 @@ impl Ledger {
     #[must_use]
     pub fn learned(self) -> Self {
         Self {
+            cost: self.cost.learned(),
             leech: self.leech.learned(),
             hour: 0,
             before: Usage::ZERO,
             month: 0,
             day_usd: 0.0,
+            unusual: [false; 2],
             is_part: false,
             ..self
         }
@@ -78,12 +90,21 @@ impl Ledger {
         self.is_part = hour.rem_euclid(HOURS_A_DAY) != 0;
     }
 
-    /// Closes every hour before `hour`. `frozen` says that the last of them was not as usual;
-    /// `threshold` is the evidence for a leech, in days.
-    pub fn close(&mut self, hour: i64, frozen: bool, calling: &Calling<'_>, threshold: f64) {
+    /// Closes every hour before `hour`; to be called every minute. `frozen` says that the last
+    /// minute was not as usual.
+    pub fn close(
+        &mut self,
+        hour: i64,
+        frozen: bool,
+        calling: &Calling<'_>,
+        thresholds: &Thresholds,
+    ) {
+        self.unusual = self.unusual.map(|unusual| unusual || frozen);
         if hour <= self.hour {
             return;
         }
+        let [frozen, _] = self.unusual;
+        self.unusual[0] = false;
         if calling.month != self.month {
             // The seconds around midnight that the old month had are lost to the forecast.
             (self.month, self.before) = (calling.month, Usage::ZERO);
@@ -93,31 +114,34 @@ impl Ledger {
         let usd = if frozen { self.forecaster.level() * shape.weight(self.hour) } else { spent };
         self.forecaster.observe(self.hour, usd, |hour| shape.weight(hour));
         self.season.observe(self.hour, usd, self.forecaster.level());
+        self.cost.hour(spent / UNIT_USD, shape.weight(self.hour), !frozen, thresholds.cost);
+        self.cost.silence((hour - self.hour - 1).unsigned_abs());
         self.day_usd += spent;
         let (day, next) = (self.hour.div_euclid(HOURS_A_DAY), hour.div_euclid(HOURS_A_DAY));
         if next > day {
             if !std::mem::take(&mut self.is_part) {
-                self.leech.day(self.day_usd / DAY_UNIT_USD, is_weekend(day), !frozen, threshold);
+                let sum = self.day_usd / UNIT_USD;
+                self.leech.day(sum, is_weekend(day), !self.unusual[1], thresholds.leech);
             }
             self.leech.silence((next - day - 1).unsigned_abs());
             self.day_usd = 0.0;
+            self.unusual[1] = false;
         }
         self.hour = hour;
         self.before = calling.used;
-    }
-
-    /// Dollars an hour that the latest day was above what is expected of its like.
-    pub fn leeched_per_hour(&self) -> f64 {
-        let day = self.hour.div_euclid(HOURS_A_DAY) - 1;
-        let excess = self.leech.observed() - self.leech.expected(is_weekend(day));
-        excess * DAY_UNIT_USD / HOURS_A_DAY as f64
     }
 
     /// Dollars of the latest day, and of one that is expected.
     pub fn days_usd(&self) -> (f64, f64) {
         let day = self.hour.div_euclid(HOURS_A_DAY) - 1;
         let expected = self.leech.expected(is_weekend(day));
-        (expected * DAY_UNIT_USD, self.leech.observed() * DAY_UNIT_USD)
+        (expected * UNIT_USD, self.leech.observed() * UNIT_USD)
+    }
+
+    /// Dollars of the latest hour that was expected, and those that it cost.
+    pub fn hours_usd(&self) -> (f64, f64) {
+        let (expected, observed) = self.cost.latest();
+        (expected * UNIT_USD, observed * UNIT_USD)
     }
 
     /// The season as far as it is known.
@@ -129,9 +153,4 @@ impl Ledger {
     pub fn forecaster(&self) -> &Forecaster {
         &self.forecaster
     }
-}
-
-/// Day 0 was a Thursday.
-fn is_weekend(day: i64) -> bool {
-    matches!(day.rem_euclid(7), 2 | 3)
 }

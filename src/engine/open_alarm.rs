@@ -1,6 +1,11 @@
 //! What is kept of a function while its alarm is open.
 
+use std::collections::BTreeSet;
+
+use xxhash_rust::xxh3::xxh3_64;
+
 use super::alarm::{Channel, Severity};
+use super::attribution::Attribution;
 use super::batch::{Event, Timeliness};
 use super::window::{RING, SecondRing};
 use crate::cost::Usage;
@@ -11,10 +16,14 @@ use crate::units::{EventTime, MbMillis};
 /// then once a minute.
 const UPDATES: [i64; 3] = [2, 5, 15];
 const UPDATE_EVERY: i64 = 60;
-/// A notice is looked at every second for so long, and then every [`LOOK_EVERY`] seconds, whether
-/// it has become a page.
+/// Of what changes by the hour or the day.
+const UPDATE_SLOW_EVERY: i64 = 3_600;
+/// A notice is looked at every second for so long, whether it has become a page, and every alarm
+/// every [`LOOK_EVERY`] seconds.
 const LOOK_CLOSELY_SECONDS: i64 = 30;
 const LOOK_EVERY: i64 = 5;
+/// The most names that are remembered; later ones are told with the next update.
+const NAMED_MAX: usize = 16_384;
 /// A notice keeps the baseline as it was for so long. What lasts longer and wakes nobody is taken
 /// for the new normal, step by step: else a service that has grown would be a notice for ever.
 const FREEZE_SECONDS: i64 = 1_800;
@@ -32,6 +41,8 @@ pub struct OpenAlarm {
     pub channel: Channel,
     /// The highest severity that it has had; it never falls.
     pub severity: Severity,
+    /// It has come as no crowd does, at one time or another.
+    pub no_crowd: bool,
     /// When the excess began.
     pub onset: EventTime,
     /// Event time of the record that opened it.
@@ -40,12 +51,20 @@ pub struct OpenAlarm {
     pub position: Position,
     /// Calls per second that were expected at the onset.
     pub expected: f64,
-    /// Usage since the onset.
+    /// MB·ms per call that were usual.
+    pub usual_mb_ms: f64,
+    /// Since when usage is counted: the onset, as far back as seconds are remembered.
+    pub counted_from: EventTime,
+    /// Usage since then.
     pub since: Usage,
+    /// Dollars that had gathered before.
+    pub gathered_usd: f64,
     /// Requests turned away before the function, by second.
     forbidden: SecondRing,
     /// Requests turned away for want of concurrency or by a rate limit, by second.
     throttled: SecondRing,
+    /// Hashes of the sources that were named.
+    named: BTreeSet<u64>,
     updates: usize,
     next_update: i64,
     quiet_since: Option<i64>,
@@ -58,20 +77,24 @@ impl OpenAlarm {
         channel: Channel,
         onset: EventTime,
         event: &Event,
-        expected: f64,
-        since: Usage,
+        usual: (f64, f64),
     ) -> Self {
         Self {
             id,
             channel,
             severity: Severity::Notice,
+            no_crowd: false,
             onset,
             evidence_at: event.at,
             position: event.position,
-            expected,
-            since,
+            expected: usual.0,
+            usual_mb_ms: usual.1,
+            counted_from: event.at,
+            since: Usage::ZERO,
+            gathered_usd: 0.0,
             forbidden: SecondRing::new(event.at.second() - RING),
             throttled: SecondRing::new(event.at.second() - RING),
+            named: BTreeSet::new(),
             updates: 0,
             next_update: event.at.second() + UPDATES[0],
             quiet_since: None,
@@ -121,6 +144,9 @@ impl OpenAlarm {
         let opened = self.evidence_at.second();
         self.next_update = match UPDATES.get(self.updates) {
             Some(after) => opened + after,
+            None if self.channel == Channel::Cost || self.channel == Channel::Leech => {
+                now + UPDATE_SLOW_EVERY
+            }
             None => now + UPDATE_EVERY,
         };
         true
@@ -135,16 +161,27 @@ impl OpenAlarm {
         second - self.evidence_at.second() < most
     }
 
-    /// Whether a flood would be news: a notice of anything slower must not hide it.
-    pub fn gives_way(&self) -> bool {
-        self.severity == Severity::Notice && self.channel != Channel::RateFast
+    /// Whether an alarm of `channel` would be news: a notice of anything slower must not hide it.
+    pub fn gives_way_to(&self, channel: Channel) -> bool {
+        self.severity == Severity::Notice && channel < self.channel
     }
 
-    /// Whether it is time to see if a notice has become a page.
+    /// Whether it is time to see if a notice has become a page, or a page has new names.
     pub fn is_watched_closely(&self, now: i64) -> bool {
         let age = now - self.evidence_at.second();
-        self.severity == Severity::Notice
-            && (age <= LOOK_CLOSELY_SECONDS || now.rem_euclid(LOOK_EVERY) == 0)
+        let is_new = self.severity == Severity::Notice && age <= LOOK_CLOSELY_SECONDS;
+        is_new || now.rem_euclid(LOOK_EVERY) == 0
+    }
+
+    /// Notes whom it names; whether somebody was not named before.
+    pub fn names(&mut self, attribution: &Attribution) -> bool {
+        let mut is_news = false;
+        for source in &attribution.sources {
+            if self.named.len() < NAMED_MAX {
+                is_news |= self.named.insert(xxh3_64(source.source.as_bytes()));
+            }
+        }
+        is_news
     }
 
     /// Whether it closes now, `quiet` being whether its evidence has gone.

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::learned::MINUTES_MAX;
 use crate::units::bounds::{array, up_to};
+use crate::units::calendar::hour_slot;
 
 /// Half-life of the highest minute of all, in minutes: two days.
 const HALF_LIFE: f64 = 2_880.0;
@@ -78,6 +79,9 @@ impl Peaks {
         self.fade(number, 0);
         // In the positive form, so that NaN is nothing; no platform starts a billion a second.
         let rate = if rate > 0.0 { rate.min(1e9) } else { 0.0 };
+        if code(rate) == 0 {
+            return;
+        }
         if rate > f64::from(self.by_hour(number)) * FORETOLD {
             self.hours_since = number;
         }
@@ -164,12 +168,9 @@ fn day_of(number: u32) -> u16 {
     u16::try_from(number / DAY).unwrap_or(u16::MAX)
 }
 
-/// Place of an hour: 0 to 23 on weekdays, 24 to 47 at weekends.
+/// Place of the hour of minute `number`.
 fn slot(number: u32) -> usize {
-    // Day 0 was a Thursday; Saturday and Sunday are days 2 and 3 after one.
-    let weekend = matches!((number / DAY) % 7, 2 | 3);
-    let hour = (number % DAY) / 60;
-    hour as usize + if weekend { 24 } else { 0 }
+    hour_slot(i64::from(number / 60))
 }
 
 /// A rate as a logarithm, rounded up; 0 for next to nothing.

@@ -9,18 +9,18 @@ use std::hint::black_box;
 
 use hashbrown::HashTable;
 
-use super::alarm::{Alarm, AlarmState, Channel, MinuteRow, Output, alarm_id};
-use super::assess::{self, Standing};
+use self::alarms::{follow, give_way, raise};
+use super::alarm::{AlarmState, MinuteRow, Output};
+use super::assess;
 use super::batch::{Batch, Event, EventKind, Timeliness};
 use super::detect::Thresholds;
 use super::frontier::AHEAD_SECONDS;
 use super::function::{FunctionState, Surroundings};
 use super::learned::Dormant;
-use super::open_alarm::OpenAlarm;
 use super::partitions::{Deliveries, PARTITIONS, partition_of};
 use super::rate_card::{RateCard, RateIndex, RateKey};
 use super::settings::{DetectionSettings, EngineSettings};
-use super::watch::{LATENESS_SECONDS_MAX, Touch, Watch};
+use super::watch::{LATENESS_SECONDS_MAX, Touch};
 use crate::cost::{FunctionRates, Month, Usage};
 use crate::record::{FunctionKey, Status};
 use crate::units::{AccountId, EventTime};
@@ -98,6 +98,7 @@ macro_rules! surroundings {
     };
 }
 
+mod alarms;
 mod learned;
 mod room;
 
@@ -283,8 +284,10 @@ impl Engine {
         for (slot, event) in slots.iter_mut().zip(group) {
             *slot = self.find(event.key).unwrap_or_default();
         }
-        let found = slots.iter().filter_map(|&slot| self.functions.get(slot as usize));
-        black_box(found.fold(0, |sum, function| sum ^ function.touch()));
+        let found = || slots.iter().filter_map(|&slot| self.functions.get(slot as usize));
+        black_box(found().fold(0, |sum, function| sum ^ function.touch()));
+        let watches = found().filter_map(|function| function.watch.as_ref());
+        black_box(watches.fold(0, |sum, watch| sum ^ watch.touch()));
         slots
     }
 
@@ -524,74 +527,4 @@ impl Engine {
             self.outputs.push((sequence, function.key, Output::Minute(Box::new(row))));
         }
     }
-}
-
-/// Closes the notice that stands in the way of an alarm, if any.
-fn give_way(
-    function: &FunctionState,
-    watch: &mut Watch,
-    now: EventTime,
-    sequence: u64,
-    around: &Surroundings<'_>,
-) -> Option<Alarm> {
-    let open = watch.alarm.take()?;
-    let standing = Standing::new(function, watch, &open, now, around);
-    Some(standing.alarm(function, watch, &open, AlarmState::Closed, sequence, around))
-}
-
-/// Opens the alarm that `event` has led to.
-fn raise(
-    function: &FunctionState,
-    watch: &mut Watch,
-    channel: Channel,
-    event: &Event,
-    now: EventTime,
-    around: &Surroundings<'_>,
-) -> Alarm {
-    let onset = watch.onset_of(channel, event, around);
-    let since = assess::usage_since(function, watch, onset.second());
-    let id = alarm_id("function", &function.to_key(), channel, onset);
-    let expected = watch.baseline.expected();
-    watch.open_pane(function.mean_mb_ms());
-    let mut open = OpenAlarm::new(id, channel, onset, event, expected, since);
-    let standing = Standing::new(function, watch, &open, now, around);
-    open.severity = standing.severity;
-    let sequence = event.sequence;
-    let alarm = standing.alarm(function, watch, &open, AlarmState::Opened, sequence, around);
-    watch.begin_alarm(open);
-    alarm
-}
-
-/// One second of an alarm that may be open: what there is to say of it.
-fn follow(
-    function: &FunctionState,
-    watch: &mut Watch,
-    now: EventTime,
-    sequence: u64,
-    around: &Surroundings<'_>,
-) -> Option<Alarm> {
-    let mut open = watch.alarm.take()?;
-    let clear = libm::sqrt(around.thresholds.of(open.channel));
-    // The seconds that opened it must be closed before closed seconds can clear it.
-    let seen = around.boundary > open.evidence_at.second();
-    let quiet = seen && watch.value(open.channel) < clear;
-    let over = open.is_over(now.second(), quiet);
-    let due = open.is_due(now.second());
-    if !over && !due && !open.is_watched_closely(now.second()) {
-        watch.alarm = Some(open);
-        return None;
-    }
-    let standing = Standing::new(function, watch, &open, now, around);
-    let worse = standing.severity > open.severity;
-    open.severity = standing.severity;
-    let state = match (over, worse) {
-        (true, _) => AlarmState::Closed,
-        // As a page it is a new statement to whoever waits for pages only.
-        (false, true) => AlarmState::Opened,
-        (false, false) => AlarmState::Updated,
-    };
-    let say = over || due || worse;
-    let alarm = say.then(|| standing.alarm(function, watch, &open, state, sequence, around));
-    watch.alarm = Some(open);
-    alarm
 }

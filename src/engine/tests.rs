@@ -1,5 +1,6 @@
 //! The engine as a whole: records in at the door, alarms and sums out of the shards.
 
+mod channels;
 mod learned;
 
 use std::collections::BTreeMap;

@@ -4,15 +4,16 @@
 //! Seconds are closed lazily, when the function is next touched or swept: whether a record is on
 //! time was decided when it was taken in, so the result does not depend on when that happens.
 
-use super::account_share::AccountShare;
+mod channels;
 mod learned;
 
+use super::account_share::AccountShare;
 use super::alarm::{Channel, Severity};
 use super::attribution::pane::Pane;
 use super::attribution::reference::Reference;
 use super::baseline::Baseline;
 use super::batch::{Batch, Dimension, Event, Timeliness};
-use super::detect::rate::{ChannelReading, RateEvidence, RateModel};
+use super::detect::rate::{RateEvidence, RateModel};
 use super::detect::recursion::RecursionChannel;
 use super::detect::retry::RetryChannel;
 use super::detect::size::SizeChannel;
@@ -24,7 +25,6 @@ use super::open_alarm::OpenAlarm;
 use super::window::{RING, SecondRing};
 use crate::cost::{FunctionRates, Usage};
 use crate::record::Status;
-use crate::units::EventTime;
 
 /// The latest a record may be and still have a bucket.
 pub const LATENESS_SECONDS_MAX: i64 = RING - AHEAD_SECONDS - 1;
@@ -38,7 +38,7 @@ const YOUNG_FLOOR: f64 = 20.0;
 /// What is learned waits while the evidence is this many times what silence leaves of it.
 const DOUBT: f64 = 30.0;
 /// A single minute may teach the baseline at most this many times what is tolerated now.
-const LEARNED_AT_ONCE: f64 = 2.0;
+const LEARNED_AT_ONCE: f64 = 1.0;
 /// A function that has been silent this long, and was never busier than [`FORGETTABLE`], is not
 /// watched any longer.
 const IDLE_SECONDS: i64 = 3_600;
@@ -196,30 +196,35 @@ impl Watch {
         self.count(second, calling, around);
         let learning = !self.is_frozen(calling.restricted);
         let (failed, threshold) = (event.status != Status::Success, around.thresholds.other);
-        // Completes with the first call of a new second.
-        let retries = self.retry.invocation(failed, repeat, second, learning, threshold);
+        let is_new = self.retry.invocation(failed, repeat, second, learning, threshold);
         self.own_calls = self.own_calls.saturating_add(event.own.into());
         let (billed, version) = (event.billed.get(), event.version);
         let block =
             self.size.invocation(billed, event.memory_mb, version, second, learning, threshold);
-        if self.alarm.as_ref().is_some_and(|alarm| !alarm.gives_way()) {
+        if self.is_cold(around) {
             return Touch::Quiet;
         }
-        if self.has_reached(self.next_check) {
+        if self.hears(Channel::RateFast) && self.has_reached(self.next_check) {
             self.close(calling, around);
             let threshold = around.thresholds.fast;
             if self.has_reached(self.next_value) && self.evaluate(calling, around) >= threshold {
                 return Touch::Alarming(Channel::RateFast);
             }
         }
-        let seldom =
-            [(block, Channel::Duration), (block, Channel::Memory), (retries, Channel::Retry)];
-        let alarming = seldom.into_iter().find(|&(complete, channel)| {
-            complete
+        if !block && !is_new {
+            return Touch::Quiet;
+        }
+        let alarming = Channel::SELDOM.into_iter().find(|&channel| {
+            self.hears(channel)
                 && self.value(channel) >= around.thresholds.of(channel)
                 && self.matters(channel, calling, around)
         });
-        alarming.map_or(Touch::Quiet, |(_, channel)| Touch::Alarming(channel))
+        alarming.map_or(Touch::Quiet, Touch::Alarming)
+    }
+
+    /// Whether an alarm of `channel` would be news beside one that is open.
+    fn hears(&self, channel: Channel) -> bool {
+        self.alarm.as_ref().is_none_or(|alarm| alarm.gives_way_to(channel))
     }
 
     /// Adds a call to its second.
@@ -288,8 +293,8 @@ impl Watch {
                 self.set_closed(self.closed() + 60 * i64::try_from(minutes).unwrap_or(0));
                 if !self.is_frozen(calling.restricted) {
                     self.baseline.silence(minute_of(self.closed()) - 1, minutes);
-                    self.retune(calling, around);
                 }
+                self.retune(calling, around);
             }
         }
         if self.evidence.is_at_rest() {
@@ -300,7 +305,13 @@ impl Watch {
     fn close_minute(&mut self, calling: &Calling<'_>, around: &Surroundings<'_>) {
         let usd = calling.usd_per_call();
         let allowed = 60.0 * f64::from(self.tolerance) * usd;
-        self.yoyo.minute(f64::from(self.minute_calls) * usd, allowed, around.thresholds.yoyo);
+        // What a flood costs is told with its own alarm.
+        let told = self.alarm.as_ref().is_some_and(|alarm| alarm.channel <= Channel::Recursion);
+        let spent = if told { 0.0 } else { f64::from(self.minute_calls) * usd };
+        self.yoyo.minute(spent, allowed, around.thresholds.yoyo);
+        if self.is_cold(around) {
+            Channel::ALL.into_iter().for_each(|channel| self.restart(channel));
+        }
         // The minute that has just ended.
         let number = minute_of(self.closed()) - 1;
         if self.minute_calls > 0 && self.is_warm() {
@@ -312,10 +323,11 @@ impl Watch {
             let (calls, squares) = (self.minute_calls, f64::from(self.minute_squares));
             let suspicious = self.evidence.value() >= DOUBT * (1.0 + self.model.rest());
             self.baseline.minute(number, calls, squares, limit, suspicious);
-            self.retune(calling, around);
         } else if self.alarm.as_ref().is_some_and(|alarm| alarm.severity == Severity::Notice) {
             self.baseline.note_busy(number, self.minute_calls.into());
         }
+        // Whatever is learned or not, the calendar goes on.
+        self.retune(calling, around);
         self.minute_calls = 0;
         self.minute_squares = 0.0;
         self.close_hour(calling, around);
@@ -327,7 +339,7 @@ impl Watch {
         }
         let (hour, frozen) = (self.closed().div_euclid(3_600), self.is_frozen(calling.restricted));
         match &mut self.ledger {
-            Some(ledger) => ledger.close(hour, frozen, calling, around.thresholds.leech),
+            Some(ledger) => ledger.close(hour, frozen, calling, &around.thresholds),
             None if calling.rates.cost(&calling.used).usd() >= WORTH_USD => {
                 let silent = i64::from(self.baseline.minutes()) / 60;
                 self.ledger = Some(Box::new(Ledger::new(hour, silent, calling)));
@@ -336,8 +348,8 @@ impl Watch {
         }
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "kept for display and limits")]
     /// What is tolerated follows from the baseline and from what a call costs.
+    #[expect(clippy::cast_possible_truncation, reason = "kept for display and limits")]
     pub fn retune(&mut self, calling: &Calling<'_>, around: &Surroundings<'_>) {
         let factor = if self.is_warm() { 1.0 } else { YOUNG_FLOOR };
         let floor = around.detection.notice_floor_usd_per_hour * factor / 3_600.0;
@@ -377,27 +389,6 @@ impl Watch {
         }
     }
 
-    /// Evidence of a channel; of the rate over the closed seconds.
-    pub fn value(&self, channel: Channel) -> f64 {
-        match channel {
-            Channel::RateFast => self.evidence.value(),
-            Channel::Duration => self.size.value(),
-            Channel::Memory => self.size.memory_value(),
-            Channel::Retry => self.retry.value(),
-            Channel::Recursion => self.recursion.value(),
-            Channel::Yoyo => self.yoyo.value_usd(),
-            Channel::Leech => self.ledger.as_ref().map_or(0.0, |ledger| ledger.leech.value()),
-            Channel::Aggregate => 0.0,
-        }
-    }
-
-    /// The most that any channel has.
-    pub fn evidence(&self) -> f64 {
-        let by_the_second = |channel: &Channel| !matches!(channel, Channel::Yoyo | Channel::Leech);
-        let channels = Channel::ALL.into_iter().filter(by_the_second);
-        channels.map(|channel| self.value(channel)).fold(0.0, f64::max)
-    }
-
     /// Evidence over everything that is known, and since which second it has been gathering.
     fn evidence_now(&self, around: &Surroundings<'_>) -> (RateEvidence, i64) {
         let mut evidence = self.evidence;
@@ -429,60 +420,6 @@ impl Watch {
         self.calls.wrapping_sub(calls) < 1 << 31
     }
 
-    /// How a channel stands, `rate` being the calls per second now and `expected` those before.
-    pub fn reading(
-        &self,
-        channel: Channel,
-        expected: f64,
-        rate: f64,
-        around: &Surroundings<'_>,
-    ) -> ChannelReading {
-        let value = match channel {
-            Channel::RateFast => self.evidence_now(around).0.value(),
-            _ => self.value(channel),
-        };
-        let (expected, observed) = match channel {
-            Channel::RateFast | Channel::Recursion => (expected, rate),
-            Channel::Yoyo => (0.0, value),
-            Channel::Leech => self.ledger.as_ref().map_or((0.0, 0.0), |ledger| ledger.days_usd()),
-            Channel::Duration => (self.size.expected_ms(), self.size.observed_ms()),
-            Channel::Memory => (self.size.expected_mb(), self.size.observed_mb()),
-            Channel::Retry => (self.retry.expected(), self.retry.observed()),
-            Channel::Aggregate => (0.0, 0.0),
-        };
-        ChannelReading {
-            evidence_log10: libm::log10(value.max(1e-9)),
-            threshold_log10: libm::log10(around.thresholds.of(channel)),
-            expected,
-            observed,
-        }
-    }
-
-    /// A change of what a call is, or of how it ends, is an alarm only where the money is worth it.
-    fn matters(&self, channel: Channel, calling: &Calling<'_>, around: &Surroundings<'_>) -> bool {
-        let usual = calling.usd_per_call();
-        let grown = |ratio: f64| calling.rates.per_request(calling.mean_mb_ms * ratio) - usual;
-        let per_call = match channel {
-            Channel::Yoyo => return true,
-            Channel::Leech => {
-                let leeched = self.ledger.as_ref().map_or(0.0, |ledger| ledger.leeched_per_hour());
-                return leeched >= around.detection.notice_floor_usd_per_hour;
-            }
-            Channel::Aggregate => return false,
-            Channel::RateFast | Channel::Recursion => usual,
-            Channel::Duration => grown(self.size.observed_ms() / self.size.expected_ms().max(1.0)),
-            Channel::Memory => grown(self.size.observed_mb() / self.size.expected_mb().max(1.0)),
-            Channel::Retry => usual * (self.retry.observed() - self.retry.expected()),
-        };
-        let per_hour = per_call * self.present_rate() * 3_600.0;
-        per_hour >= around.detection.notice_floor_usd_per_hour
-    }
-
-    /// Calls per second over the last seconds, or as usual where that is more.
-    fn present_rate(&self) -> f64 {
-        self.served.rate(self.served.newest(), RATE_SECONDS).max(self.baseline.expected())
-    }
-
     /// Notes who calls.
     pub fn note_sources(&mut self, batch: &Batch, event: &Event, restricted: bool) {
         let address = event.sources[Dimension::Address as usize];
@@ -498,24 +435,6 @@ impl Watch {
         &self.reference
     }
 
-    /// When the excess began that `channel` has found in the second of `event`.
-    pub fn onset_of(
-        &self,
-        channel: Channel,
-        event: &Event,
-        around: &Surroundings<'_>,
-    ) -> EventTime {
-        let second = event.at.second();
-        EventTime::from_second(match channel {
-            Channel::RateFast => self.evidence_now(around).1.min(second),
-            Channel::Duration | Channel::Memory | Channel::Retry | Channel::Aggregate => second,
-            // It has grown by half for half a dozen buckets of four seconds at the least.
-            Channel::Recursion => second - 16,
-            Channel::Yoyo => second - 60 * i64::from(self.yoyo.minutes()),
-            Channel::Leech => second - 86_400,
-        })
-    }
-
     /// The concurrency cap in force.
     pub fn cap(&self) -> Option<u32> {
         Some(self.cap).filter(|&cap| cap != UNCAPPED)
@@ -526,28 +445,28 @@ impl Watch {
         self.cap = cap.unwrap_or(UNCAPPED);
     }
 
+    /// Whether nobody has watched for long enough to know anything: then nothing is said, since
+    /// any busy function looks like a flood.
+    fn is_cold(&self, around: &Surroundings<'_>) -> bool {
+        !self.has_past && self.closed() - around.began < 60 * i64::from(YOUNG_MINUTES)
+    }
+
     /// Whether the function has a baseline.
     fn is_warm(&self) -> bool {
         self.baseline.minutes() >= YOUNG_MINUTES
     }
 
-    /// An alarm opens.
-    pub fn begin_alarm(&mut self, open: OpenAlarm) {
-        self.alarm = Some(Box::new(open));
-    }
-
-    /// The alarm has closed: learning goes on, and the slower channels start anew.
+    /// The alarm has closed: learning goes on, and the channel that spoke starts anew.
     pub fn alarm_is_over(&mut self, calling: &Calling<'_>, around: &Surroundings<'_>) {
-        let alarm = self.alarm.take();
+        let Some(alarm) = self.alarm.take() else {
+            return;
+        };
         // What led to a page is not to be learned.
-        if alarm.is_some_and(|alarm| alarm.severity == Severity::Page) {
+        if alarm.severity == Severity::Page {
             self.baseline.discard();
+            (self.minute_calls, self.minute_squares) = (0, 0.0);
         }
-        self.size.restart();
-        self.retry.restart();
-        if let Some(ledger) = &mut self.ledger {
-            ledger.leech.restart();
-        }
+        self.restart(alarm.channel);
         self.retune(calling, around);
     }
 
@@ -567,9 +486,6 @@ impl Watch {
             && self.baseline.allowed(minute_of(self.closed())) < FORGETTABLE
     }
 }
-
-/// Seconds over which the present rate is measured.
-const RATE_SECONDS: i64 = 10;
 
 /// Minutes since the epoch; event time has a range that they fit in.
 fn minute_of(second: i64) -> u32 {

@@ -23,3 +23,5 @@ pub mod ledger;
 pub mod narration;
 
 pub mod logging;
+
+pub mod story;

@@ -291,6 +291,10 @@ fn what(alarm: &Alarm) -> String {
             "its calls multiply: {:.0} a second, {:.1} are expected",
             reading.observed, reading.expected
         ),
+        Channel::Cost => format!(
+            "has cost ${:.2} in an hour, ${:.2} are expected",
+            reading.observed, reading.expected
+        ),
         Channel::Leech => format!(
             "has cost ${:.2} in a day, ${:.2} are expected",
             reading.observed, reading.expected

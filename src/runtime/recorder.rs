@@ -16,6 +16,7 @@ use crate::observe::decisions::{AbstentionLine, ActionLine, AlarmLine, RunLine, 
 use crate::observe::ledger::Ledger;
 use crate::observe::metrics::DropCause;
 use crate::observe::narration::Narration;
+use crate::observe::story::Story;
 use crate::observe::view::FunctionView;
 use crate::record::FunctionKey;
 use crate::units::{EventTime, NanoUsd};
@@ -39,6 +40,7 @@ pub struct Recorder {
     api: Option<Arc<ApiState>>,
     /// All lines, for the one JSON document at the end.
     kept: Option<Vec<serde_json::Value>>,
+    story: Option<Box<Story>>,
     functions: BTreeMap<FunctionKey, FunctionView>,
     open: BTreeMap<String, Severity>,
     shown_restrictions: Vec<String>,
@@ -103,6 +105,18 @@ impl Recorder {
         self.kept.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
+    /// Keeps what a report tells.
+    #[must_use]
+    pub fn with_story(mut self, keep: bool) -> Self {
+        self.story = keep.then(Box::default);
+        self
+    }
+
+    /// What a report tells, if it was kept.
+    pub fn take_story(&mut self) -> Option<Box<Story>> {
+        self.story.take()
+    }
+
     /// What is running.
     pub fn run(&mut self, run: &RunLine) {
         self.line(run);
@@ -125,6 +139,9 @@ impl Recorder {
         let channel = alarm.channels.keys().next().map_or("", |channel| channel.as_str());
         self.alarm_line(&line, channel);
         self.tell(|narration| narration.alarm(alarm));
+        if let Some(story) = &mut self.story {
+            story.alarm(alarm);
+        }
         if let Some(api) = &self.api {
             if let Some((arrived, decided)) = wall.filter(|_| alarm.state == AlarmState::Opened) {
                 let seconds = decided.since_ms(arrived).max(0) as f64 / 1e3;
@@ -139,6 +156,9 @@ impl Recorder {
         let line = AlarmLine::of_account(alarm, decided);
         self.alarm_line(&line, Channel::Aggregate.as_str());
         self.tell(|narration| narration.account_alarm(alarm));
+        if let Some(story) = &mut self.story {
+            story.account_alarm(alarm);
+        }
     }
 
     /// Writes, counts and shows an alarm.
@@ -205,6 +225,9 @@ impl Recorder {
         let line = ActionLine::new(action);
         self.line(&line);
         self.tell(|narration| narration.action(action));
+        if let Some(story) = &mut self.story {
+            story.action(action);
+        }
         if let Some(api) = &self.api {
             let labels = [action.intent.verb.as_str(), action.outcome.kind.as_str()];
             api.metrics.actions.add(&labels, 1);
@@ -240,6 +263,9 @@ impl Recorder {
     pub fn minute(&mut self, row: &MinuteRow) {
         if let Some(ledger) = &mut self.ledger {
             ledger.row(row);
+        }
+        if let Some(story) = &mut self.story {
+            story.minute(row);
         }
         if self.api.is_some() {
             self.follow(row);

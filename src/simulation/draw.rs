@@ -37,7 +37,7 @@ impl Draw {
         -mean * libm::log(1.0 - self.unit())
     }
 
-    /// A Poisson count with the given mean, by inversion: one draw for each [`POISSON_PART`] of the
+    /// A Poisson count with the given mean, by inversion: one draw for each `POISSON_PART` of the
     /// mean, because the sum of Poisson counts is one.
     pub fn poisson(&mut self, mean: f64) -> u64 {
         let mut left = mean;

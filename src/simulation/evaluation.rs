@@ -23,7 +23,7 @@ mod interval;
 
 mod report;
 
-pub(in crate::simulation) mod table;
+pub(crate) mod table;
 
 #[cfg(test)]
 mod tests;

@@ -402,9 +402,8 @@ impl Platform {
         }
         let function = &self.functions[first.function as usize];
         let mut batch = LogBatch::default();
-        let mut lines = message.entries.iter().map(|entry| entry.write(&function.spec, &mut batch));
-        let line = lines.next().flatten();
-        lines.for_each(drop);
+        let write = |line, entry: &Entry| entry.write(&function.spec, &mut batch).or(line);
+        let line = message.entries.iter().fold(None, write);
         let records = batch.count().max(1);
         let bytes = line.unwrap_or_else(|| {
             let plain = envelope(&function.spec, function.bits, message.opened, &mut batch);

@@ -50,6 +50,7 @@ fn intent(function: &FunctionKey, now: EventTime) -> Intent {
         function: function.clone(),
         verb: Verb::Restrict,
         actuator: ActuatorKind::ReservedConcurrency,
+        from: Setting::Unknown,
         to: Setting::Set(Value::Number(1)),
         loss_class: LossClass::Refusing,
         expires_at: now,

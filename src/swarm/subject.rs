@@ -133,6 +133,7 @@ impl Subject {
 
     fn hear(&mut self, now: EventTime) {
         for line in self.pipeline.recorder().kept() {
+            eprintln!("{line}");
             if line["kind"].as_str() != Some("alarm") {
                 continue;
             }

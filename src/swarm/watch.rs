@@ -74,8 +74,12 @@ impl<'a> Watch<'a> {
     pub(super) fn look(&mut self, lab: &Lab<'_>, deeds: &[Deed], subject: &Subject) {
         for (_, function, value) in &lab.foreign[self.foreign..] {
             let standing = self.standing.entry(function.clone()).or_default();
-            standing.foreign = standing.is_ours.then_some(*value);
-            standing.believed = None;
+            // Nobody can tell who has set what stands there already.
+            if standing.believed == Some(*value) {
+                continue;
+            }
+            let was_ours = standing.is_ours || standing.foreign.is_some();
+            *standing = Standing { foreign: was_ours.then_some(*value), ..Standing::default() };
         }
         self.foreign = lab.foreign.len();
         let second = lab.second();

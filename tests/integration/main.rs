@@ -16,6 +16,10 @@ mod simulate;
 
 mod score;
 
+mod report;
+
+mod tune;
+
 mod determinism;
 
 mod bad_input;

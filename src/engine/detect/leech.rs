@@ -1,16 +1,7 @@
 //! Is somebody taking a little more each day?
 //!
 //! A leech stays below every bound that a single second could break, so its sums are compared over
-//! days, by the Shiryaev-Roberts recursion (Shin, Ramdas, Rinaldo, arXiv 2203.03532) over e-values,
-//! averaged over a small mixture. The threshold is a run length in days.
-//!
-//! The logarithm of the day's sum against an anchor: the mean of the last fortnight or
-//! month, weekends with an offset of their own. Both may be taught at most 1 % of growth a day, so
-//! a slow ramp cannot make itself normal: it leaves its anchor behind. The difference, less an
-//! envelope, is standardised with the learned spread and the error of a young anchor, clipped to
-//! ±3, and tilted as exp(h·z − h²/2): an e-value for every law that is sub-Gaussian after the
-//! clipping with a standardised mean of at most zero. Spread and anchor learn from residuals cut
-//! off at 2.5 spreads, so that one wild day moves them little.
+//! days, against an [`Anchor`] with an offset for weekends. The threshold is a run length in days.
 //!
 //! What is possible depends on how much a day differs from its like, by simulation of a hundred
 //! days with a weekly season and independent deviations of 15 %: of the runs 2 % reach an evidence
@@ -24,32 +15,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::units::bounds::{up_to, within};
+use super::anchor::{Anchor, GROWTH_CAP};
+use crate::units::bounds::within;
 
-/// What a day may be over the anchor, as a logarithm, and in spreads where that is more: the anchor
-/// itself errs in proportion to them.
-const LN_DAY_ENVELOPE: f64 = 0.05;
-const SPREADS_ENVELOPE: f64 = 0.2;
-/// Tilts of the day's mixture: from a shift of half a spread to one of two.
-const TILTS: [f64; 3] = [0.5, 1.0, 2.0];
-/// Standardised residuals are clipped here.
-const CLIP: f64 = 3.0;
-/// Days that the anchor remembers. An anchor trails steady growth by as many days of
-/// it: a fortnight of half a percent a day is just the envelope, a month would be twice that.
-const ANCHOR_DAYS: f64 = 14.0;
-/// Days that the spread remembers: longer, since an understated one breaks the promise.
-const SPREAD_DAYS: f64 = 28.0;
-/// Most that the anchor learns upwards in a day.
-const GROWTH_CAP: f64 = 0.01;
-/// Days of plain learning, one week, before anything is tested or capped.
-const DAYS_TO_LEARN: u32 = 7;
-/// Spread of days before any was seen, and the days that this guess is worth.
-const SPREAD_PRIOR: f64 = 0.25;
-const PRIOR_DAYS: f64 = 5.0;
-/// Days never count as steadier than this.
-const SPREAD_MIN: f64 = 0.05;
-/// What is learned from a residual is cut off at so many spreads.
-const HUBER: f64 = 2.5;
 /// Weight of a new weekend day in the weekend's offset: three weekends or so.
 const WEEKEND_WEIGHT: f64 = 0.15;
 /// Days of the week per weekend day: what the offset may learn upwards at once, in growth caps.
@@ -61,61 +29,55 @@ const WEEKEND_DAYS_TO_LEARN: u32 = 4;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DayLeech {
-    #[serde(skip)]
-    evidence: [f64; TILTS.len()],
-    /// Logarithm of the anchor, and what a weekend day adds to it.
-    #[serde(deserialize_with = "within::<_, _, 1_000>")]
-    level: f32,
+    anchor: Anchor<1>,
+    /// What a weekend day adds to the logarithm.
     #[serde(deserialize_with = "within::<_, _, 1_000>")]
     weekend: f32,
-    /// Of the residuals.
-    #[serde(deserialize_with = "up_to::<_, _, 1_000_000>")]
-    variance: f32,
+    weekend_days: u32,
     #[serde(skip)]
     latest: f32,
-    days: u32,
-    weekend_days: u32,
 }
 
 impl DayLeech {
     /// Takes in one closed day with `sum` calls or dollars, more than one in whatever small unit;
     /// less is a silent day. `learning` is false while the baseline is frozen, `threshold` is in
     /// days.
+    #[expect(clippy::cast_possible_truncation, reason = "for display only")]
     pub fn day(&mut self, sum: f64, is_weekend: bool, learning: bool, threshold: f64) {
         // `max` takes 1 for what is not a number: a silent day.
         let day = libm::log(sum.clamp(f64::MIN, f64::MAX).max(1.0));
         if day <= 0.0 {
-            self.silence(1);
+            self.anchor.silence(1);
             return;
         }
-        if self.days >= DAYS_TO_LEARN {
-            self.test(day, is_weekend, threshold);
+        let weekdays = self.anchor.sums().saturating_sub(self.weekend_days);
+        let alike = if is_weekend { self.weekend_days } else { weekdays };
+        let season = self.season(is_weekend);
+        if !self.anchor.is_young() {
+            self.latest = day as f32;
         }
-        if learning || self.days < DAYS_TO_LEARN {
-            self.learn(day, is_weekend);
+        self.anchor.test(day, season, alike, threshold);
+        if learning || self.anchor.is_young() {
+            let left = self.anchor.learn(day, season);
+            if is_weekend {
+                self.learn_weekend(left);
+            }
         }
     }
 
-    /// Takes in `days` silent days, in closed form. They speak against a leech and teach nothing:
-    /// a function that comes back is not to be measured against its absence.
+    /// Takes in `days` silent days, in closed form.
     pub fn silence(&mut self, days: u64) {
-        for (evidence, tilt) in self.evidence.iter_mut().zip(TILTS) {
-            let ln_ratio = -CLIP * tilt - tilt * tilt / 2.0;
-            let decay = libm::exp(ln_ratio * days as f64);
-            // Sum of the geometric series of the restarts on the way.
-            let ratio = libm::exp(ln_ratio);
-            *evidence = *evidence * decay + ratio * (1.0 - decay) / (1.0 - ratio);
-        }
+        self.anchor.silence(days);
     }
 
     /// The evidence for a leech by the day.
     pub fn value(&self) -> f64 {
-        self.evidence.iter().sum::<f64>() / TILTS.len() as f64
+        self.anchor.value()
     }
 
     /// What a day like this is expected to sum up to.
     pub fn expected(&self, is_weekend: bool) -> f64 {
-        libm::exp(self.anchor(is_weekend)).min(f64::MAX)
+        libm::exp(self.anchor.level(self.season(is_weekend))).min(f64::MAX)
     }
 
     /// The sum of the latest day that was tested; 1 before the first.
@@ -125,63 +87,16 @@ impl DayLeech {
 
     /// Forgets the evidence, keeps what was learned.
     pub fn restart(&mut self) {
-        self.evidence = [0.0; TILTS.len()];
+        self.anchor.restart();
     }
 
     /// What was learned, without what is going on.
     pub fn learned(&self) -> Self {
-        Self { evidence: [0.0; TILTS.len()], latest: 0.0, ..*self }
+        Self { anchor: self.anchor.learned(), latest: 0.0, ..*self }
     }
 
-    fn anchor(&self, is_weekend: bool) -> f64 {
-        f64::from(self.level) + if is_weekend { f64::from(self.weekend) } else { 0.0 }
-    }
-
-    fn spread(&self) -> f64 {
-        libm::sqrt(f64::from(self.variance)).max(SPREAD_MIN)
-    }
-
-    #[expect(clippy::cast_possible_truncation, reason = "for display only")]
-    fn test(&mut self, day: f64, is_weekend: bool, threshold: f64) {
-        self.latest = day as f32;
-        let alike = if is_weekend {
-            self.weekend_days
-        } else {
-            self.days.saturating_sub(self.weekend_days)
-        };
-        let young =
-            1.0 / f64::from(self.days).min(ANCHOR_DAYS) + 1.0 / f64::from(alike.saturating_add(1));
-        let spread = self.spread() * libm::sqrt(1.0 + young);
-        let envelope = LN_DAY_ENVELOPE.max(SPREADS_ENVELOPE * self.spread());
-        let z = ((day - self.anchor(is_weekend) - envelope) / spread).clamp(-CLIP, CLIP);
-        for (evidence, tilt) in self.evidence.iter_mut().zip(TILTS) {
-            let ratio = libm::exp(tilt * z - tilt * tilt / 2.0);
-            *evidence = ((*evidence + 1.0) * ratio).min(TILTS.len() as f64 * threshold);
-        }
-    }
-
-    #[expect(clippy::cast_possible_truncation, reason = "statistics kept in single precision")]
-    fn learn(&mut self, day: f64, is_weekend: bool) {
-        if self.days == 0 {
-            self.level = day as f32;
-            self.variance = (SPREAD_PRIOR * SPREAD_PRIOR) as f32;
-        }
-        let spread = self.spread();
-        let residual = (day - self.anchor(is_weekend)).clamp(-HUBER * spread, HUBER * spread);
-        let seen = f64::from(self.days);
-        let weight = (1.0 / SPREAD_DAYS).max(1.0 / (seen + PRIOR_DAYS));
-        let variance = f64::from(self.variance);
-        self.variance = (variance + weight * (residual * residual - variance)) as f32;
-        let cap = if self.days < DAYS_TO_LEARN { f64::INFINITY } else { GROWTH_CAP };
-        // A spread moves the level by no more than the cap. If more were cut off above and not
-        // below, the anchor of an uneven function would sink.
-        let steady = (1.0 / ANCHOR_DAYS).min(GROWTH_CAP / spread);
-        let step = (residual * steady.max(1.0 / (seen + 1.0))).min(cap);
-        self.level = (f64::from(self.level) + step) as f32;
-        self.days = self.days.saturating_add(1);
-        if is_weekend {
-            self.learn_weekend(residual - step);
-        }
+    fn season(&self, is_weekend: bool) -> f64 {
+        if is_weekend { self.weekend.into() } else { 0.0 }
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "statistics kept in single precision")]

@@ -3,6 +3,8 @@
 //! Markov's inequality, and how rare is known beforehand.
 
 pub mod aggregate;
+pub mod anchor;
+pub mod cost;
 pub mod leech;
 pub mod negative_binomial;
 pub mod rate;
@@ -19,18 +21,21 @@ use super::settings::DetectionSettings;
 #[cfg(test)]
 mod tests;
 
-/// The next single-precision number that is not above: evidence that is kept in single precision,
-/// as there is so much of it, is never more than it was.
+/// The next single-precision number that is not above a number from zero up: evidence that is kept
+/// in single precision, as there is so much of it, is never more than it was. Without a branch, as
+/// every other one would be taken.
 #[expect(clippy::cast_possible_truncation, reason = "rounded down right here")]
 pub(super) fn rounded_down(value: f64) -> f32 {
     let near = value as f32;
-    if f64::from(near) > value { near.next_down() } else { near }
+    f32::from_bits(near.to_bits() - u32::from(f64::from(near) > value))
 }
 
 /// Seconds in a day: no channel takes more than one look a second.
 const LOOKS_PER_DAY: f64 = 86_400.0;
 /// Nor does an account take more than one a minute.
 const ACCOUNT_LOOKS_PER_DAY: f64 = 1_440.0;
+/// And the cost channel one an hour.
+const COST_LOOKS_PER_DAY: f64 = 24.0;
 /// The fast rate has half of the promise, because seconds matter to it; the others share the rest.
 const FAST_SHARE: f64 = 0.5;
 
@@ -58,6 +63,8 @@ pub struct Thresholds {
     pub account: f64,
     /// Of [`Channel::Yoyo`], which counts in dollars.
     pub yoyo: YoyoSettings,
+    /// Of [`Channel::Cost`], which counts in hours.
+    pub cost: f64,
     /// Of [`Channel::Leech`], which counts in days.
     pub leech: f64,
 }
@@ -80,7 +87,17 @@ impl Thresholds {
                 leak_usd_per_hour: settings.page_floor_usd_per_hour / YOYO_LEAK,
                 capacity_usd: settings.page_after_usd.max(1e-6) * YOYO_CAPACITY,
             },
+            cost: (COST_LOOKS_PER_DAY / LOOKS_PER_DAY * looks / other_share).max(10.0),
             leech: LEECH_DAYS,
+        }
+    }
+
+    /// The evidence below which an alarm of `channel` is over.
+    pub fn clears(&self, channel: Channel) -> f64 {
+        match channel {
+            // Dollars, which leak away.
+            Channel::Yoyo => self.yoyo.capacity_usd / 2.0,
+            _ => libm::sqrt(self.of(channel)),
         }
     }
 
@@ -89,6 +106,7 @@ impl Thresholds {
         match channel {
             Channel::RateFast => self.fast,
             Channel::Yoyo => self.yoyo.capacity_usd,
+            Channel::Cost => self.cost,
             Channel::Leech => self.leech,
             Channel::Aggregate => self.account,
             _ => self.other,

@@ -21,10 +21,10 @@ use super::rounded_down;
 /// Growth factors of the mixture: from a slow rise to a flood.
 pub const FACTORS: [f64; 5] = [1.5, 2.0, 4.0, 10.0, 50.0];
 
-/// Each component is clamped at this multiple of the threshold: enough for one component alone to
-/// lift the mean to the threshold. Clamping down keeps the guarantee and lets the evidence fall
-/// again soon after the attack.
-const CLAMP: f64 = FACTORS.len() as f64;
+/// Each component is clamped at this multiple of the threshold: enough, and a little more for
+/// rounding, for one component alone to lift the mean to the threshold. Clamping down keeps the
+/// guarantee and lets the evidence fall again soon after the attack.
+const CLAMP: f64 = 1.25 * FACTORS.len() as f64;
 
 /// The per-second likelihood ratio for one tolerance and dispersion: e = c·q^x per factor.
 ///

@@ -10,8 +10,9 @@
 //! times that as no bucket is narrower than four seconds.
 //!
 //! A burst breaks the null: a cron job goes from nothing to hundreds in a second. But it is flat
-//! or over in the next bucket, and a recursion is not. So the e-value of one bucket is clipped,
-//! which keeps it one, and an alarm takes as many steep buckets as threshold and clip demand; a
+//! or over in the next bucket, and a recursion is not. So a bucket with no more calls than
+//! tolerated has the e-value nought, that of any other is clipped, both of which keep it one, and
+//! an alarm takes as many steep buckets as threshold and clip demand; a
 //! step makes two at most, whatever its size. The level halves its distance to each new bucket, so
 //! that a flat top is soon no growth, and a morning's ramp never is any.
 //!
@@ -31,19 +32,18 @@ const PHI: f64 = 0.1;
 const FLOOR: f64 = 4.0;
 /// Factors of the mixture.
 const FACTORS: [f64; 2] = [1.5, 3.0];
-/// Weight of a new bucket in the level.
+/// Weight of a new bucket in the level: an empty one halves it.
 const WEIGHT: f64 = 0.5;
 /// The most that one bucket may say: four steep ones in one width make a billion.
 const CLIP: f64 = 300.0;
 /// And where most calls come from the function itself: three.
 const CLIP_SELF: f64 = 2_000.0;
-/// Clamp of each width, in thresholds: enough for one alone to lift the mean to the threshold, and
-/// the evidence falls again soon after.
-const CLAMP: f64 = WIDTHS.len() as f64;
+/// Clamp of each width, in thresholds: enough, and a little more for rounding, for one alone to
+/// lift the mean to the threshold, and the evidence falls again soon after.
+const CLAMP: f64 = 1.25 * WIDTHS.len() as f64;
 /// What a second leaves of the calls before it in the share of self-sourced ones.
 const FADING: f32 = 0.9;
-/// After so many empty buckets nothing is left of a level, as it has halved each time.
-const BUCKETS_FORGOTTEN: u64 = 64;
+const LN_FADING: f64 = -0.105_360_515_657_826_3;
 
 /// The state of the recursion channel of one function.
 #[derive(Debug, Clone, Copy, Default)]
@@ -74,18 +74,20 @@ impl RecursionChannel {
         self.age %= WIDEST;
     }
 
-    /// Takes in `seconds` seconds without a call; at most so many steps as there are empty buckets
-    /// before nothing changes any more.
+    /// Takes in `seconds` seconds without a call, in closed form.
     #[expect(clippy::cast_possible_truncation, reason = "far below the range")]
     pub fn silence(&mut self, seconds: u64, threshold: f64) {
-        let fading = libm::exp(libm::log(f64::from(FADING)) * seconds as f64) as f32;
+        let fading = libm::exp(LN_FADING * seconds as f64) as f32;
         self.calls *= fading;
         self.own *= fading;
         let widest = u64::from(WIDEST);
         for (growth, width) in self.widths.iter_mut().zip(WIDTHS.map(u64::from)) {
             let into = u64::from(self.age) % width;
             let closing = (into + seconds % width) / width + seconds / width;
-            (0..closing.min(BUCKETS_FORGOTTEN)).for_each(|_| growth.close(CLIP, threshold));
+            if closing > 0 {
+                growth.close(CLIP, threshold);
+                growth.close_empty(closing - 1);
+            }
         }
         self.age = ((u64::from(self.age) + seconds % widest) % widest) as u8;
     }
@@ -117,11 +119,24 @@ impl Growth {
     fn close(&mut self, clip: f64, threshold: f64) {
         let (calls, level) = (f64::from(self.calls), f64::from(self.level));
         let tolerated = (GROWTH * level).max(FLOOR);
-        let ratio = negative_binomial::evidence(calls, tolerated, PHI, &FACTORS).min(clip);
-        let most = (CLAMP * threshold).min(f64::from(f32::MAX));
-        self.evidence = ((f64::from(self.evidence) + 1.0) * ratio).min(most) as f32;
+        self.evidence = if calls > tolerated {
+            let ratio = negative_binomial::evidence(calls, tolerated, PHI, &FACTORS).min(clip);
+            let most = (CLAMP * threshold).min(f64::from(f32::MAX));
+            ((f64::from(self.evidence) + 1.0) * ratio).min(most) as f32
+        } else {
+            0.0
+        };
         self.level = (level + WEIGHT * (calls - level)) as f32;
         self.calls = 0.0;
+    }
+
+    /// So many buckets without a call.
+    fn close_empty(&mut self, buckets: u64) {
+        if buckets > 0 {
+            self.evidence = 0.0;
+            let buckets = i32::try_from(buckets).unwrap_or(i32::MAX);
+            self.level = libm::ldexpf(self.level, -buckets);
+        }
     }
 }
 

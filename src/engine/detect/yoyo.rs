@@ -13,7 +13,8 @@
 //! - excess of mean e > ℓ fills it after C / (e − ℓ): what is lost by then is at most C plus what
 //!   has leaked. Bursts of 30 s every two minutes at five times the leak have a mean of 1.25 ℓ.
 //!
-//! With the page floor as leak, a capacity of so many hours of the leak is emptied in as many.
+//! With a part of the page floor as leak, a capacity of so many hours of the leak is emptied in
+//! as many.
 //! The level is held at twice the capacity, so that it is below it again within that time however
 //! large the flood was.
 
@@ -25,7 +26,7 @@ const CLAMP: f64 = 2.0;
 /// The two constants of the bucket.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct YoyoSettings {
-    /// Dollars an hour of excess that are not worth an alarm: the page floor.
+    /// Dollars an hour of excess that are not worth an alarm.
     pub leak_usd_per_hour: f64,
     /// Dollars of gathered excess that are: more than any honest burst.
     pub capacity_usd: f64,
@@ -60,11 +61,6 @@ impl YoyoChannel {
         self.level_usd.into()
     }
 
-    /// Whether more has gathered than the capacity.
-    pub fn is_over(&self, settings: YoyoSettings) -> bool {
-        self.value_usd() > settings.capacity_usd
-    }
-
     /// How long ago it began to gather, minutes; 0 where nothing has.
     pub fn minutes(&self) -> u32 {
         self.minutes
@@ -94,7 +90,7 @@ mod tests {
         let mut channel = YoyoChannel::default();
         let found = (1..=120).find(|minute| {
             channel.minute(if minute % 2 == 0 { 0.11 } else { 0.01 }, 0.01, SETTINGS);
-            channel.is_over(SETTINGS)
+            channel.value_usd() >= SETTINGS.capacity_usd
         });
         // A mean of 0.05 $ a minute against a leak of 0.01: 1.2 / 0.04 minutes.
         assert_eq!(found, Some(30));
@@ -105,11 +101,11 @@ mod tests {
     fn one_burst_below_the_capacity_is_ignored_and_so_are_many_below_the_leak() {
         let mut channel = YoyoChannel::default();
         channel.minute(1.2, 0.0, SETTINGS);
-        assert!(!channel.is_over(SETTINGS));
+        assert!(channel.value_usd() < SETTINGS.capacity_usd);
         let mut channel = YoyoChannel::default();
         for minute in 0..100_000 {
             channel.minute(if minute % 60 == 0 { 0.5 } else { 0.0 }, 0.0, SETTINGS);
-            assert!(!channel.is_over(SETTINGS));
+            assert!(channel.value_usd() < SETTINGS.capacity_usd);
         }
     }
 
@@ -117,9 +113,9 @@ mod tests {
     fn it_is_below_the_capacity_within_hours_of_any_flood() {
         let mut channel = YoyoChannel::default();
         (0..60).for_each(|_| channel.minute(1_000.0, 0.0, SETTINGS));
-        assert!(channel.is_over(SETTINGS));
+        assert!(channel.value_usd() >= SETTINGS.capacity_usd);
         channel.silence(121, SETTINGS);
-        assert!(!channel.is_over(SETTINGS));
+        assert!(channel.value_usd() < SETTINGS.capacity_usd);
         channel.silence(u64::MAX, SETTINGS);
         assert!(channel.value_usd() <= 0.0);
         assert_eq!(channel.minutes(), 0);
@@ -146,7 +142,7 @@ mod tests {
             let (mut lost, mut leaked) = (0.0, 0.0);
             for spent in excess {
                 channel.minute(spent, 0.0, SETTINGS);
-                if channel.is_over(SETTINGS) {
+                if channel.value_usd() >= SETTINGS.capacity_usd {
                     break;
                 }
                 lost += spent;

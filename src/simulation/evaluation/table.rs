@@ -174,7 +174,7 @@ fn or_none(text: Option<String>) -> String {
 }
 
 /// Writes rows under a heading, columns apart by two blanks; nothing where there are no rows.
-pub(in crate::simulation) fn aligned(
+pub(crate) fn aligned(
     f: &mut fmt::Formatter<'_>,
     heading: &str,
     mut rows: Vec<Vec<String>>,

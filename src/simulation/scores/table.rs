@@ -9,22 +9,28 @@ use crate::units::NanoUsd;
 
 /// What stands where there is nothing to say.
 const NONE: &str = "-";
+const HEADING: &str = "policy,noticed,after p50/p99,contained,after p50,leaked,\
+                       beyond delays p50/p99,saved,x oracle,denied,share,false actions,\
+                       restored after p50,again,calls,broken";
 
 impl fmt::Display for ScenarioScore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}: {}", self.scenario, self.question)?;
         let seeds = self.seeds.len();
         writeln!(f, "{seeds} {}", if seeds == 1 { "seed" } else { "seeds" })?;
-        aligned(
-            f,
-            "policy,noticed,after p50/p99,contained,after p50,leaked,beyond delays p50/p99,saved,\
-             x oracle,denied,share,false actions,restored after p50,again,calls,broken",
-            self.policies.iter().map(|score| row(score, seeds)).collect(),
-        )?;
+        aligned(f, HEADING, self.table().1)?;
         for verdict in &self.expect {
-            writeln!(f, "{}", told(verdict))?;
+            writeln!(f, "  {verdict}")?;
         }
         Ok(())
+    }
+}
+
+impl ScenarioScore {
+    /// The heading and a row for each policy.
+    pub fn table(&self) -> (Vec<&'static str>, Vec<Vec<String>>) {
+        let rows = self.policies.iter().map(|score| row(score, self.seeds.len()));
+        (HEADING.split(',').collect(), rows.collect())
     }
 }
 
@@ -60,10 +66,12 @@ fn row(score: &PolicyScore, seeds: usize) -> Vec<String> {
     ]
 }
 
-fn told(verdict: &Verdict) -> String {
-    let found = verdict.found.map_or_else(|| NONE.to_owned(), |found| format!("{found:.4}"));
-    let holds = if verdict.holds { "holds" } else { "DOES NOT HOLD" };
-    format!("  {}: {found}, limit {}: {holds}", verdict.what, verdict.limit)
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let found = self.found.map_or_else(|| NONE.to_owned(), |found| format!("{found:.4}"));
+        let holds = if self.holds { "holds" } else { "DOES NOT HOLD" };
+        write!(f, "{}: {found}, limit {}: {holds}", self.what, self.limit)
+    }
 }
 
 fn seconds(ms: f64) -> String {
