@@ -1,6 +1,5 @@
 //! `bursar simulate --swarm`: many small worlds, and what must hold in all of them.
 
-use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 
 use anyhow::Context as _;
@@ -15,7 +14,7 @@ use super::simulate::{FORM, SimulateArgs, progress_bar, threads};
 /// Seeds are run in lots; after each the results are told in the order of the seeds.
 const LOT: u64 = 64;
 /// After so many seeds that failed no further lot is begun: more of them say little more.
-const FAILED_MAX: usize = 200;
+const FAILED_MAX: usize = 20;
 
 /// Runs `count` seeds.
 ///
@@ -28,7 +27,6 @@ pub(super) fn run(args: &SimulateArgs, count: u64) -> anyhow::Result<()> {
     bar.set_message("seeds");
     let mut effort = Effort::default();
     let mut failed: Vec<Report> = Vec::new();
-    let mut gaps: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
     let mut next = args.seed;
     while next < last && failed.len() < FAILED_MAX {
         let lot: Vec<u64> = (next..last.min(next.saturating_add(LOT))).collect();
@@ -41,9 +39,6 @@ pub(super) fn run(args: &SimulateArgs, count: u64) -> anyhow::Result<()> {
         for report in reports {
             let report = report?;
             effort = effort.plus(report.effort);
-            for gap in &report.gaps {
-                gaps.entry(gap.invariant.as_str()).or_insert((0, report.seed)).0 += 1;
-            }
             if !report.broken.is_empty() {
                 if tables {
                     bar.suspend(|| tell(&report))?;
@@ -55,13 +50,10 @@ pub(super) fn run(args: &SimulateArgs, count: u64) -> anyhow::Result<()> {
     bar.finish_and_clear();
     if tables {
         let mut out = io::stdout();
-        for (name, (count, seed)) in &gaps {
-            writeln!(out, "known gap {name}: in {count} seeds, the first of them {seed}")?;
-        }
         writeln!(out, "{}", summary(&effort, failed.len()))?;
     }
     if let Some(path) = &args.json {
-        output::write_json(path, &document(args.seed, &effort, &failed, &gaps))?;
+        output::write_json(path, &document(args.seed, &effort, &failed))?;
     }
     let more = if next < last { "; the other seeds were not run" } else { "" };
     anyhow::ensure!(
@@ -75,7 +67,7 @@ pub(super) fn run(args: &SimulateArgs, count: u64) -> anyhow::Result<()> {
 
 fn tell(report: &Report) -> io::Result<()> {
     let mut out = io::stdout();
-    for broken in report.broken.iter().chain(&report.gaps) {
+    for broken in &report.broken {
         let (name, second) = (broken.invariant.as_str(), broken.second);
         writeln!(out, "{name} seed {} second {second}: {}", report.seed, broken.words)?;
     }
@@ -100,15 +92,7 @@ fn summary(effort: &Effort, failed: usize) -> String {
     )
 }
 
-fn document(
-    seed: u64,
-    effort: &Effort,
-    failed: &[Report],
-    gaps: &BTreeMap<&str, (u64, u64)>,
-) -> Value {
-    let gaps = gaps.iter().map(
-        |(name, (count, seed))| json!({ "invariant": name, "seeds": count, "first_seed": seed }),
-    );
+fn document(seed: u64, effort: &Effort, failed: &[Report]) -> Value {
     let failures = failed.iter().map(|report| {
         let broken = report.broken.iter().map(|broken| {
             json!({
@@ -129,6 +113,5 @@ fn document(
         "seed": seed,
         "effort": effort,
         "failures": failures.collect::<Vec<_>>(),
-        "known_gaps": gaps.collect::<Vec<_>>(),
     })
 }

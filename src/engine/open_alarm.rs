@@ -68,6 +68,18 @@ pub struct OpenAlarm {
     updates: usize,
     next_update: i64,
     quiet_since: Option<i64>,
+    lull: Lull,
+}
+
+/// Since when no more is called for than is tolerated.
+#[derive(Debug, Clone, Copy)]
+struct Lull {
+    /// Calls above the tolerated, less than at their highest: never positive.
+    excess: f64,
+    highest_at: i64,
+    /// So far it has been followed, and so many calls there had been.
+    second: i64,
+    calls: u64,
 }
 
 impl OpenAlarm {
@@ -79,6 +91,7 @@ impl OpenAlarm {
         event: &Event,
         usual: (f64, f64),
     ) -> Self {
+        let second = event.at.second();
         Self {
             id,
             channel,
@@ -98,6 +111,7 @@ impl OpenAlarm {
             updates: 0,
             next_update: event.at.second() + UPDATES[0],
             quiet_since: None,
+            lull: Lull { excess: 0.0, highest_at: second, second, calls: 0 },
         }
     }
 
@@ -150,6 +164,19 @@ impl OpenAlarm {
             None => now + UPDATE_EVERY,
         };
         true
+    }
+
+    /// How many seconds ago the calls above the tolerated, those turned away included, added up to
+    /// the most so far: since then no more have come than `tolerated` a second. A beat is no end of
+    /// it, and the gap between two beats no beginning.
+    pub fn lull(&mut self, second: i64, tolerated: f64) -> i64 {
+        let calls = self.since.requests.saturating_add(self.since.refused);
+        let passed = (second - self.lull.second).max(0);
+        let came = calls.saturating_sub(self.lull.calls);
+        let excess = self.lull.excess + came as f64 - tolerated * passed as f64;
+        let highest_at = if excess >= 0.0 { second } else { self.lull.highest_at };
+        self.lull = Lull { excess: excess.min(0.0), highest_at, second, calls };
+        second - highest_at
     }
 
     /// Whether the baseline must not learn in `second`.

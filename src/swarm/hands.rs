@@ -147,7 +147,9 @@ impl Actuator for Hands {
             Some(TroubleKind::Unanswered) => {
                 let outcome = self.carry_out(intent, now);
                 let is_done = outcome.kind == OutcomeKind::Applied;
-                (fails(OutcomeKind::Failed, "no answer came in time"), is_done, true)
+                // What stands there is read before anything is written.
+                let failed = fails(OutcomeKind::Failed, "no answer came in time");
+                (Outcome { from: outcome.from, ..failed }, is_done, true)
             }
             _ if self.defect == Some(Defect::PlansCarriedOut) => {
                 let is_done = self.carry_out(intent, now).kind == OutcomeKind::Applied;

@@ -30,12 +30,10 @@ pub enum Invariant {
     /// As many functions are tracked as are deployed at most, and no more alarms and restrictions
     /// are open than these can have.
     B1,
-    /// Every alarm is closed in the end.
+    /// Every alarm is closed in the end, but for those that add up dollars over hours.
     L1,
     /// Every backlog is drained in the end.
     L2,
-    /// L1, and A2 with it, for functions that are called on the beat or in batches.
-    L3,
     /// Missing records begin and tighten nothing; where all are missing, nothing happens at all but
     /// that restrictions lapse.
     M1,
@@ -51,7 +49,7 @@ pub enum Invariant {
 
 impl Invariant {
     /// All of them.
-    pub const ALL: [Invariant; 18] = [
+    pub const ALL: [Invariant; 17] = [
         Invariant::A1,
         Invariant::A2,
         Invariant::A3,
@@ -65,17 +63,11 @@ impl Invariant {
         Invariant::B1,
         Invariant::L1,
         Invariant::L2,
-        Invariant::L3,
         Invariant::M1,
         Invariant::M2,
         Invariant::M3,
         Invariant::P1,
     ];
-
-    /// Known not to hold yet: it is checked, counted and told, and fails nothing.
-    pub const fn is_known_gap(self) -> bool {
-        false
-    }
 
     /// As it is written.
     pub const fn as_str(self) -> &'static str {
@@ -93,7 +85,6 @@ impl Invariant {
             Invariant::B1 => "B1",
             Invariant::L1 => "L1",
             Invariant::L2 => "L2",
-            Invariant::L3 => "L3",
             Invariant::M1 => "M1",
             Invariant::M2 => "M2",
             Invariant::M3 => "M3",

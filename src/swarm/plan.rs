@@ -3,9 +3,9 @@
 use super::dice::Dice;
 use super::{estate, tuning};
 use crate::config::settings::Settings;
-use crate::record::{FunctionKey, TriggerKind};
+use crate::record::FunctionKey;
 use crate::simulation::platform::{PipelineFaults, PlatformSettings};
-use crate::simulation::scenario::{Expect, Money, Pace, Scenario};
+use crate::simulation::scenario::{Expect, Money, Scenario};
 use crate::units::{EventTime, NanoUsd};
 
 /// Worlds begin within these days of 2026, so that some of them see a month end: March and April.
@@ -113,17 +113,6 @@ impl Plan {
     pub(super) fn returns(&self) -> bool {
         let lasts = |trouble: &Trouble| matches!(trouble.kind, TroubleKind::Foreign { .. });
         self.scenario.deploys.is_empty() && !self.troubles.iter().any(lasts)
-    }
-
-    /// Whether a function is called on the beat, or in batches.
-    pub(super) fn is_bursty(&self, name: &str) -> bool {
-        let specs = self.scenario.functions.iter().zip(&self.scenario.loads);
-        let mut own = specs.filter(|(spec, _)| *spec.key.name == *name);
-        own.any(|(spec, load)| {
-            let kind = spec.origin.as_ref().map(|origin| origin.kind);
-            matches!(load.pace, Pace::Beat { .. })
-                || matches!(kind, Some(TriggerKind::Sqs | TriggerKind::Kinesis))
-        })
     }
 
     /// When the last of the troubles is over.

@@ -60,7 +60,7 @@ pub(super) fn run(plan: &Plan, defect: Option<Defect>) -> anyhow::Result<Run> {
         if lab.now < plan.calm_from() {
             continue;
         }
-        if subject.said.open.is_empty() && !watch.is_holding(&lab).0 && !lab.is_holding_back() {
+        if !subject.said.lasts() && !watch.is_holding(&lab).0 && !lab.is_holding_back() {
             break;
         }
         if lab.now.since_ms(plan.calm_from()) >= REST_MS {
@@ -101,18 +101,15 @@ fn restless(plan: &Plan, lab: &Lab<'_>, subject: &Subject, watch: &mut Watch<'_>
     }
     let (second, minutes) = (lab.second(), REST_MS / 60_000);
     let (_, is_holding) = watch.is_holding(lab);
-    let open: Vec<&str> =
-        subject.said.open.values().map(|of| of.as_deref().unwrap_or("the account")).collect();
-    let is_bursty = !open.is_empty() && open.iter().all(|name| plan.is_bursty(name));
-    let (closes, lifts) = match is_bursty {
-        true => (Invariant::L3, Invariant::L3),
-        false => (Invariant::L1, Invariant::A2),
-    };
-    watch.findings.check(lifts, !is_holding, second, || {
+    let said = &subject.said;
+    // What adds up dollars over hours is over in hours, and may hold something until then.
+    let is_slow = said.open.values().any(|open| open.is_slow);
+    watch.findings.check(Invariant::A2, is_slow || !is_holding, second, || {
         format!("something is still in force {minutes} minutes after the last trouble")
     });
-    watch.findings.check(closes, open.is_empty(), second, || {
-        let functions = open.join(", ");
+    watch.findings.check(Invariant::L1, !said.lasts(), second, || {
+        let of = said.open.values().map(|open| open.function.as_deref().unwrap_or("the account"));
+        let functions = of.collect::<Vec<_>>().join(", ");
         format!("alarms about {functions} are open {minutes} minutes after the last trouble")
     });
 }

@@ -3,9 +3,12 @@
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::defect::Defect;
 use super::plan::Plan;
 use crate::act::Actuator;
+use crate::engine::alarm::Channel;
 use crate::record::{Invocation, Position, Record};
 use crate::runtime::guard;
 use crate::runtime::pipeline::Pipeline;
@@ -43,11 +46,19 @@ pub(super) struct Given {
     seen: HashSet<u64>,
 }
 
+/// An alarm that is open.
+#[derive(Debug)]
+pub(super) struct Open {
+    /// None for the account as a whole.
+    pub(super) function: Option<Box<str>>,
+    /// Only channels that count by the hour and longer speak of it.
+    pub(super) is_slow: bool,
+}
+
 /// What was said of alarms.
 #[derive(Debug, Default)]
 pub(super) struct Said {
-    /// Open alarms and their functions; none for the account as a whole.
-    pub(super) open: BTreeMap<String, Option<Box<str>>>,
+    pub(super) open: BTreeMap<String, Open>,
     /// When each function's first alarm opened.
     pub(super) first: BTreeMap<Box<str>, EventTime>,
     pub(super) opened: u64,
@@ -133,7 +144,6 @@ impl Subject {
 
     fn hear(&mut self, now: EventTime) {
         for line in self.pipeline.recorder().kept() {
-            eprintln!("{line}");
             if line["kind"].as_str() != Some("alarm") {
                 continue;
             }
@@ -142,7 +152,7 @@ impl Subject {
             };
             let function = line["function"].as_str();
             match state {
-                "opened" => self.said.open(id, function, now),
+                "opened" => self.said.open(id, function, is_slow(&line), now),
                 "closed" if self.defect != Some(Defect::DeafToClosing) => {
                     self.said.open.remove(id);
                 }
@@ -153,9 +163,9 @@ impl Subject {
 }
 
 impl Said {
-    fn open(&mut self, id: &str, function: Option<&str>, now: EventTime) {
+    fn open(&mut self, id: &str, function: Option<&str>, is_slow: bool, now: EventTime) {
         self.opened += 1;
-        self.open.insert(id.to_owned(), function.map(Into::into));
+        self.open.insert(id.to_owned(), Open { function: function.map(Into::into), is_slow });
         if let Some(function) = function {
             self.first.entry(function.into()).or_insert(now);
         }
@@ -163,7 +173,12 @@ impl Said {
 
     /// Whether an alarm about the function is open.
     pub(super) fn is_open(&self, function: &str) -> bool {
-        self.open.values().flatten().any(|open| **open == *function)
+        self.open.values().any(|open| open.function.as_deref() == Some(function))
+    }
+
+    /// Whether an alarm is open that should be over when its cause is.
+    pub(super) fn lasts(&self) -> bool {
+        self.open.values().any(|open| !open.is_slow)
     }
 }
 
@@ -186,6 +201,13 @@ impl Given {
             None => drop(self.functions.insert(name.into(), (1, used))),
         }
     }
+}
+
+/// Whether an alarm is about hours or longer.
+fn is_slow(alarm: &Value) -> bool {
+    let slow = [Channel::Yoyo, Channel::Cost, Channel::Leech].map(Channel::as_str);
+    let channels = alarm["channels"].as_object().into_iter().flatten();
+    channels.into_iter().all(|(name, _)| slow.contains(&name.as_str()))
 }
 
 /// What a defect makes of a record beside the record itself.

@@ -10,7 +10,7 @@ const SEEDS: u64 = 100;
 fn check(defect: Defect, by: Invariant, first: u64) {
     let is_caught = (first..first + SEEDS).any(|number| {
         let report = seed(number, Some(defect)).unwrap();
-        report.broken.iter().chain(&report.gaps).any(|broken| broken.invariant == by)
+        report.broken.iter().any(|broken| broken.invariant == by)
     });
     assert!(is_caught, "{defect:?} is not caught by {by:?}");
 }

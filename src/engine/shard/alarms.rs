@@ -64,8 +64,8 @@ pub(super) fn follow(
     let clear = around.thresholds.clears(open.channel);
     // The seconds that opened it must be closed before closed seconds can clear it.
     let seen = around.boundary > open.evidence_at.second();
-    let gone = watch.value(open.channel) < clear || watch.is_tolerable(&open);
-    let quiet = seen && gone;
+    let is_tolerable = watch.is_tolerable(&mut open);
+    let quiet = seen && (watch.value(open.channel) < clear || is_tolerable);
     let over = open.is_over(now.second(), quiet);
     let due = open.is_due(now.second());
     if !over && !due && !open.is_watched_closely(now.second()) {

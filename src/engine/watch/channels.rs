@@ -11,9 +11,9 @@ use crate::engine::open_alarm::OpenAlarm;
 use crate::engine::window::RING;
 use crate::units::EventTime;
 
-/// The excess is over when calls have kept to what is tolerated for so long.
-const TOLERABLE_SECONDS: i64 = 20;
-/// As long as that many calls are tolerated in that time: of fewer, some seconds say nothing.
+/// The excess is over when calls have kept to what is tolerated for so long,
+const TOLERABLE_SECONDS: f64 = 20.0;
+/// and so many would have been tolerated meanwhile: of fewer, some seconds say nothing.
 const TOLERABLE_CALLS: f64 = 20.0;
 
 impl Watch {
@@ -104,18 +104,15 @@ impl Watch {
         self.served.rate(now, RING).max(self.baseline.expected())
     }
 
-    /// Whether as many are called for as is tolerated, refused ones included. Evidence alone takes
-    /// minutes to say so where traffic is uneven, as a normal second then says little against an
-    /// excess.
-    pub fn is_tolerable(&self, alarm: &OpenAlarm) -> bool {
-        let from = self.closed() - TOLERABLE_SECONDS;
-        let called = |second| self.served.get(second) + alarm.refused_in(second);
-        let calls: u64 = (from..self.closed()).map(called).sum();
-        let tolerated = f64::from(self.tolerance) * TOLERABLE_SECONDS as f64;
+    /// Whether no more are called for than is tolerated, refused ones included, and have not been
+    /// for a while. Evidence alone takes minutes to say so where traffic is uneven, as a normal
+    /// second then says little against an excess.
+    pub fn is_tolerable(&self, alarm: &mut OpenAlarm) -> bool {
+        let tolerance = f64::from(self.tolerance);
+        let seconds = alarm.lull(self.closed(), tolerance) as f64;
         alarm.channel == Channel::RateFast
-            && from > alarm.evidence_at.second()
-            && tolerated >= TOLERABLE_CALLS
-            && calls as f64 <= tolerated
+            && seconds >= TOLERABLE_SECONDS
+            && seconds * tolerance >= TOLERABLE_CALLS
     }
 
     /// Calls per second, and MB·ms per call, before `channel` spoke. What it says has already moved
