@@ -51,6 +51,7 @@ fn intent(function: &FunctionKey, now: EventTime) -> Intent {
         verb: Verb::Restrict,
         actuator: ActuatorKind::ReservedConcurrency,
         from: Setting::Unknown,
+        perhaps: None,
         to: Setting::Set(Value::Number(1)),
         loss_class: LossClass::Refusing,
         expires_at: now,
