@@ -55,12 +55,21 @@ pub(super) struct Open {
     pub(super) is_slow: bool,
 }
 
+/// The first alarm about a function.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct First {
+    /// When it opened.
+    pub(super) at: EventTime,
+    /// By how many decades evidence about the function has exceeded the threshold at most.
+    pub(super) margin_log10: f64,
+}
+
 /// What was said of alarms.
 #[derive(Debug, Default)]
 pub(super) struct Said {
     pub(super) open: BTreeMap<String, Open>,
-    /// When each function's first alarm opened.
-    pub(super) first: BTreeMap<Box<str>, EventTime>,
+    /// Each function's first alarm.
+    pub(super) first: BTreeMap<Box<str>, First>,
     pub(super) opened: u64,
 }
 
@@ -158,6 +167,9 @@ impl Subject {
                 }
                 _ => {}
             }
+            if let Some(first) = function.and_then(|name| self.said.first.get_mut(name)) {
+                first.margin_log10 = first.margin_log10.max(margin_log10(&line));
+            }
         }
     }
 }
@@ -167,7 +179,8 @@ impl Said {
         self.opened += 1;
         self.open.insert(id.to_owned(), Open { function: function.map(Into::into), is_slow });
         if let Some(function) = function {
-            self.first.entry(function.into()).or_insert(now);
+            let first = First { at: now, margin_log10: f64::NEG_INFINITY };
+            self.first.entry(function.into()).or_insert(first);
         }
     }
 
@@ -201,6 +214,15 @@ impl Given {
             None => drop(self.functions.insert(name.into(), (1, used))),
         }
     }
+}
+
+/// By how many decades an alarm's evidence exceeds its threshold.
+fn margin_log10(alarm: &Value) -> f64 {
+    let channels = alarm["channels"].as_object().into_iter().flatten();
+    let margin = |(_, of): (&String, &Value)| {
+        Some(of["evidence_log10"].as_f64()? - of["threshold_log10"].as_f64()?)
+    };
+    channels.filter_map(margin).fold(f64::NEG_INFINITY, f64::max)
 }
 
 /// Whether an alarm is about hours or longer.

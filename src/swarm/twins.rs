@@ -7,7 +7,7 @@ use super::invariant::{Findings, Invariant};
 use super::lab::{Lab, Sums};
 use super::plan::{Cut, Plan, Which};
 use super::run::Run;
-use super::subject::{Said, Subject};
+use super::subject::{First, Said, Subject};
 use crate::act::dry_run::DryRun;
 use crate::control::action::Verb;
 use crate::control::settings::Mode;
@@ -19,6 +19,8 @@ use crate::units::EventTime;
 const WAKE_MS: i64 = 60_000;
 /// An alarm that opens so shortly before the end may come later in the other run, in milliseconds.
 const SHIFT_MS: i64 = 60_000;
+/// Nor need evidence open one there that exceeds the threshold by less than this, in decades.
+const SHIFT_LOG10: f64 = 0.3;
 /// More than this share beyond the twin's bill is more: throttled events come again and find
 /// another bill than those that were not.
 const DEARER: f64 = 1.02;
@@ -115,8 +117,9 @@ fn acted<'d>(
 }
 
 /// M2: the records of the main run are read twice more in mode observe, once without those of
-/// refusals. The same functions have an alarm. When each opens may differ by little, because event
-/// time follows every record, and when it closes by much, because refusals may keep it open.
+/// refusals. The same functions have an alarm. When each opens, and whether evidence that hardly
+/// suffices does, may differ by little, because event time follows every record; and when it
+/// closes by much, because refusals may keep it open.
 pub(super) fn refusals(
     plan: &Plan,
     main: &Run,
@@ -136,8 +139,8 @@ pub(super) fn refusals(
     let (with, without) = (read(false)?, read(true)?);
     let end = plan.scenario.end();
     let opened = |said: &Said, other: &Said| -> Vec<Box<str>> {
-        let is_early = |at: &&EventTime| end.since_ms(**at) > SHIFT_MS;
-        let first = said.first.iter().filter(|(_, at)| is_early(at));
+        let is_clear = |of: &First| end.since_ms(of.at) > SHIFT_MS && of.margin_log10 > SHIFT_LOG10;
+        let first = said.first.iter().filter(|(_, of)| is_clear(of));
         first.map(|(name, _)| name.clone()).filter(|name| !other.first.contains_key(name)).collect()
     };
     let more = [opened(&with, &without), opened(&without, &with)];
