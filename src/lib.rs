@@ -39,6 +39,8 @@ pub mod report;
 
 pub mod runtime;
 
+pub mod swarm;
+
 pub mod tune;
 
 pub mod cli;

@@ -70,17 +70,17 @@ impl<W: ControlPlane> VirtualActuator<W> {
         };
         let parsed: BTreeSet<_> =
             intent.to.addresses().iter().filter_map(|text| text.parse().ok()).collect();
-        let before = self.wanted.clone();
+        let mut wanted = self.wanted.clone();
         if parsed.is_empty() {
-            self.wanted.remove(&intent.restriction_id);
+            wanted.remove(&intent.restriction_id);
         } else {
-            self.wanted.insert(intent.restriction_id.clone(), parsed);
+            wanted.insert(intent.restriction_id.clone(), parsed);
         }
-        let union = self.wanted.values().flatten().copied().collect();
+        let union = wanted.values().flatten().copied().collect();
         let answer = platform.command(Command::SetBlocked { addresses: union }, now);
-        if answer.is_err() {
-            // What was refused must not come back with the next change.
-            self.wanted = before;
+        // What was refused must not come back with the next change.
+        if answer.is_ok() {
+            self.wanted = wanted;
         }
         outcome(from, answer)
     }

@@ -11,6 +11,7 @@ pub mod generate;
 pub mod evaluate;
 
 pub mod simulate;
+mod swarm;
 
 pub mod tune;
 

@@ -17,10 +17,10 @@ use crate::simulation::policy::Policy;
 use crate::simulation::scenario::{self, Scenario};
 use crate::simulation::scores::ScenarioScore;
 
-use super::{Failure, output, settings};
+use super::{Failure, output, settings, swarm};
 
 /// Version of the JSON form.
-const FORM: u32 = 1;
+pub(super) const FORM: u32 = 1;
 
 /// Run scenarios in virtual time and score bursar beside what people have without it.
 ///
@@ -32,6 +32,7 @@ const FORM: u32 = 1;
 Example:
   bursar simulate --seeds 20 simulations/flood_few_sources.toml
   bursar simulate --json scores.json simulations/*.toml
+  bursar simulate --swarm 1000
 
 Scenarios are described in simulations/README.md.")]
 pub struct SimulateArgs {
@@ -40,7 +41,12 @@ pub struct SimulateArgs {
     config: Option<PathBuf>,
     /// The first seed
     #[arg(long, value_name = "N", default_value_t = 1)]
-    seed: u64,
+    pub(super) seed: u64,
+    /// Instead of scenarios: draw so many small worlds from seeds, the first on, with faults and
+    /// settings of their own, and check what must hold in all of them
+    #[arg(long, value_name = "N", conflicts_with_all = ["scenarios", "config", "seeds", "report"],
+          value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    swarm: Option<u64>,
     /// How many seeds, from the first on
     #[arg(long, value_name = "K", default_value_t = 1,
           value_parser = clap::value_parser!(u64).range(1..=100_000))]
@@ -50,12 +56,12 @@ pub struct SimulateArgs {
     threads: Option<u16>,
     /// The same as one JSON document; with - instead of the tables
     #[arg(long, value_name = "OUT.json")]
-    json: Option<PathBuf>,
+    pub(super) json: Option<PathBuf>,
     /// The same with pictures, as one HTML file that needs no network
     #[arg(long, value_name = "OUT.html")]
     report: Option<PathBuf>,
     /// Scenarios
-    #[arg(required = true, value_name = "SCENARIO.toml")]
+    #[arg(required_unless_present = "swarm", value_name = "SCENARIO.toml")]
     scenarios: Vec<PathBuf>,
 }
 
@@ -65,6 +71,9 @@ pub struct SimulateArgs {
 /// Settings or scenarios that are refused, outputs that cannot be written, and expectations that
 /// do not hold.
 pub fn run(args: &SimulateArgs) -> Result<(), Failure> {
+    if let Some(count) = args.swarm {
+        return Ok(swarm::run(args, count)?);
+    }
     let settings = settings(args.config.as_ref())?;
     let scenarios = read_scenarios(&args.scenarios)?;
     simulate(args, &settings, &scenarios)?;
@@ -96,8 +105,7 @@ fn simulate(
     output::refuse_overwriting(&inputs, &outputs)?;
     let last = args.seed.checked_add(args.seeds).context("--seed + --seeds is too large")?;
     let tables = !outputs.iter().any(|path| output::is_stdout(path));
-    let threads = args.threads.map(usize::from);
-    let threads = threads.unwrap_or_else(|| available_parallelism().map_or(1, NonZeroUsize::get));
+    let threads = threads(args);
     let bar = progress_bar(scenarios.len() as u64 * args.seeds);
     let (mut scores, mut pictures) = (Vec::new(), Vec::new());
     for scenario in scenarios {
@@ -146,6 +154,12 @@ fn one(
     let guard = Guard::new(settings, scenario, &plant)?;
     let guards: Vec<(Box<dyn Policy>, SharedPlant)> = vec![(Box::new(guard), plant)];
     trial(scenario, seed, guards, threads).with_context(|| scenario.name.clone())
+}
+
+/// How many threads to use.
+pub(super) fn threads(args: &SimulateArgs) -> usize {
+    let threads = args.threads.map(usize::from);
+    threads.unwrap_or_else(|| available_parallelism().map_or(1, NonZeroUsize::get))
 }
 
 /// Progress on standard error, where that is a terminal.

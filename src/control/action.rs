@@ -157,6 +157,8 @@ pub struct Intent {
     pub actuator: ActuatorKind,
     /// What stands at the target as far as control knows: unknown, or what it has set itself.
     pub from: Setting,
+    /// What stands there perhaps: a change to it was not answered.
+    pub perhaps: Option<Setting>,
     /// What should stand at the target then.
     pub to: Setting,
     /// What callers notice.
@@ -180,7 +182,8 @@ impl Intent {
             return (found <= wanted)
                 .then(|| format!("its own reservation of {found} is no wider than {wanted}"));
         }
-        let foreign = *found != self.from && *found != self.to;
+        let own = [Some(&self.from), Some(&self.to), self.perhaps.as_ref()];
+        let foreign = !own.contains(&Some(found));
         foreign.then(|| "somebody else has changed it meanwhile, so it is left alone".to_owned())
     }
 }

@@ -245,6 +245,7 @@ impl Case {
                     held.full = intent.to.clone();
                 }
                 held.current = intent.to.clone();
+                held.perhaps = None;
                 held.changed_at = at;
             }
             (OutcomeKind::Planned, verb) => {
@@ -257,6 +258,7 @@ impl Case {
             (OutcomeKind::Failed, Verb::Restrict) if is_known => {
                 held.prior = outcome.from.clone();
                 held.current = intent.to.clone();
+                held.perhaps = Some(outcome.from.clone());
                 held.stage = Stage::Applied;
                 held.changed_at = intent.decided_at;
             }
@@ -265,7 +267,11 @@ impl Case {
                 *place = None;
                 self.failed_at = Some(intent.decided_at);
             }
-            (OutcomeKind::Refused | OutcomeKind::Failed, _) => {
+            (kind, _) => {
+                if kind == OutcomeKind::Failed && is_known {
+                    held.current = outcome.from.clone();
+                    held.perhaps = Some(intent.to.clone());
+                }
                 held.changed_at = intent.decided_at;
             }
         }

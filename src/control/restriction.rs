@@ -35,6 +35,9 @@ pub struct Restriction {
     pub full: Setting,
     /// What stands there now.
     pub current: Setting,
+    /// What stands there perhaps: the latest change was not answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub perhaps: Option<Setting>,
     /// What callers notice.
     pub loss_class: LossClass,
     /// Where it stands.

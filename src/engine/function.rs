@@ -225,8 +225,8 @@ impl FunctionState {
                 Touch::Quiet
             }
             EventKind::Refusal(reason) => {
-                if let Some(alarm) = self.watch.as_mut().and_then(|watch| watch.alarm.as_mut()) {
-                    alarm.turned_away(event, reason);
+                if let Some(watch) = &mut self.watch {
+                    watch.turned_away(event, reason);
                 }
                 Touch::Quiet
             }
@@ -352,7 +352,7 @@ impl FunctionState {
     }
 
     /// How it is called and what a call costs.
-    fn calling<'a>(&self, around: &Surroundings<'a>) -> Calling<'a> {
+    pub(super) fn calling<'a>(&self, around: &Surroundings<'a>) -> Calling<'a> {
         Calling {
             rates: self.rates(around),
             mean_mb_ms: self.mean_mb_ms(),

@@ -31,6 +31,8 @@ const FREEZE_SECONDS: i64 = 1_800;
 const FREEZE_PAGE_SECONDS: i64 = 86_400;
 /// A notice closes only after so much quiet: a busy day comes in waves, and each is no news.
 const HOLD_SECONDS: i64 = 600;
+/// Calls a second are told over so long.
+const PACE_SECONDS: f64 = 600.0;
 
 /// An open alarm.
 #[derive(Debug)]
@@ -68,17 +70,43 @@ pub struct OpenAlarm {
     updates: usize,
     next_update: i64,
     quiet_since: Option<i64>,
+    course: Course,
+}
+
+/// How the calls have gone since it opened, those turned away included.
+#[derive(Debug, Clone, Copy)]
+struct Course {
+    /// Calls above the tolerated, less than at their highest: never positive.
+    excess: f64,
+    highest_at: i64,
+    /// Calls a second of the last [`PACE_SECONDS`], those turned away left out.
+    rate: f64,
+    /// So far it has been followed, and so many calls there had been.
+    second: i64,
+    served: u64,
+    refused: u64,
+}
+
+/// How calm it has become.
+#[derive(Debug, Clone, Copy)]
+pub struct Lull {
+    /// For so long no more have called than is tolerated.
+    pub seconds: i64,
+    /// Calls a second that are served.
+    pub rate: f64,
 }
 
 impl OpenAlarm {
-    /// An alarm opened by `event`.
+    /// An alarm opened by `event`, at so many calls a second.
     pub fn new(
         id: String,
         channel: Channel,
         onset: EventTime,
         event: &Event,
         usual: (f64, f64),
+        rate: f64,
     ) -> Self {
+        let second = event.at.second();
         Self {
             id,
             channel,
@@ -98,6 +126,7 @@ impl OpenAlarm {
             updates: 0,
             next_update: event.at.second() + UPDATES[0],
             quiet_since: None,
+            course: Course { excess: 0.0, highest_at: second, rate, second, served: 0, refused: 0 },
         }
     }
 
@@ -150,6 +179,24 @@ impl OpenAlarm {
             None => now + UPDATE_EVERY,
         };
         true
+    }
+
+    /// Follows the calls up to `second`. The lull began when those above `tolerated` a second added
+    /// up to the most so far: a beat is no end of it, and the gap between two beats no beginning.
+    pub fn follow_calls(&mut self, second: i64, tolerated: f64) -> Lull {
+        let Usage { requests: served, refused, .. } = self.since;
+        let course = &mut self.course;
+        let passed = (second - course.second).max(0) as f64;
+        let came = served.saturating_sub(course.served) as f64;
+        let kept_out = refused.saturating_sub(course.refused) as f64;
+        course.excess += came + kept_out - tolerated * passed;
+        if course.excess >= 0.0 {
+            (course.excess, course.highest_at) = (0.0, second);
+        }
+        let fades = libm::exp(-passed / PACE_SECONDS);
+        course.rate = course.rate * fades + came / PACE_SECONDS;
+        (course.second, course.served, course.refused) = (second, served, refused);
+        Lull { seconds: second - course.highest_at, rate: course.rate }
     }
 
     /// Whether the baseline must not learn in `second`.

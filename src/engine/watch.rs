@@ -6,7 +6,9 @@
 
 mod channels;
 mod learned;
+mod refusals;
 
+use self::refusals::Refusals;
 use super::account_share::AccountShare;
 use super::alarm::{Channel, Severity};
 use super::attribution::pane::Pane;
@@ -24,7 +26,7 @@ use super::ledger::{Ledger, WORTH_USD};
 use super::open_alarm::OpenAlarm;
 use super::window::{RING, SecondRing};
 use crate::cost::{FunctionRates, Usage};
-use crate::record::Status;
+use crate::record::{RefusalReason, Status};
 
 /// The latest a record may be and still have a bucket.
 pub const LATENESS_SECONDS_MAX: i64 = RING - AHEAD_SECONDS - 1;
@@ -113,6 +115,7 @@ pub struct Watch {
     onset: u32,
     minute_calls: u32,
     minute_squares: f32,
+    refusals: Refusals,
     /// Calls per second that are tolerated, envelope and money floor included.
     pub tolerance: f32,
     cap: u32,
@@ -155,6 +158,7 @@ impl Watch {
             onset: whole_second(first),
             minute_calls: 0,
             minute_squares: 0.0,
+            refusals: Refusals::default(),
             tolerance: 0.0,
             cap: UNCAPPED,
             ledger: None,
@@ -293,6 +297,7 @@ impl Watch {
                 self.set_closed(self.closed() + 60 * i64::try_from(minutes).unwrap_or(0));
                 if !self.is_frozen(calling.restricted) {
                     self.baseline.silence(minute_of(self.closed()) - 1, minutes);
+                    self.refusals.silence(minutes);
                 }
                 self.retune(calling, around);
             }
@@ -318,7 +323,9 @@ impl Watch {
             let envelope = around.detection.envelope;
             self.share.minute(number, self.minute_calls.into(), &self.baseline, envelope);
         }
-        if !self.is_frozen(calling.restricted) {
+        let is_frozen = self.is_frozen(calling.restricted);
+        self.refusals.close(!is_frozen);
+        if !is_frozen {
             let limit = LEARNED_AT_ONCE * f64::from(self.tolerance);
             let (calls, squares) = (self.minute_calls, f64::from(self.minute_squares));
             let suspicious = self.evidence.value() >= DOUBT * (1.0 + self.model.rest());
@@ -454,6 +461,14 @@ impl Watch {
     /// Whether the function has a baseline.
     fn is_warm(&self) -> bool {
         self.baseline.minutes() >= YOUNG_MINUTES
+    }
+
+    /// Notes a request that was turned away.
+    pub fn turned_away(&mut self, event: &Event, reason: RefusalReason) {
+        match &mut self.alarm {
+            Some(alarm) => alarm.turned_away(event, reason),
+            None => self.refusals.note(),
+        }
     }
 
     /// The alarm has closed: learning goes on, and the channel that spoke starts anew.

@@ -174,7 +174,7 @@ fn read(
             }
             // Records may be waiting behind a source that is not well: time stands still.
             Some(Fed::Idle(Some(why))) => {
-                pipeline.not_idle();
+                pipeline.unwell();
                 api.view.set_ready("input", false, why);
             }
             None if stopping => return Ok(()),

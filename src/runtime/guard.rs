@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::act::Actuator;
 use crate::act::virtual_platform::VirtualActuator;
 use crate::config::settings::Settings;
 use crate::control::settings::Mode;
@@ -49,34 +50,9 @@ impl Guard {
     ) -> anyhow::Result<Self> {
         let mut settings = settings.clone();
         settings.control.mode = Mode::Enforce;
-        // A simulation has its own threads, one for each policy and seed.
-        settings.shards = 1;
-        settings.baselines_file = None;
-        let account = scenario.functions.first().map(|spec| spec.key.account);
-        if let Some((monthly, account)) = scenario.money.monthly.zip(account) {
-            settings.budgets.push(Budget { scope: BudgetScope::Account(account), monthly });
-        }
-        let prices = wiring::prices(&settings)?;
-        let (intake, shards) = wiring::engine(&settings, &prices.card)?;
-        let pipeline = Pipeline::new(Parts {
-            defaults: Defaults {
-                account: settings.input.account,
-                region: settings.input.region.clone(),
-                function: String::new(),
-            },
-            intake,
-            shards,
-            accounts: Accounts::new(settings.detection.clone()),
-            bills: prices.bills,
-            control: wiring::control(&settings),
-            actuator: Box::new(VirtualActuator::new(Arc::clone(plant))),
-            recorder: Recorder::new().keeping(true),
-            dead: DeadLetters::open(None, 0, 0)?,
-            batch_records: settings.batch_records,
-            present: Present::Virtual(scenario.begin()),
-        });
+        let actuator = Box::new(VirtualActuator::new(Arc::clone(plant)));
         Ok(Self {
-            pipeline,
+            pipeline: pipeline(settings, scenario, actuator)?,
             began: scenario.begin(),
             window: scenario.start,
             offset: 0,
@@ -128,6 +104,43 @@ impl Guard {
             }
         }
     }
+}
+
+/// The daemon's pipeline for this scenario, with these hands.
+///
+/// # Errors
+/// Settings that cannot be put into effect.
+pub fn pipeline(
+    mut settings: Settings,
+    scenario: &Scenario,
+    actuator: Box<dyn Actuator>,
+) -> anyhow::Result<Pipeline> {
+    // A simulation has its own threads, one for each policy and seed.
+    settings.shards = 1;
+    settings.baselines_file = None;
+    let account = scenario.functions.first().map(|spec| spec.key.account);
+    if let Some((monthly, account)) = scenario.money.monthly.zip(account) {
+        settings.budgets.push(Budget { scope: BudgetScope::Account(account), monthly });
+    }
+    let prices = wiring::prices(&settings)?;
+    let (intake, shards) = wiring::engine(&settings, &prices.card)?;
+    Ok(Pipeline::new(Parts {
+        defaults: Defaults {
+            account: settings.input.account,
+            region: settings.input.region.clone(),
+            function: String::new(),
+        },
+        intake,
+        shards,
+        accounts: Accounts::new(settings.detection.clone()),
+        bills: prices.bills,
+        control: wiring::control(&settings),
+        actuator,
+        recorder: Recorder::new().keeping(true),
+        dead: DeadLetters::open(None, 0, 0)?,
+        batch_records: settings.batch_records,
+        present: Present::Virtual(scenario.begin()),
+    }))
 }
 
 fn function(line: &Value) -> Option<FunctionKey> {

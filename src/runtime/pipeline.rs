@@ -319,6 +319,14 @@ impl Pipeline {
         self.looked = None;
     }
 
+    /// Nothing can be read: event time stands still, and what is in force lapses all the same.
+    pub fn unwell(&mut self) {
+        self.not_idle();
+        let Some(present) = self.present.now().filter(|_| !self.stopping) else { return };
+        self.control.expire(present);
+        self.act(present);
+    }
+
     /// The input has ended: takes in what still waits, closes everything and sums up.
     ///
     /// # Errors
@@ -393,6 +401,11 @@ impl Pipeline {
     /// How far event time has come.
     pub fn now(&self) -> Option<EventTime> {
         self.intake.now()
+    }
+
+    /// What control does and holds.
+    pub fn control(&self) -> &Control {
+        &self.control
     }
 
     /// Records that were not passed on at the door.

@@ -47,7 +47,7 @@ pub use model::{
     ApiSpec, AsyncSpec, FUNCTIONS_MAX, FunctionSpec, Origin, Packing, PipelineFaults,
     PlatformError, PlatformSettings, QueueSpec, StreamSpec, TIMEOUT_MS_MAX,
 };
-pub use pipeline::{Delivery, Payload};
+pub use pipeline::{Delivery, Feed, Payload};
 pub use request::{Ending, Outcome, Request, Way};
 pub use tariff::Tariff;
 
@@ -268,6 +268,11 @@ impl Platform {
     /// Asynchronous, queue and stream events of a function that are not settled.
     pub fn backlog(&self, function: usize) -> u64 {
         self.functions.get(function).map_or(0, |function| function.backlog)
+    }
+
+    /// Messages of the log pipeline that came or will come late, twice, out of order or never.
+    pub fn faulty(&self) -> u64 {
+        self.pipeline.faulty
     }
 
     /// Ground truth: legitimate requests (`None`), or those of one attack.

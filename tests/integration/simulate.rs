@@ -168,3 +168,29 @@ fn every_scenario_of_the_project_can_be_read_and_stands_in_the_table() {
         assert!(table.contains(&format!("| {} |", scenario.name)), "{}", scenario.name);
     }
 }
+
+#[test]
+fn a_small_swarm_holds_and_says_what_it_did() {
+    let done = run(&mut bursar(["simulate", "--swarm", "60", "--json", "-"])).succeeded();
+    let report: Value = serde_json::from_str(&done.stdout).unwrap();
+    assert_eq!((&report["kind"], &report["failures"]), (&"swarm".into(), &Value::Array(vec![])));
+    assert_eq!(report["effort"]["seeds"], 60);
+    for counted in ["simulated_ms", "invocations", "records", "faults", "alarms", "actions"] {
+        assert!(report["effort"][counted].as_u64().unwrap() > 0, "{counted}: {report:#}");
+    }
+}
+
+#[test]
+fn a_seed_of_the_swarm_gives_the_same_report_on_any_number_of_threads() {
+    let swarm = |threads| {
+        let args = ["simulate", "--swarm", "3", "--seed", "13", "--threads", threads];
+        run(&mut bursar(args)).stdout
+    };
+    assert_eq!(swarm("1"), swarm("3"));
+}
+
+#[test]
+fn a_swarm_has_no_scenarios_beside_it() {
+    let done = run(&mut bursar(["simulate", "--swarm", "3", "simulations/leech.toml"]));
+    assert_eq!(done.code(), Some(2), "{done:#?}");
+}

@@ -38,7 +38,8 @@ pub(super) fn raise(
     let id = alarm_id("function", &function.to_key(), channel, onset);
     let usual = watch.usual(channel, function.mean_mb_ms());
     watch.open_pane(function.mean_mb_ms());
-    let mut open = OpenAlarm::new(id, channel, onset, event, usual);
+    let rate = watch.lasting_rate(now.second());
+    let mut open = OpenAlarm::new(id, channel, onset, event, usual, rate);
     if channel < Channel::Yoyo {
         open.counted_from = onset;
         open.since = assess::usage_since(function, watch, onset.second());
@@ -64,8 +65,8 @@ pub(super) fn follow(
     let clear = around.thresholds.clears(open.channel);
     // The seconds that opened it must be closed before closed seconds can clear it.
     let seen = around.boundary > open.evidence_at.second();
-    let gone = watch.value(open.channel) < clear || watch.is_tolerable(&open);
-    let quiet = seen && gone;
+    let is_past = watch.is_past(&mut open, &function.calling(around), around);
+    let quiet = seen && (watch.value(open.channel) < clear || is_past);
     let over = open.is_over(now.second(), quiet);
     let due = open.is_due(now.second());
     if !over && !due && !open.is_watched_closely(now.second()) {

@@ -11,10 +11,12 @@ use crate::engine::open_alarm::OpenAlarm;
 use crate::engine::window::RING;
 use crate::units::EventTime;
 
-/// The excess is over when calls have kept to what is tolerated for so long.
-const TOLERABLE_SECONDS: i64 = 20;
-/// As long as that many calls are tolerated in that time: of fewer, some seconds say nothing.
+/// The excess is over when calls have kept to what is tolerated for so long,
+const TOLERABLE_SECONDS: f64 = 20.0;
+/// and so many would have been tolerated meanwhile: of fewer, some seconds say nothing.
 const TOLERABLE_CALLS: f64 = 20.0;
+/// What is dear or fails is over when hardly anybody calls: at this part of what is worth telling.
+const PAST: f64 = 0.5;
 
 impl Watch {
     /// Evidence of a channel; of the rate over the closed seconds.
@@ -81,21 +83,28 @@ impl Watch {
         calling: &Calling<'_>,
         around: &Surroundings<'_>,
     ) -> bool {
+        let floor = around.detection.notice_floor_usd_per_hour;
+        match channel {
+            Channel::Yoyo => true,
+            Channel::Cost | Channel::Leech => self.excess_per_hour(channel) >= floor,
+            _ => {
+                let rate = self.lasting_rate(self.served.newest());
+                self.worth_per_hour(channel, rate, calling) >= floor
+            }
+        }
+    }
+
+    /// Dollars an hour that what `channel` has found costs at so many calls a second.
+    fn worth_per_hour(&self, channel: Channel, rate: f64, calling: &Calling<'_>) -> f64 {
         let now = calling.usd_per_call();
         let (_, usual_mb_ms) = self.usual(channel, calling.mean_mb_ms);
         let per_call = match channel {
-            Channel::Yoyo => return true,
-            Channel::Cost | Channel::Leech => {
-                let excess = self.excess_per_hour(channel);
-                return excess >= around.detection.notice_floor_usd_per_hour;
-            }
-            Channel::Aggregate => return false,
             Channel::RateFast | Channel::Recursion => now,
             Channel::Duration | Channel::Memory => now - calling.rates.per_request(usual_mb_ms),
             Channel::Retry => now * (self.retry.observed() - self.retry.expected()),
+            Channel::Yoyo | Channel::Cost | Channel::Leech | Channel::Aggregate => 0.0,
         };
-        let per_hour = per_call * self.lasting_rate(self.served.newest()) * 3_600.0;
-        per_hour >= around.detection.notice_floor_usd_per_hour
+        per_call * rate * 3_600.0
     }
 
     /// Calls per second over all the seconds before `now` that are remembered, or as usual where
@@ -104,18 +113,29 @@ impl Watch {
         self.served.rate(now, RING).max(self.baseline.expected())
     }
 
-    /// Whether as many are called for as is tolerated, refused ones included. Evidence alone takes
-    /// minutes to say so where traffic is uneven, as a normal second then says little against an
-    /// excess.
-    pub fn is_tolerable(&self, alarm: &OpenAlarm) -> bool {
-        let from = self.closed() - TOLERABLE_SECONDS;
-        let called = |second| self.served.get(second) + alarm.refused_in(second);
-        let calls: u64 = (from..self.closed()).map(called).sum();
-        let tolerated = f64::from(self.tolerance) * TOLERABLE_SECONDS as f64;
-        alarm.channel == Channel::RateFast
-            && from > alarm.evidence_at.second()
-            && tolerated >= TOLERABLE_CALLS
-            && calls as f64 <= tolerated
+    /// Whether what led to the alarm is over although evidence still stands: it takes minutes to
+    /// go where traffic is uneven, as a normal second then says little against an excess, and does
+    /// not move where nobody calls any more.
+    pub fn is_past(
+        &self,
+        alarm: &mut OpenAlarm,
+        calling: &Calling<'_>,
+        around: &Surroundings<'_>,
+    ) -> bool {
+        let tolerance = f64::from(self.tolerance);
+        let usual = self.refusals.per_second() * around.detection.envelope;
+        let lull = alarm.follow_calls(self.closed(), tolerance + usual);
+        let seconds = lull.seconds as f64;
+        match alarm.channel {
+            Channel::RateFast => {
+                seconds >= TOLERABLE_SECONDS && seconds * tolerance >= TOLERABLE_CALLS
+            }
+            Channel::Duration | Channel::Memory | Channel::Retry => {
+                let worth = self.worth_per_hour(alarm.channel, lull.rate, calling);
+                worth < PAST * around.detection.notice_floor_usd_per_hour
+            }
+            _ => false,
+        }
     }
 
     /// Calls per second, and MB·ms per call, before `channel` spoke. What it says has already moved

@@ -40,6 +40,7 @@ fn planned(verb: Verb, to: Setting, seconds: i64, legit_refused_share: f64) -> A
         verb,
         actuator: if cap { ActuatorKind::ReservedConcurrency } else { ActuatorKind::WafIpSet },
         from: Setting::Unknown,
+        perhaps: None,
         to,
         loss_class: LossClass::Refusing,
         expires_at: at,

@@ -34,7 +34,27 @@ pub enum Payload {
     Entries(Vec<Entry>),
 }
 
+/// What kind of records a message has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Feed {
+    /// What invocations cost.
+    Invocations,
+    /// Who calls.
+    Callers,
+}
+
 impl Delivery {
+    /// Which function and what kind of records it is about, for values.
+    pub fn about(&self) -> Option<(usize, Feed)> {
+        let Payload::Entries(entries) = &self.payload else {
+            return None;
+        };
+        let first = entries.first()?;
+        let is_log = matches!(first.kind, EntryKind::Invocation { .. });
+        let feed = if is_log { Feed::Invocations } else { Feed::Callers };
+        Some((first.function as usize, feed))
+    }
+
     /// The text of the message; empty for values.
     pub fn text(&self) -> &[u8] {
         match &self.payload {
@@ -81,6 +101,8 @@ pub(super) struct Pipeline {
     sequence: u64,
     delays: Draw,
     faults: Draw,
+    /// Messages that something goes wrong with.
+    pub(super) faulty: u64,
 }
 
 impl Pipeline {
@@ -92,6 +114,7 @@ impl Pipeline {
             sequence: 0,
             delays: Draw::new(seed, 2),
             faults: Draw::new(seed, 5),
+            faulty: 0,
         }
     }
 
@@ -166,6 +189,9 @@ impl Pipeline {
             delay += crate::simulation::draw::below(how_late, most + 1).cast_signed();
         }
         let again = hits(duplicate, faults.duplicate).then_some(i64::from(low.max(1)));
-        (delay, again, hits(lost, faults.lost))
+        let is_lost = hits(lost, faults.lost);
+        let is_slow = hits(reordered, faults.reordered) || hits(late, faults.late);
+        self.faulty += u64::from(is_slow || is_lost || again.is_some());
+        (delay, again, is_lost)
     }
 }
