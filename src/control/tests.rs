@@ -487,3 +487,21 @@ fn addresses_that_are_named_later_join_those_that_are_refused() {
     let more: Vec<_> = wanted.iter().map(|(_, it)| (it.verb, it.to.addresses().len())).collect();
     assert_eq!(more, [(Verb::Tighten, 9)]);
 }
+
+#[test]
+fn a_change_of_which_nobody_knows_whether_it_was_made_is_followed_by_either() {
+    for found in [Setting::Unset, number(3)] {
+        let mut control = control(Mode::Enforce);
+        let cap = capped(&mut control);
+        let value = cap.to.number().unwrap();
+        control.outcome(cap, answer(OutcomeKind::Applied, Setting::Unset));
+        control.restore_all(at(30));
+        let restore = control.intents().pop().unwrap();
+        control.outcome(restore, answer(OutcomeKind::Failed, number(value)));
+        control.restore_all(at(60));
+        let again = control.intents().pop().expect("it is not tried again");
+        let is_foreign = again.objection(&found).is_some();
+        assert_eq!(is_foreign, found == number(3), "{found:?}");
+        assert!(again.objection(&number(value)).is_none());
+    }
+}

@@ -1,6 +1,7 @@
 //! The engine as a whole: records in at the door, alarms and sums out of the shards.
 
 mod channels;
+mod closing;
 mod learned;
 
 use std::collections::BTreeMap;

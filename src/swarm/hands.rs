@@ -93,7 +93,13 @@ impl Hands {
                     detail: String::new(),
                 }
             }
-            Some(Defect::WideCaps) => self.live.apply(&capped(intent, |cap| cap * 4 + 40), now),
+            Some(Defect::WideCaps) => {
+                // What bursar believes would keep it from widening anything.
+                let wide = capped(intent, |cap| cap * 4 + 40);
+                let found = lock(&self.plant).reserved(&intent.function).unwrap_or_default();
+                let from = found.map_or(Setting::Unset, |cap| Setting::Set(Value::Number(cap)));
+                self.live.apply(&Intent { from, ..wide }, now)
+            }
             Some(Defect::ZeroCaps) => self.live.apply(&capped(intent, |_| 0), now),
             Some(Defect::Hammering) => {
                 for _ in 0..19 {
