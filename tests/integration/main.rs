@@ -27,4 +27,6 @@ mod bad_input;
 mod daemon;
 
 #[cfg(feature = "kafka")]
+mod broker;
+#[cfg(feature = "kafka")]
 mod kafka;

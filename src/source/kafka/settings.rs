@@ -132,11 +132,11 @@ impl KafkaSettings {
                     Start::Latest => "latest",
                 },
             )
-            // Small fetches from many partitions merge better than large ones from few; a larger
-            // message still comes through, because a broker always sends at least one.
-            .set("fetch.message.max.bytes", "262144")
-            .set("fetch.max.bytes", "16777216")
-            .set("queued.max.messages.kbytes", "16384")
+            // Smaller fetches than these bound the rate by round trips; a larger message still
+            // comes through, because a broker always sends at least one.
+            .set("fetch.message.max.bytes", "1048576")
+            .set("fetch.max.bytes", "33554432")
+            .set("queued.max.messages.kbytes", "32768")
             // Feeds the lag, and tells what is committed and, while no message comes, that brokers
             // are back.
             .set("statistics.interval.ms", "2000");
