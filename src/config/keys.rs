@@ -3,7 +3,8 @@
 
 use super::kind::{Kind, Setting};
 use super::names::{
-    any_text, is_broker, is_function_or_empty, is_pattern, is_region, is_topic, is_word, not_empty,
+    any_text, is_broker, is_function_or_empty, is_pattern, is_region, is_time_or_empty, is_topic,
+    is_word, not_empty,
 };
 use super::settings::{InputKind, KafkaStart, LogFormat, LogLevel, Settings};
 use crate::control::settings::Mode;
@@ -109,6 +110,12 @@ pub(super) static KEYS: &[Key<Settings>] = &[
         |s| &mut s.input.kafka.start,
         Kind::Choice(KafkaStart::NAMES),
         "Where to begin when the group has no position yet.",
+    ),
+    key(
+        "input.kafka.start_time",
+        |s| &mut s.input.kafka.start_time,
+        Kind::Text("\"\", or a time such as 2026-01-05T00:00:00Z", is_time_or_empty),
+        "The time of start = \"timestamp\", as the brokers date the messages.",
     ),
     key(
         "input.kafka.properties",

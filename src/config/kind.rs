@@ -11,7 +11,7 @@ use config::ValueKind;
 use super::settings::{InputKind, KafkaStart, LogFormat, LogLevel};
 use crate::control::settings::Mode;
 use crate::cost::Gateway;
-use crate::units::{AccountId, NanoUsd};
+use crate::units::{AccountId, EventTime, NanoUsd};
 
 /// The longest text value, in bytes; enough for any path.
 const TEXT_BYTES_MAX: usize = 4_096;
@@ -271,10 +271,25 @@ macro_rules! choices {
 choices! {
     Mode: "observe" = Observe, "enforce" = Enforce;
     InputKind: "embedded" = Embedded, "kafka" = Kafka, "files" = Files;
-    KafkaStart: "earliest" = Earliest, "latest" = Latest;
+    KafkaStart: "earliest" = Earliest, "latest" = Latest, "timestamp" = Timestamp;
     Gateway: "observed" = Observed, "none" = None, "http_api" = HttpApi, "rest_api" = RestApi;
     LogFormat: "human" = Human, "json" = Json;
     LogLevel: "error" = Error, "warn" = Warn, "info" = Info, "debug" = Debug, "trace" = Trace;
+}
+
+impl Setting for Option<EventTime> {
+    /// The empty text is no time.
+    fn set(&mut self, datum: Datum) -> bool {
+        let Datum::Text(text) = datum else {
+            return false;
+        };
+        *self = text.parse().ok();
+        self.is_some() || text.is_empty()
+    }
+
+    fn get(&self) -> Option<Datum> {
+        Some(Datum::Text(self.map(|time| time.to_string()).unwrap_or_default()))
+    }
 }
 
 macro_rules! plain {

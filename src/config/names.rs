@@ -1,7 +1,7 @@
 //! Which texts can be names.
 
 use crate::record::{FunctionKey, FunctionRef};
-use crate::units::AccountId;
+use crate::units::{AccountId, EventTime};
 
 pub(super) fn any_text(_: &str) -> bool {
     true
@@ -13,6 +13,10 @@ pub(super) fn not_empty(text: &str) -> bool {
 
 pub(super) fn is_word(text: &str) -> bool {
     (1..=255).contains(&text.len()) && !text.contains(|c: char| c.is_whitespace() || c.is_control())
+}
+
+pub(super) fn is_time_or_empty(text: &str) -> bool {
+    text.is_empty() || text.parse::<EventTime>().is_ok()
 }
 
 pub(super) fn is_region(text: &str) -> bool {

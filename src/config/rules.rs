@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::problems::{Fault, Problem};
 use super::raw::RawConfig;
-use super::settings::{InputKind, Settings};
+use super::settings::{InputKind, KafkaStart, Settings};
 use crate::control::settings::Mode;
 
 /// Adds what contradicts itself. Rules about a key that was refused already keep quiet.
@@ -47,6 +47,13 @@ fn input(settings: &Settings, broken: &mut Vec<(String, String)>) {
     for (key, _) in needed.iter().filter(|(_, empty)| *empty) {
         let words = "needed by this input.kind, give at least one".to_owned();
         broken.push(((*key).to_owned(), words));
+    }
+    let wants = input.kafka.start == KafkaStart::Timestamp;
+    if input.kind == InputKind::Kafka && wants != input.kafka.start_time.is_some() {
+        broken.push((
+            "input.kafka.start_time".to_owned(),
+            "goes with input.kafka.start = \"timestamp\", give both or neither".to_owned(),
+        ));
     }
     // These are set from the keys above; a second value would silently win.
     for name in ["bootstrap.servers", "metadata.broker.list", "group.id"] {

@@ -10,7 +10,7 @@ use crate::control::settings::ControlSettings;
 use crate::cost::{Budget, Gateway};
 use crate::engine::routes::ConfiguredRoute;
 use crate::engine::settings::{DetectionSettings, EngineSettings};
-use crate::units::AccountId;
+use crate::units::{AccountId, EventTime};
 
 /// Everything that can be set. The mode is `control.mode`.
 #[derive(Debug, Clone, PartialEq)]
@@ -124,6 +124,8 @@ pub struct KafkaSettings {
     pub group: String,
     /// Where to begin when the group has no position yet.
     pub start: KafkaStart,
+    /// The time of [`KafkaStart::Timestamp`].
+    pub start_time: Option<EventTime>,
     /// librdkafka properties, passed on as they are. May hold passwords, which is why `Debug`
     /// prints the names only.
     pub properties: BTreeMap<String, String>,
@@ -136,6 +138,7 @@ impl Default for KafkaSettings {
             topics: Vec::new(),
             group: "bursar".to_owned(),
             start: KafkaStart::Latest,
+            start_time: None,
             properties: BTreeMap::new(),
         }
     }
@@ -149,6 +152,7 @@ impl fmt::Debug for KafkaSettings {
             .field("topics", &self.topics)
             .field("group", &self.group)
             .field("start", &self.start)
+            .field("start_time", &self.start_time)
             .field("properties", &names)
             .finish()
     }
@@ -161,6 +165,8 @@ pub enum KafkaStart {
     Earliest,
     /// The next message that arrives.
     Latest,
+    /// The first message that the broker dates at or after a time.
+    Timestamp,
 }
 
 /// What an invocation costs, with what it drags along.

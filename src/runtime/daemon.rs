@@ -224,9 +224,10 @@ fn kafka(settings: &Settings, clock: Clock) -> anyhow::Result<Box<dyn Source>> {
         bootstrap_servers: given.brokers.join(","),
         topics: given.topics.clone(),
         group: given.group.clone(),
-        start: match given.start {
-            KafkaStart::Earliest => Start::Earliest,
-            KafkaStart::Latest => Start::Latest,
+        start: match (given.start, given.start_time) {
+            (KafkaStart::Earliest, _) => Start::Earliest,
+            (KafkaStart::Timestamp, Some(time)) => Start::At(time),
+            (KafkaStart::Latest | KafkaStart::Timestamp, _) => Start::Latest,
         },
         properties: given.properties.clone(),
         ..KafkaSettings::default()

@@ -15,13 +15,14 @@ use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::KafkaError;
-use rdkafka::{Message as _, TopicPartitionList};
+use rdkafka::{Message as _, Offset, TopicPartitionList};
 
 use self::group::{Change, Concern, Group, GroupContext};
 use self::lanes::{Lanes, Lent};
 pub use self::settings::{KafkaSettings, PARTITION_BYTES_MIN, Start};
 use super::{Chunk, Clock, PeekTime, Progress, Read, Source, SourceError};
 use crate::record::Position;
+use crate::units::EventTime;
 
 /// Time between commits: what is read again after a crash, against one small request a second.
 const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
@@ -31,6 +32,9 @@ const PROBE_INTERVAL: Duration = Duration::from_secs(3);
 
 /// How long such a question may take; nothing is read meanwhile.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long the brokers may take to say where a time is.
+const POSITION_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Messages taken from the client between two chunks: a few chunks, so that every partition has
 /// something to merge and nothing waits long.
@@ -149,6 +153,11 @@ impl KafkaSource {
             match change {
                 Change::Given(partitions) => {
                     tracing::info!(?partitions, "kafka: partitions given to this member");
+                    if !self.begin_at_time(&partitions) {
+                        // Where to begin must be known before the first message.
+                        self.leave();
+                        return;
+                    }
                     for (topic, partition) in partitions {
                         if let Some(lane) = self.lanes.give(&topic, partition, now) {
                             self.group.begin_lane(lane, &topic, partition);
@@ -166,6 +175,19 @@ impl KafkaSource {
                 }
             }
         }
+    }
+
+    /// Moves those of the partitions to the time at which to begin, if there is one, in which the
+    /// group has no position. False when the brokers do not answer.
+    fn begin_at_time(&self, partitions: &[(String, i32)]) -> bool {
+        let (Start::At(time), Some(consumer)) = (self.settings.start, &self.consumer) else {
+            return true;
+        };
+        let found = seek_to_time(consumer, partitions, time);
+        if let Err(error) = &found {
+            tracing::warn!(%error, "kafka: where to begin is not known, the group is joined anew");
+        }
+        found.is_ok()
     }
 
     fn resume(&mut self, lane: u32) {
@@ -368,6 +390,34 @@ fn join(
     let topics: Vec<&str> = settings.topics.iter().map(String::as_str).collect();
     consumer.subscribe(&topics).map_err(refused)?;
     Ok(consumer)
+}
+
+fn seek_to_time(
+    consumer: &BaseConsumer<GroupContext>,
+    partitions: &[(String, i32)],
+    time: EventTime,
+) -> Result<(), KafkaError> {
+    let mut list = TopicPartitionList::new();
+    for (topic, partition) in partitions {
+        list.add_partition(topic, *partition);
+    }
+    let committed = consumer.committed_offsets(list, POSITION_TIMEOUT)?;
+    let mut dated = TopicPartitionList::new();
+    for element in committed.elements() {
+        if !matches!(element.offset(), Offset::Offset(_)) {
+            let time = Offset::Offset(time.ms());
+            dated.add_partition_offset(element.topic(), element.partition(), time)?;
+        }
+    }
+    if dated.count() == 0 {
+        return Ok(());
+    }
+    let begin = consumer.offsets_for_times(dated, POSITION_TIMEOUT)?;
+    for element in begin.elements() {
+        element.error()?;
+    }
+    let moved = consumer.seek_partitions(begin, POSITION_TIMEOUT)?;
+    moved.elements().iter().try_for_each(|element| element.error())
 }
 
 /// What one partition may queue.

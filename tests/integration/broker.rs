@@ -107,23 +107,60 @@ impl Broker {
         assert!(done.iter().all(Result::is_ok), "{done:?}");
     }
 
-    /// Sends messages to partitions in turn, and waits for the broker's word.
+    /// Sends messages to partitions in turn, each once, and waits for the broker's word.
     pub(crate) fn produce<'a>(
         &self,
         topic: &str,
         partitions: i32,
         messages: impl Iterator<Item = &'a [u8]>,
     ) {
-        let producer: BaseProducer =
-            self.client().set("linger.ms", "50").set("compression.type", "lz4").create().unwrap();
+        self.produce_dated(topic, partitions, None, messages);
+    }
+
+    /// The same, dated by the producer.
+    pub(crate) fn produce_dated<'a>(
+        &self,
+        topic: &str,
+        partitions: i32,
+        ms: Option<i64>,
+        messages: impl Iterator<Item = &'a [u8]>,
+    ) {
+        let producer: BaseProducer = self
+            .client()
+            .set("linger.ms", "50")
+            .set("compression.type", "lz4")
+            .set("enable.idempotence", "true")
+            .create()
+            .unwrap();
         for (partition, payload) in (0..partitions).cycle().zip(messages) {
             let mut record =
                 BaseRecord::<[u8], [u8]>::to(topic).partition(partition).payload(payload);
+            record.timestamp = ms;
             while let Err((_, back)) = producer.send(record) {
                 producer.poll(Duration::from_millis(100));
                 record = back;
             }
             producer.poll(Duration::ZERO);
+        }
+        producer.flush(PATIENCE).unwrap();
+    }
+
+    /// Sends messages over some seconds, each once however often the broker dies meanwhile.
+    pub(crate) fn produce_slowly(
+        client: &ClientConfig,
+        topic: &str,
+        partitions: i32,
+        messages: &[String],
+    ) {
+        let producer: BaseProducer =
+            client.clone().set("enable.idempotence", "true").create().unwrap();
+        for lot in messages.chunks(500) {
+            for (partition, payload) in (0..partitions).cycle().zip(lot) {
+                let record = BaseRecord::<[u8], [u8]>::to(topic);
+                let record = record.partition(partition).payload(payload.as_bytes());
+                producer.send(record).map_err(|(error, _)| error).unwrap();
+            }
+            producer.poll(Duration::from_millis(20));
         }
         producer.flush(PATIENCE).unwrap();
     }

@@ -20,7 +20,7 @@ const PARTITIONS: i32 = 4;
 type Mock = MockCluster<'static, DefaultProducerContext>;
 
 /// Round robin over the partitions. The cluster keeps 5 MB of each, hence the compression.
-fn produce<'a>(mock: &Mock, messages: impl Iterator<Item = &'a str>) {
+fn produce(mock: &Mock, messages: &[String]) {
     let producer: BaseProducer = ClientConfig::new()
         .set("bootstrap.servers", mock.bootstrap_servers())
         .set("linger.ms", "500")
@@ -37,11 +37,11 @@ fn produce<'a>(mock: &Mock, messages: impl Iterator<Item = &'a str>) {
     producer.flush(PATIENCE).unwrap();
 }
 
-fn start(config: &std::path::Path) -> Daemon {
+pub(crate) fn start(config: &std::path::Path) -> Daemon {
     Daemon::start(bursar(["run", "--config"]).arg(config))
 }
 
-fn counted(daemon: &Daemon) -> f64 {
+pub(crate) fn counted(daemon: &Daemon) -> f64 {
     let outcome = |name| daemon.metric(&format!("bursar_records_total{{outcome=\"{name}\"}}"));
     ["counted", "late", "unrouted"].into_iter().filter_map(outcome).sum()
 }
@@ -55,20 +55,25 @@ fn alarms(decisions: &[Value]) -> Vec<(&Value, &Value, i64)> {
 
 #[test]
 fn kafka_gives_the_alarms_that_a_replay_gives_and_no_message_is_read_twice() {
+    let mock: Mock = MockCluster::new(1).unwrap();
+    mock.create_topic(TOPIC, PARTITIONS, 1).unwrap();
+    gives_the_alarms_of_a_replay(&mock.bootstrap_servers(), |messages| produce(&mock, messages));
+}
+
+/// A recorded flood from brokers, then from a file; and then what comes after a restart.
+pub(crate) fn gives_the_alarms_of_a_replay(brokers: &str, produce: impl Fn(&[String])) {
     let recorded =
         generate(8, 15, Some("flood:factor=20,min_rps=50,start=11m,duration=2m,sources=20"));
     let replayed = replay(recorded.folder.path(), |command| {
         command.arg(&recorded.records);
     });
-    let mock: Mock = MockCluster::new(1).unwrap();
-    mock.create_topic(TOPIC, PARTITIONS, 1).unwrap();
-    produce(&mock, fs::read_to_string(&recorded.records).unwrap().lines());
+    let lines = fs::read_to_string(&recorded.records).unwrap();
+    produce(&lines.lines().map(str::to_owned).collect::<Vec<_>>());
     let config = recorded.path("bursar.toml");
     // The mock cluster lets a group whose member has left rest for the length of a session.
     let text = format!(
-        "[input]\nkind = \"kafka\"\n[input.kafka]\nbrokers = [\"{}\"]\ntopics = [\"{TOPIC}\"]\n\
+        "[input]\nkind = \"kafka\"\n[input.kafka]\nbrokers = [\"{brokers}\"]\ntopics = [\"{TOPIC}\"]\n\
          start = \"earliest\"\nproperties = {{ \"session.timeout.ms\" = 6000 }}\n",
-        mock.bootstrap_servers(),
     );
     fs::write(&config, text).unwrap();
 
@@ -112,7 +117,7 @@ fn kafka_gives_the_alarms_that_a_replay_gives_and_no_message_is_read_twice() {
         record.to_string()
     });
     let extra: Vec<String> = extra.collect();
-    produce(&mock, extra.iter().map(String::as_str));
+    produce(&extra);
     until("the new records", PATIENCE, || (counted(&daemon) >= 40.0).then_some(()));
     let (decisions, stdout) = daemon.stop();
     let summary = decisions.last().unwrap();

@@ -30,3 +30,5 @@ mod daemon;
 mod broker;
 #[cfg(feature = "kafka")]
 mod kafka;
+#[cfg(feature = "kafka")]
+mod kafka_broker;

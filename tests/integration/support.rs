@@ -159,6 +159,14 @@ impl Daemon {
         Self { running, folder, address }
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.running.pid()
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        self.running.signal(name);
+    }
+
     pub(crate) fn decisions(&self) -> Vec<Value> {
         let path = self.folder.path().join("decisions.jsonl");
         lines(&fs::read_to_string(path).unwrap_or_default())

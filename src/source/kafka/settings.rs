@@ -7,6 +7,7 @@ use std::time::Duration;
 use rdkafka::ClientConfig;
 
 use crate::source::SourceError;
+use crate::units::EventTime;
 
 /// How Kafka is read.
 #[derive(Clone, PartialEq, Eq)]
@@ -40,6 +41,8 @@ pub enum Start {
     Earliest,
     /// Only what comes from now on.
     Latest,
+    /// What the brokers date at or after a time.
+    At(EventTime),
 }
 
 /// Properties that decide whether messages are lost or doubled or how much memory is used, with
@@ -129,7 +132,7 @@ impl KafkaSettings {
                 "auto.offset.reset",
                 match self.start {
                     Start::Earliest => "earliest",
-                    Start::Latest => "latest",
+                    Start::Latest | Start::At(_) => "latest",
                 },
             )
             // Smaller fetches than these bound the rate by round trips; a larger message still

@@ -6,7 +6,7 @@ use rdkafka::types::RDKafkaApiKey;
 
 use super::*;
 
-fn committed(source: &KafkaSource, topic: &str, partitions: i32) -> Vec<rdkafka::Offset> {
+fn committed(source: &KafkaSource, topic: &str, partitions: i32) -> Vec<Offset> {
     let mut list = TopicPartitionList::new();
     list.add_partition_range(topic, 0, partitions - 1);
     let consumer = source.consumer.as_ref().unwrap();
@@ -60,9 +60,8 @@ fn two_members_share_the_partitions_without_loss_or_doubling() {
     // Up to here the mock may have refused commits: it does so for the whole of a rebalance, a
     // real broker only while the partitions are being told to the members.
     pair.doubled = 0;
-    let acknowledged = |pair: &Pair| -> Vec<_> {
-        pair.next.values().map(|&next| rdkafka::Offset::Offset(next)).collect()
-    };
+    let acknowledged =
+        |pair: &Pair| -> Vec<_> { pair.next.values().map(|&next| Offset::Offset(next)).collect() };
     while committed(&first, "shared", 4) != acknowledged(&pair) {
         pair.drain(&mut first);
         pair.drain(&mut second);
@@ -87,7 +86,7 @@ fn a_commit_that_was_refused_is_sent_again() {
     let refusal = RDKafkaRespErr::RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS;
     mock.request_errors(RDKafkaApiKey::OffsetCommit, &[refusal]);
     source.acknowledge(&through(&got));
-    let wanted = [rdkafka::Offset::Offset(100)];
+    let wanted = [Offset::Offset(100)];
     read_until(&mut source, |source, _| committed(source, "refused", 1) == wanted);
 }
 
@@ -98,7 +97,5 @@ fn acknowledged_positions_are_committed_while_running_too() {
     let mut source = open(settings(&mock, "running"));
     let got = read_until(&mut source, count(100));
     source.acknowledge(&through(&got[..60]));
-    read_until(&mut source, |source, _| {
-        committed(source, "running", 1) == [rdkafka::Offset::Offset(60)]
-    });
+    read_until(&mut source, |source, _| committed(source, "running", 1) == [Offset::Offset(60)]);
 }
