@@ -231,6 +231,7 @@ impl Broker {
              ssl.keystore.type=PKCS12\n\
              log.dirs={data}\n\
              auto.create.topics.enable=false\n\
+             log.retention.ms=-1\n\
              offsets.topic.num.partitions=4\n\
              offsets.topic.replication.factor=1\n\
              transaction.state.log.replication.factor=1\n\

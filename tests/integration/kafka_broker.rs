@@ -22,7 +22,7 @@ fn record(number: usize) -> String {
     serde_json::json!({
         "kind": "invocation", "time": format!("2026-01-05T00:{minute:02}:{second:02}.{ms:03}Z"),
         "account": "1", "region": "eu-west-1", "function": format!("f{}", number % 20),
-        "request_id": format!("00000000-0000-4000-8000-{number:012x}"),
+        "id": number.to_string(),
         "billed_ms": 9, "memory_mb": 128,
     })
     .to_string()

@@ -130,6 +130,9 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("what the process said:\n{}", self.stderr());
+        }
         // Both fail where it has ended already, which is as well.
         drop(self.child.kill());
         drop(self.child.wait());

@@ -374,6 +374,8 @@ impl ClientContext for GroupContext {
         let text = format!("kafka: {reason}");
         match code {
             Code::PartitionEOF => {}
+            // Why they are is said before.
+            Code::AllBrokersDown if self.0.is_disconnected() => {}
             Code::AllBrokersDown
             | Code::Authentication
             | Code::ClusterAuthorizationFailed
