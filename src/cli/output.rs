@@ -20,11 +20,17 @@ pub(super) enum Existing {
     Continue,
 }
 
-/// An output must not replace what is being read.
+/// An output must not replace what is being read, nor another output.
 ///
 /// # Errors
 /// It would.
 pub(super) fn refuse_overwriting(inputs: &[PathBuf], outputs: &[&Path]) -> anyhow::Result<()> {
+    for (place, output) in outputs.iter().enumerate() {
+        let whole = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        if outputs[..place].iter().any(|other| whole(other) == whole(output)) {
+            anyhow::bail!("{} is named for two outputs, name another file", output.display());
+        }
+    }
     for output in outputs.iter().filter(|path| !is_stdout(path)) {
         let same = |input: &&PathBuf| match (input.canonicalize(), output.canonicalize()) {
             (Ok(input), Ok(output)) => input == output,

@@ -106,13 +106,16 @@ fn one_seed_gives_one_file_and_a_search_that_was_stopped_gives_the_same() {
 fn what_cannot_be_searched_is_refused() {
     let workshop = Workshop::new();
     fs::write(workshop.path("other.jsonl"), "{\"v\":9}\n").unwrap();
-    let cases: [(&[&str], i32, &str); 6] = [
+    fs::write(workshop.path("notes.txt"), "precious, and no line end").unwrap();
+    let cases: [(&[&str], i32, &str); 8] = [
         (&["flood.toml", "flood.toml"], 2, "flood is given twice"),
         (&["missing.toml"], 2, "missing.toml"),
         (&["blind.toml"], 2, "blind.toml"),
         (&["--evaluations", "1", "flood.toml"], 2, "give at least 2"),
         (&["--denied-usd", "NaN", "flood.toml"], 2, "from 0 to 1000000"),
         (&["--state", "other.jsonl", "flood.toml"], 1, "line 1 is no evaluation"),
+        (&["--state", "notes.txt", "flood.toml"], 1, "line 1 is no evaluation"),
+        (&["--state", "new", "--out", "./new", "flood.toml"], 1, "named for two outputs"),
     ];
     for (args, code, words) in cases {
         let mut command = bursar(["tune"]);
@@ -120,4 +123,5 @@ fn what_cannot_be_searched_is_refused() {
         assert_eq!(done.code(), Some(code), "{args:?} {done:?}");
         assert!(done.stderr.contains(words), "{args:?} {}", done.stderr);
     }
+    assert_eq!(workshop.read("notes.txt"), "precious, and no line end");
 }
