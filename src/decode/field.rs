@@ -70,6 +70,19 @@ impl Field<'_> {
         }
     }
 
+    /// A time in seconds since 1970, with or without a fraction, as milliseconds.
+    #[expect(clippy::cast_possible_truncation, reason = "a cast of a float saturates")]
+    pub(super) fn seconds(&self, field: &'static str) -> Result<Option<i64>, Refused> {
+        let seconds = match self {
+            Field::Unsigned(seconds) => *seconds as f64,
+            Field::Signed(seconds) => *seconds as f64,
+            Field::Float(seconds) => *seconds,
+            Field::Absent => return Ok(None),
+            _ => return Err(self.malformed(field, "seconds since 1970")),
+        };
+        Ok(Some(libm::round(seconds * 1_000.0) as i64))
+    }
+
     /// A billed duration. A fraction of a millisecond is rounded up, as the platform bills it.
     pub(super) fn billed(&self, field: &str) -> Result<BilledMs, Refused> {
         Ok(match self {

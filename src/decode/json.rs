@@ -3,6 +3,7 @@
 
 use memchr::memchr;
 use serde::Deserialize;
+use sonic_rs::{ArrayJsonIter, LazyValue};
 
 use super::outcome::{Reason, Refused};
 
@@ -15,6 +16,18 @@ const NESTING_MAX: usize = 64;
 /// Parses a whole text.
 pub(super) fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Refused> {
     sonic_rs::from_str(text).map_err(Refused::from)
+}
+
+/// The elements of an array that was taken unparsed.
+pub(super) fn elements<'a>(
+    name: &str,
+    array: &'a LazyValue<'_>,
+) -> Result<ArrayJsonIter<'a>, Refused> {
+    let raw = array.as_raw_str();
+    if !raw.starts_with('[') {
+        return Err(Refused::malformed(name, raw, "an array"));
+    }
+    Ok(sonic_rs::to_array_iter(raw))
 }
 
 impl From<sonic_rs::Error> for Refused {

@@ -7,16 +7,27 @@
 //! Which format a message has is read from the message itself: by its first byte, and for a JSON
 //! object by the *keys of its outermost level*. A caller may choose strings inside a record (a user
 //! agent, a path, a line of an application's log), and a key at the outermost level is the one
-//! thing that a string, however it is written, cannot become.
+//! thing that a string, however it is written, cannot become. One format is not text: it is told by
+//! bytes that no text starts with. In CloudEvents' binary mode the type is in headers beside the
+//! message, which the source hands over.
 //!
 //! A new format is a new file with a `Format` in it and one more line in `FORMATS`.
 
 mod access_log;
+mod cloud_event;
 mod cloudwatch_logs;
+mod entry_point;
+mod event_batch;
+mod event_bus;
 mod field;
 mod gzip;
+mod http_event;
 mod json;
+mod load_balancer;
+mod metric_stream;
 mod native;
+mod openwhisk;
+mod otlp;
 mod outcome;
 mod peek;
 mod report_line;
@@ -27,6 +38,7 @@ mod time;
 
 use std::fmt;
 
+pub use cloud_event::{EVENT_HEADERS, EventHeaders};
 pub use outcome::{Ignored, Problem, Reason, Sink};
 pub use peek::first_time;
 
@@ -83,6 +95,40 @@ impl Decoder {
 
     /// Reads one message. Whatever it holds, `sink` hears of it at least once.
     pub fn decode<S: Sink>(&mut self, message: &[u8], context: &Context<'_>, sink: &mut S) {
+        self.open(message, context, sink, read);
+    }
+
+    /// Reads one message that came with the headers of a CloudEvent in binary mode.
+    pub fn decode_event<S: Sink>(
+        &mut self,
+        message: &[u8],
+        headers: &EventHeaders<'_>,
+        context: &Context<'_>,
+        sink: &mut S,
+    ) {
+        match headers.attributes() {
+            // Whatever else a message is, it need not be readable to be an event.
+            Ok(attributes) if attributes.is_opaque() => {
+                let told = Place::of(context).and_then(|place| attributes.trigger(&place, sink));
+                if let Err(refused) = told {
+                    refused.tell(message, sink);
+                }
+            }
+            Ok(attributes) => self.open(message, context, sink, |data, place, scratch, sink| {
+                attributes.read(data, place, scratch, sink);
+            }),
+            Err(refused) => refused.tell(message, sink),
+        }
+    }
+
+    /// Checks and decompresses a message, and gives it to `read`.
+    fn open<S: Sink>(
+        &mut self,
+        message: &[u8],
+        context: &Context<'_>,
+        sink: &mut S,
+        read: impl FnOnce(&[u8], &Place<'_>, &mut Scratch, &mut dyn Sink),
+    ) {
         if message.len() > self.limits.message_bytes_max {
             let detail = format!(
                 "{} bytes, accepted: up to {}",
@@ -91,12 +137,10 @@ impl Decoder {
             );
             return Refused::new(Reason::MessageTooLong, detail).tell(message, sink);
         }
-        let mut place = Place::of(context);
-        if let Some(name) = context.function
-            && let Err(refused) = place.set_function(name)
-        {
-            return refused.tell(message, sink);
-        }
+        let place = match Place::of(context) {
+            Ok(place) => place,
+            Err(refused) => return refused.tell(message, sink),
+        };
         if !gzip::tells(message) {
             return read(message, &place, &mut self.scratch, sink);
         }
@@ -120,15 +164,25 @@ struct Format {
     decode: fn(&str, &Place<'_>, &mut Scratch, &mut dyn Sink),
 }
 
-/// All formats. No key stands in two of them.
-const FORMATS: [Format; 6] = [
-    native::BARE,
-    native::EVENT,
+/// All formats of text. No key stands in two of them.
+const FORMATS: [Format; 12] = [
+    native::FORMAT,
     cloudwatch_logs::FORMAT,
     access_log::FORMAT,
     telemetry::FORMAT,
     report_line::FORMAT,
+    cloud_event::FORMAT,
+    event_batch::FORMAT,
+    event_bus::FORMAT,
+    http_event::FORMAT,
+    load_balancer::FORMAT,
+    metric_stream::FORMAT,
+    openwhisk::FORMAT,
 ];
+
+/// The most records that are taken from one message of a format that has batches of events: the
+/// largest batch that Lambda hands to a function (of SQS, Kinesis and DynamoDB streams).
+const RECORDS_MAX: usize = 10_000;
 
 /// Buffers that are used again from message to message.
 #[derive(Debug, Default)]
@@ -149,11 +203,13 @@ struct Place<'a> {
     log_group: &'a str,
     at: Option<EventTime>,
     delivery: Option<u64>,
+    /// Whether this is the inside of a CloudEvent.
+    enveloped: bool,
 }
 
 impl<'a> Place<'a> {
-    fn of(context: &Context<'a>) -> Self {
-        Self {
+    fn of(context: &Context<'a>) -> Result<Self, Refused> {
+        let mut place = Self {
             account: context.account,
             region: context.region,
             function: None,
@@ -161,7 +217,12 @@ impl<'a> Place<'a> {
             log_group: "",
             at: None,
             delivery: None,
+            enveloped: false,
+        };
+        if let Some(name) = context.function {
+            place.set_function(name)?;
         }
+        Ok(place)
     }
 
     /// The names are checked here, once for all records that come from this place.
@@ -181,23 +242,31 @@ impl<'a> Place<'a> {
 }
 
 fn read(message: &[u8], place: &Place<'_>, scratch: &mut Scratch, sink: &mut dyn Sink) {
-    let text = match std::str::from_utf8(message) {
-        Ok(text) => text.trim_ascii(),
+    if otlp::tells(message) {
+        return otlp::decode(message, sink);
+    }
+    match text_of(message) {
+        Ok(text) => match recognise(text) {
+            Ok(format) => (format.decode)(text, place, scratch, sink),
+            Err(refused) => refused.tell(message, sink),
+        },
+        Err(refused) => refused.tell(message, sink),
+    }
+}
+
+fn text_of(message: &[u8]) -> Result<&str, Refused> {
+    match std::str::from_utf8(message) {
+        Ok(text) => Ok(text.trim_ascii()),
         Err(error) => {
             let detail = format!("at byte {}", error.valid_up_to());
-            return Refused::new(Reason::InvalidUtf8, detail).tell(message, sink);
+            Err(Refused::new(Reason::InvalidUtf8, detail))
         }
-    };
-    match recognise(text) {
-        Ok(format) => (format.decode)(text, place, scratch, sink),
-        Err(refused) => refused.tell(message, sink),
     }
 }
 
 fn recognise(text: &str) -> Result<&'static Format, Refused> {
     let found = match text.as_bytes().first() {
-        Some(b'{') => json::Keys::of(text.as_bytes())
-            .find_map(|(key, _)| FORMATS.iter().find(|format| format.has_key(key))),
+        Some(b'{') => of_object(text.as_bytes()),
         Some(b'[') => FORMATS.iter().find(|format| format.array),
         _ => FORMATS.iter().find(|format| (format.text)(text)),
     };
@@ -206,6 +275,18 @@ fn recognise(text: &str) -> Result<&'static Format, Refused> {
         let detail = format!("no known format starts with or has the keys of {start:?}");
         Refused::new(Reason::UnknownFormat, detail)
     })
+}
+
+fn of_object(object: &[u8]) -> Option<&'static Format> {
+    let mut keys = json::Keys::of(object);
+    let (key, format) = keys.by_ref().find_map(|(key, _)| {
+        let format = FORMATS.iter().find(|format| format.has_key(key))?;
+        Some((key, format))
+    })?;
+    // The one thing that two formats share.
+    let is_event =
+        http_event::SHARED.contains(&key) && keys.any(|(key, _)| key == http_event::KEY.as_bytes());
+    Some(if is_event { &http_event::FORMAT } else { format })
 }
 
 impl Format {

@@ -1,5 +1,5 @@
 //! bursar's own form, for platforms and pipelines that have none of the others: one flat JSON
-//! object, bare or as the `data` of a structured CloudEvent (CloudEvents 1.0, JSON format).
+//! object, bare or as the data of a CloudEvent (`cloud_event.rs`).
 //!
 //! Bare, the record's kind is `"kind": "invocation" | "trigger" | "refusal"`. As a CloudEvent it is
 //! `type`, `dev.bursar.invocation` and so on; `source` and `id` together identify the delivery, and
@@ -43,14 +43,11 @@
 
 use core::net::IpAddr;
 
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde::de::value::{Error as ValueError, StrDeserializer};
-use sonic_rs::LazyValue;
-use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::field::{Field, Fields, cut, fill};
-use super::json;
 use super::outcome::{Reason, Refused, Sink};
 use super::{Format, Place, Scratch, time};
 use crate::record::{
@@ -59,7 +56,7 @@ use crate::record::{
 };
 use crate::units::{AccountId, EventTime, OutOfRange};
 
-pub(super) const BARE: Format = Format {
+pub(super) const FORMAT: Format = Format {
     keys: &["kind"],
     array: false,
     text: |_| false,
@@ -69,28 +66,6 @@ pub(super) const BARE: Format = Format {
         }
     },
 };
-
-pub(super) const EVENT: Format = Format {
-    keys: &["specversion"],
-    array: false,
-    text: |_| false,
-    decode: |text, place, _: &mut Scratch, sink| {
-        if let Err(refused) = event(text, place, sink) {
-            refused.tell(text.as_bytes(), sink);
-        }
-    },
-};
-
-#[derive(Deserialize)]
-#[serde(bound(deserialize = "'de: 'a"))]
-struct Event<'a> {
-    #[serde(rename = "type")]
-    kind: Field<'a>,
-    id: Field<'a>,
-    source: Field<'a>,
-    time: Field<'a>,
-    data: Option<LazyValue<'a>>,
-}
 
 #[derive(Default)]
 struct Data<'a> {
@@ -161,31 +136,16 @@ fn bare(text: &str, place: &Place<'_>, sink: &mut dyn Sink) -> Result<(), Refuse
     fields.read(kind, &place, sink)
 }
 
-fn event(text: &str, place: &Place<'_>, sink: &mut dyn Sink) -> Result<(), Refused> {
-    json::check_nesting(text)?;
-    let event: Event<'_> = json::parse(text)?;
-    let kind = event.kind.text("type")?.ok_or_else(|| Refused::missing("type"))?;
-    let Some(kind) = kind.strip_prefix("dev.bursar.") else {
-        let detail = format!("type {kind:?}, accepted: dev.bursar.invocation, .trigger, .refusal");
-        return Err(Refused::new(Reason::UnknownFormat, detail));
-    };
-    let Some(data) = &event.data else {
-        return Err(Refused::missing("data"));
-    };
+/// Reads the data of a CloudEvent, whose type says the kind.
+pub(super) fn data(
+    kind: &str,
+    text: &str,
+    place: &Place<'_>,
+    sink: &mut dyn Sink,
+) -> Result<(), Refused> {
     let mut fields = Data::default();
-    fill(data.as_raw_str(), &mut fields)?;
-    let source = event.source.text("source")?.unwrap_or_default();
-    let seed = xxh3_64(source.as_bytes());
-    let id = event.id.text("id")?;
-    let place = Place {
-        delivery: id.map(|id| xxh3_64_with_seed(id.as_bytes(), seed)),
-        at: match event.time {
-            Field::Absent => None,
-            _ => Some(moment(&event.time)?),
-        },
-        ..*place
-    };
-    fields.read(kind, &place, sink)
+    fill(text, &mut fields)?;
+    fields.read(kind, place, sink)
 }
 
 impl Data<'_> {
@@ -333,7 +293,8 @@ fn unreadable() -> Refused {
     Refused::missing("function")
 }
 
-fn moment(field: &Field<'_>) -> Result<EventTime, Refused> {
+/// A time in either form.
+pub(super) fn moment(field: &Field<'_>) -> Result<EventTime, Refused> {
     match field {
         Field::Text(text) => time::rfc3339("time", text),
         _ => match field.integer("time")? {

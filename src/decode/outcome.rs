@@ -47,6 +47,8 @@ pub enum Reason {
     InvalidJson,
     /// Arrays and objects inside one another, deeper than any format here.
     NestedTooDeep,
+    /// The protocol buffers are broken or stop before their end.
+    InvalidProtobuf,
     /// Nothing in the message says what it is.
     UnknownFormat,
     /// A field that is needed is not there.
@@ -59,11 +61,13 @@ pub enum Reason {
     TimeOutOfRange,
     /// Nothing says which function the record is about.
     FunctionUnknown,
+    /// A batch goes on behind the most records that one message may have.
+    TooManyRecords,
 }
 
 impl Reason {
     /// Every reason, in the order in which a message meets them.
-    pub const ALL: [Reason; 13] = [
+    pub const ALL: [Reason; 15] = [
         Reason::MessageTooLong,
         Reason::TruncatedGzip,
         Reason::InvalidGzip,
@@ -71,12 +75,14 @@ impl Reason {
         Reason::InvalidUtf8,
         Reason::InvalidJson,
         Reason::NestedTooDeep,
+        Reason::InvalidProtobuf,
         Reason::UnknownFormat,
         Reason::MissingField,
         Reason::MalformedField,
         Reason::OutOfRange,
         Reason::TimeOutOfRange,
         Reason::FunctionUnknown,
+        Reason::TooManyRecords,
     ];
 
     /// The name used in metrics, logs and dead letters.
@@ -89,12 +95,14 @@ impl Reason {
             Reason::InvalidUtf8 => "invalid_utf8",
             Reason::InvalidJson => "invalid_json",
             Reason::NestedTooDeep => "nested_too_deep",
+            Reason::InvalidProtobuf => "invalid_protobuf",
             Reason::UnknownFormat => "unknown_format",
             Reason::MissingField => "missing_field",
             Reason::MalformedField => "malformed_field",
             Reason::OutOfRange => "out_of_range",
             Reason::TimeOutOfRange => "time_out_of_range",
             Reason::FunctionUnknown => "function_unknown",
+            Reason::TooManyRecords => "too_many_records",
         }
     }
 }
@@ -108,16 +116,19 @@ pub enum Ignored {
     ApplicationLog,
     /// Something that the platform says about an environment and does not bill.
     PlatformEvent,
+    /// A sum over the calls of a minute, which says nothing of any single one.
+    Usage,
     /// An envelope or an array with nothing in it.
     EmptyBatch,
 }
 
 impl Ignored {
     /// Every kind.
-    pub const ALL: [Ignored; 4] = [
+    pub const ALL: [Ignored; 5] = [
         Ignored::ControlMessage,
         Ignored::ApplicationLog,
         Ignored::PlatformEvent,
+        Ignored::Usage,
         Ignored::EmptyBatch,
     ];
 
@@ -127,6 +138,7 @@ impl Ignored {
             Ignored::ControlMessage => "control_message",
             Ignored::ApplicationLog => "application_log",
             Ignored::PlatformEvent => "platform_event",
+            Ignored::Usage => "usage",
             Ignored::EmptyBatch => "empty_batch",
         }
     }

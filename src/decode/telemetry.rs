@@ -7,6 +7,10 @@
 //! is not in it: it comes from the log envelope, from a `platform.initStart` earlier in the same
 //! array (one array comes from one environment, hence from one function), or from the source's
 //! settings.
+//!
+//! A Lambda Web Function has no report of a single call: `platform.invokeSummary` sums up what an
+//! environment did in about 60 seconds, `platform.invokeReport` all it did (AWS Lambda Developer
+//! Guide, "System log event schema for Lambda Web Functions"). Both are counted as sums.
 
 use core::fmt;
 
@@ -143,6 +147,9 @@ impl Entry<'_> {
     fn read(&self, place: &Place<'_>, sink: &mut dyn Sink) -> Result<(), Refused> {
         match self.kind.text("type")? {
             Some("platform.report") => self.report(place, sink)?,
+            Some("platform.invokeSummary" | "platform.invokeReport") => {
+                sink.ignored(Ignored::Usage);
+            }
             Some("function" | "extension") => sink.ignored(Ignored::ApplicationLog),
             Some(kind) if kind.starts_with("platform.") => sink.ignored(Ignored::PlatformEvent),
             Some(kind) => {

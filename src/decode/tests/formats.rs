@@ -263,27 +263,3 @@ fn a_native_record_outside_its_documented_ranges_is_refused() {
         assert_eq!(refused(refusal.replace(from, to).as_bytes()), reason, "{to}");
     }
 }
-
-#[test]
-fn a_cloud_event_is_identified_by_its_source_and_id_together() {
-    let event = NATIVE.lines().last().unwrap();
-    let delivery = |message: &str| {
-        let line = outcomes(message.as_bytes()).remove(0);
-        line.split_once("delivery=").unwrap().1.to_owned()
-    };
-    assert_eq!(delivery(event), delivery(&event.replace("\"3\"", "\"4\"")));
-    assert_ne!(delivery(event), delivery(&event.replace("e-1", "e-2")));
-    assert_ne!(delivery(event), delivery(&event.replace("/collector/1", "/collector/2")));
-    for (from, to, reason) in [
-        ("dev.bursar.invocation", "dev.bursar.other", Reason::UnknownFormat),
-        ("dev.bursar.invocation", "com.example.order", Reason::UnknownFormat),
-        ("\"type\"", "\"t\"", Reason::MissingField),
-        ("\"data\"", "\"d\"", Reason::MissingField),
-        ("\"time\"", "\"t\"", Reason::MissingField),
-        ("2026-01-01T", "1970-01-01T", Reason::TimeOutOfRange),
-    ] {
-        assert_eq!(refused(event.replace(from, to).as_bytes()), reason, "{to}");
-    }
-    let inner = event.replace("\"version\"", "\"time\":\"2026-02-01T00:00:00Z\",\"version\"");
-    assert!(outcomes(inner.as_bytes())[0].contains("2026-02-01T00:00:00.000Z"));
-}

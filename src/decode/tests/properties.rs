@@ -13,6 +13,8 @@ use crate::units::{BilledMs, MemoryMb, OutOfRange};
 fn corpus() -> Vec<Vec<u8>> {
     let texts = FIXTURES.iter().flat_map(|(messages, _)| messages.lines());
     let mut messages: Vec<_> = texts.map(|message| message.as_bytes().to_vec()).collect();
+    messages.push(OTLP.to_vec());
+    messages.push(METRIC_STREAM.as_bytes().to_vec());
     let gzip: Vec<_> = messages.iter().map(|message| zipped(message)).collect();
     messages.extend(gzip);
     messages
@@ -71,8 +73,26 @@ fn any_json() -> impl Strategy<Value = Value> {
         any::<i64>().prop_map(Value::from),
         any::<f64>().prop_map(Value::from),
         ".{0,8}".prop_map(Value::from),
-        select(vec!["DATA_MESSAGE", "platform.report", "invocation", "-", NOW, "1"])
-            .prop_map(Value::from),
+        select(vec![
+            "DATA_MESSAGE",
+            "platform.report",
+            "invocation",
+            "-",
+            NOW,
+            "1",
+            "aws:s3",
+            "aws:sqs",
+            "aws:sns",
+            "aws:kinesis",
+            "aws:dynamodb",
+            "aws.s3",
+            "Activation",
+            "Metric",
+            "dev.bursar.message",
+            "x.lambda-url.y.on.aws",
+            "arn:aws:sqs:eu-west-1:1:q",
+        ])
+        .prop_map(Value::from),
     ];
     leaf.prop_recursive(4, 32, 6, |inner| {
         let object = vec((known_key(), inner.clone()), 0..6);
@@ -86,13 +106,33 @@ fn any_json() -> impl Strategy<Value = Value> {
 fn known_key() -> impl Strategy<Value = String> {
     let names = "messageType owner logGroup logStream logEvents id timestamp message time type \
                  record metrics billedDurationMs memorySizeMB requestId status kind specversion \
-                 data function billed_ms memory_mb requestTime routeKey httpMethod ip x";
+                 data function billed_ms memory_mb requestTime routeKey httpMethod ip x Records \
+                 eventSource eventSourceARN attributes s3 bucket object Sns kinesis dynamodb source \
+                 SentTimestamp approximateArrivalTimestamp detail-type resources detail region \
+                 requestContext http timeEpoch apiId domainName metric_name namespace value \
+                 eventType body name duration memory statusCode";
     select(names.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
 }
 
 fn answered(message: &[u8]) {
     outcomes(message);
     first_time(message);
+    let own = [("ce_specversion", message), ("ce_type", &b"dev.bursar.message"[..])];
+    let foreign = [("ce_specversion", &b""[..]), ("ce_type", message), ("ce_time", message)];
+    for headers in [&own[..], &foreign] {
+        let event = EventHeaders::of(headers.iter().copied()).unwrap();
+        let mut outcomes = Outcomes::default();
+        let mut decoder = Decoder::new(Limits::default());
+        decoder.decode_event(message, &event, &context(None), &mut outcomes);
+        assert!(!outcomes.lines.is_empty());
+    }
+}
+
+/// Whether the other JSON library reads this text, as a whole or line by line.
+fn is_json<T: serde::de::DeserializeOwned>(text: &str) -> bool {
+    let reads = |text: &str| serde_json::from_str::<T>(text).is_ok();
+    let mut lines = text.lines().filter(|line| !line.trim_ascii().is_empty());
+    reads(text) || lines.all(reads)
 }
 
 proptest! {
@@ -114,6 +154,32 @@ proptest! {
             mutation.apply(&mut message);
         }
         answered(&message);
+    }
+
+    #[test]
+    fn two_json_libraries_agree_on_what_is_json(
+        which in any::<Index>(),
+        mutations in vec(mutation(), 1..6),
+    ) {
+        let jsons = corpus().into_iter().filter(|message| message.starts_with(b"{"));
+        let mut message = which.get(&jsons.collect::<Vec<_>>()).clone();
+        for mutation in &mutations {
+            mutation.apply(&mut message);
+        }
+        let Ok(text) = std::str::from_utf8(&message) else {
+            return Ok(());
+        };
+        if !text.trim_ascii().starts_with(['{', '[']) {
+            return Ok(());
+        }
+        let outcomes = outcomes_in(&message, &context(Some("standin")));
+        let refused = outcomes.reasons.contains(&Reason::InvalidJson);
+        if outcomes.reasons.is_empty() {
+            prop_assert!(is_json::<serde::de::IgnoredAny>(text), "{:?}", outcomes.lines);
+        }
+        if is_json::<Value>(text) {
+            prop_assert!(!refused, "{:?}", outcomes.lines);
+        }
     }
 
     #[test]
