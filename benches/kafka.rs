@@ -6,7 +6,8 @@
 //! Both read the same topic from its beginning, in turn, from the first message to the last. The
 //! bare loop polls one `BaseConsumer` and parses each message with sonic-rs; bursar is the daemon
 //! as it is shipped, whole: decoding, windows, detection, cost. What counts is the ratio.
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a bench says what it measures")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, reason = "a bench talks")]
+#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small numbers")]
 #![allow(dead_code, reason = "not all of what the tests share is needed here")]
 
 #[path = "../tests/integration/broker.rs"]

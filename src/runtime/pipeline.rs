@@ -8,14 +8,14 @@ use crate::act::Actuator;
 use crate::control::ladder::Control;
 use crate::control::settings::Mode;
 use crate::cost::{AccountBook, Budget, BudgetOutlook, BudgetScope, Month, Usage};
-use crate::decode::{Context, Decoder, Ignored, Limits, Sink as _};
+use crate::decode::{Context, Decoder, EventHeaders, Ignored, Limits, Sink as _};
 use crate::engine::accounts::Accounts;
 use crate::engine::alarm::{MinuteRow, Output};
 use crate::engine::intake::Intake;
 use crate::engine::learned::Learned;
 use crate::observe::decisions::{RecordCounts, SummaryLine};
 use crate::record::{Position, Record};
-use crate::source::{Chunk, ProblemReason};
+use crate::source::{Chunk, Message, ProblemReason};
 use crate::units::{AccountId, EventTime, NanoUsd};
 
 use super::clock::{self, Present};
@@ -184,7 +184,7 @@ impl Pipeline {
         }
         for message in chunk.messages() {
             self.arrived = message.arrived.map(clock::as_event_time);
-            self.message(message.payload, message.position)?;
+            self.message(&message)?;
             reach(&mut through, message.position);
         }
         if self.is_live() {
@@ -235,7 +235,8 @@ impl Pipeline {
         self.present != Present::Recorded
     }
 
-    fn message(&mut self, payload: &[u8], position: Position) -> Result<(), ShardDied> {
+    fn message(&mut self, message: &Message<'_>) -> Result<(), ShardDied> {
+        let Message { position, headers, payload, .. } = *message;
         self.passed.messages += 1;
         self.passed.bytes += payload.len() as u64;
         let context = Context {
@@ -251,7 +252,10 @@ impl Pipeline {
             position,
             wall: self.arrived,
         };
-        self.decoder.decode(payload, &context, &mut door);
+        match EventHeaders::of(headers.iter()) {
+            None => self.decoder.decode(payload, &context, &mut door),
+            Some(event) => self.decoder.decode_event(payload, &event, &context, &mut door),
+        }
         self.taken()
     }
 

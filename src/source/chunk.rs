@@ -1,6 +1,7 @@
 //! A batch of undecoded messages in one arena that is reused between reads, so that reading does
 //! not allocate per message.
 
+use super::headers::Headers;
 use crate::record::Position;
 use crate::units::ProcessingTime;
 
@@ -31,8 +32,8 @@ pub struct Message<'a> {
     pub position: Position,
     /// When this process got it, from a live source.
     pub arrived: Option<ProcessingTime>,
-    /// The message key, where the transport has one.
-    pub key: Option<&'a [u8]>,
+    /// What the transport says beside it.
+    pub headers: Headers<'a>,
     /// The message.
     pub payload: &'a [u8],
 }
@@ -73,7 +74,7 @@ impl ProblemReason {
 struct Entry {
     position: Position,
     arrived: Option<ProcessingTime>,
-    key_bytes: Option<usize>,
+    header_bytes: usize,
     start: usize,
     end: usize,
 }
@@ -123,18 +124,16 @@ impl Chunk {
         &mut self,
         position: Position,
         arrived: Option<ProcessingTime>,
-        key: Option<&[u8]>,
+        headers: Headers<'_>,
         payload: &[u8],
     ) {
         let start = self.arena.len();
-        if let Some(key) = key {
-            self.arena.extend_from_slice(key);
-        }
+        self.arena.extend_from_slice(headers.as_bytes());
         self.arena.extend_from_slice(payload);
         self.messages.push(Entry {
             position,
             arrived,
-            key_bytes: key.map(<[u8]>::len),
+            header_bytes: headers.as_bytes().len(),
             start,
             end: self.arena.len(),
         });
@@ -158,11 +157,11 @@ impl Chunk {
     pub fn messages(&self) -> impl ExactSizeIterator<Item = Message<'_>> {
         self.messages.iter().map(|entry| {
             let all = &self.arena[entry.start..entry.end];
-            let (key, payload) = all.split_at(entry.key_bytes.unwrap_or(0));
+            let (headers, payload) = all.split_at(entry.header_bytes);
             Message {
                 position: entry.position,
                 arrived: entry.arrived,
-                key: entry.key_bytes.map(|_| key),
+                headers: Headers::new(headers),
                 payload,
             }
         })
@@ -194,7 +193,7 @@ impl Chunk {
             || self.arena.len() >= self.bytes_max
     }
 
-    /// Bytes of keys, payloads and samples.
+    /// Bytes of headers, payloads and samples.
     pub fn bytes(&self) -> usize {
         self.arena.len()
     }
@@ -203,48 +202,48 @@ impl Chunk {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::headers::push;
 
     fn at(offset: u64) -> Position {
         Position { lane: 0, offset }
     }
 
     #[test]
-    fn messages_come_back_as_they_were_pushed_and_an_empty_key_is_not_a_missing_key() {
-        let mut chunk = Chunk::new();
-        chunk.push(at(1), None, None, b"one");
-        chunk.push(at(2), Some(ProcessingTime(7)), Some(b""), b"");
-        chunk.push(at(3), None, Some(b"key"), b"three\0\xff");
-        let seen: Vec<_> = chunk.messages().map(|m| (m.key, m.payload)).collect();
-        assert_eq!(
-            seen,
-            [(None, &b"one"[..]), (Some(&b""[..]), b""), (Some(b"key"), b"three\0\xff"),]
-        );
+    fn messages_come_back_as_they_were_pushed() {
+        let (mut chunk, none, mut block) = (Chunk::new(), Headers::default(), Vec::new());
+        push(&mut block, "name", b"value");
+        chunk.push(at(1), None, none, b"one");
+        chunk.push(at(2), Some(ProcessingTime(7)), none, b"");
+        chunk.push(at(3), None, Headers::new(&block), b"three\0\xff");
+        let seen: Vec<_> = chunk.messages().map(|m| (m.headers.iter().next(), m.payload)).collect();
+        let header = Some(("name", &b"value"[..]));
+        assert_eq!(seen, [(None, &b"one"[..]), (None, b""), (header, b"three\0\xff")]);
         assert_eq!(chunk.messages().nth(1).unwrap().arrived, Some(ProcessingTime(7)));
-        assert_eq!((chunk.len(), chunk.bytes()), (3, 13));
+        assert_eq!((chunk.len(), chunk.bytes()), (3, 3 + block.len() + 7));
     }
 
     #[test]
     fn a_chunk_is_full_at_either_limit_and_takes_at_least_one_message() {
         let mut chunk = Chunk::with_limits(0, 10);
         assert!(!chunk.is_full());
-        chunk.push(at(1), None, None, b"x");
+        chunk.push(at(1), None, Headers::default(), b"x");
         assert!(chunk.is_full());
         let mut chunk = Chunk::with_limits(100, 10);
-        chunk.push(at(1), None, None, &[b'x'; 9]);
+        chunk.push(at(1), None, Headers::default(), &[b'x'; 9]);
         assert!(!chunk.is_full());
-        chunk.push(at(2), None, None, b"x");
+        chunk.push(at(2), None, Headers::default(), b"x");
         assert!(chunk.is_full());
     }
 
     #[test]
     fn clearing_keeps_the_memory_but_not_that_of_a_giant() {
         let mut chunk = Chunk::with_limits(10, 1_000);
-        chunk.push(at(1), None, None, &[b'x'; 900]);
+        chunk.push(at(1), None, Headers::default(), &[b'x'; 900]);
         let kept = chunk.arena.capacity();
         chunk.clear();
         assert!(chunk.is_empty());
         assert_eq!(chunk.arena.capacity(), kept);
-        chunk.push(at(2), None, None, &vec![b'x'; 1 << 20]);
+        chunk.push(at(2), None, Headers::default(), &vec![b'x'; 1 << 20]);
         chunk.clear();
         assert!(chunk.arena.capacity() <= 2_000);
     }

@@ -17,7 +17,7 @@ use std::time::Duration;
 use self::input::Input;
 use self::lines::{Filled, Lines, Piece};
 use super::merge::{Merge, Pop};
-use super::{Chunk, PeekTime, ProblemReason, Progress, Read, Source, SourceError};
+use super::{Chunk, Headers, PeekTime, ProblemReason, Progress, Read, Source, SourceError};
 use crate::record::Position;
 
 /// Inputs that are merged at once: each costs a buffer and an open file, and systems commonly
@@ -165,7 +165,7 @@ impl FileSource {
             match item {
                 Piece::Line { number, start, end } => {
                     let line = self.lanes[lane as usize].lines.bytes(start, end);
-                    chunk.push(position(number), None, None, line);
+                    chunk.push(position(number), None, Headers::default(), line);
                 }
                 Piece::Oversize { number, length, sample } => {
                     let detail = format!("line of {length} bytes");

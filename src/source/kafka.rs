@@ -15,12 +15,14 @@ use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::KafkaError;
+use rdkafka::message::{BorrowedHeaders, BorrowedMessage, Headers as _};
 use rdkafka::{Message as _, Offset, TopicPartitionList};
 
 use self::group::{Change, Concern, Group, GroupContext};
 use self::lanes::{Lanes, Lent};
 pub use self::settings::{KafkaSettings, PARTITION_BYTES_MIN, Start};
-use super::{Chunk, Clock, PeekTime, Progress, Read, Source, SourceError};
+use super::{Chunk, Clock, Headers, PeekTime, Progress, Read, Source, SourceError, headers};
+use crate::decode::EVENT_HEADERS;
 use crate::record::Position;
 use crate::units::EventTime;
 
@@ -49,6 +51,8 @@ pub struct KafkaSource {
     /// `None` after a close, or between a fatal error and the next client.
     consumer: Option<BaseConsumer<GroupContext>>,
     lanes: Lanes,
+    /// The headers of one message.
+    block: Vec<u8>,
     bytes_read: u64,
     paused: usize,
     committed_at: Duration,
@@ -86,6 +90,7 @@ impl KafkaSource {
             clock,
             group,
             consumer: Some(consumer),
+            block: Vec::new(),
             bytes_read: 0,
             paused: 0,
             committed_at: now,
@@ -113,11 +118,11 @@ impl KafkaSource {
                         topic: message.topic(),
                         partition: message.partition(),
                         offset: u64::try_from(message.offset()).unwrap_or(0),
-                        key: message.key(),
+                        headers: Headers::new(pack(&message, &mut self.block)),
                         payload: message.payload().unwrap_or_default(),
                     };
                     self.group.heard_from(lent.topic);
-                    self.bytes_read += (lent.payload.len() + message.key_len()) as u64;
+                    self.bytes_read += lent.payload.len() as u64;
                     if let Some(lane) = self.lanes.queue(lent, self.peek, arrived) {
                         let share = share(&self.settings, &self.lanes);
                         self.paused += usize::from(pause(consumer, &mut self.lanes, lane, share));
@@ -444,6 +449,17 @@ fn pause(
         Err(error) => tracing::debug!(%error, "kafka: a partition was not paused"),
     }
     entry.paused
+}
+
+/// The headers that are looked at, in one block.
+fn pack<'a>(message: &BorrowedMessage<'_>, block: &'a mut Vec<u8>) -> &'a [u8] {
+    block.clear();
+    for header in message.headers().into_iter().flat_map(BorrowedHeaders::iter) {
+        if EVENT_HEADERS.contains(&header.key) {
+            headers::push(block, header.key, header.value.unwrap_or_default());
+        }
+    }
+    block
 }
 
 fn list_of(topic: &str, partition: i32) -> TopicPartitionList {

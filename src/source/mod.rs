@@ -6,6 +6,7 @@
 //! here; the decoder lends a cheap look at a message's time.
 
 pub mod chunk;
+pub mod headers;
 pub mod merge;
 pub mod platform;
 
@@ -17,6 +18,7 @@ use std::io;
 use std::time::Duration;
 
 pub use chunk::{Chunk, Message, Problem, ProblemReason};
+pub use headers::Headers;
 
 use crate::record::Position;
 use crate::units::{EventTime, ProcessingTime};

@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::{Chunk, Clock, Progress, Read, Source, SourceError};
+use super::{Chunk, Clock, Headers, Progress, Read, Source, SourceError};
 use crate::record::Position;
 use crate::simulation::embedded::{EmbeddedWorld, HISTORY_MINUTES};
 use crate::simulation::platform::Delivery;
@@ -74,7 +74,7 @@ impl Source for PlatformSource {
             self.next += 1;
             self.bytes_read += delivery.text().len() as u64;
             let position = Position { lane: 0, offset: self.offset };
-            chunk.push(position, arrived, None, delivery.text());
+            chunk.push(position, arrived, Headers::default(), delivery.text());
         }
         Ok(Read::Messages)
     }

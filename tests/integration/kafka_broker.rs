@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use tempfile::TempDir;
 
 use crate::broker::{Broker, PASSWORD, USER};
@@ -112,6 +114,36 @@ fn nothing_is_lost_when_the_broker_dies_the_topic_grows_or_the_reader_stands_sti
     // What was read again after the standstill is recognised.
     let summary = decisions.last().unwrap();
     assert_eq!(summary["records"]["counted"], all.len(), "{summary}");
+}
+
+#[test]
+fn an_event_in_binary_mode_is_told_by_its_headers() {
+    let Some(broker) = Broker::start("CloudEvents in binary mode") else {
+        return;
+    };
+    broker.create(TOPIC, 1);
+    let producer: BaseProducer = broker.client().create().unwrap();
+    let data = record(1);
+    for id in ["1", "2", "2"] {
+        let mut headers = OwnedHeaders::new();
+        for (key, value) in [
+            ("ce_specversion", "1.0"),
+            ("ce_type", "dev.bursar.invocation"),
+            ("ce_source", "/a/test"),
+            ("ce_id", id),
+        ] {
+            headers = headers.insert(Header { key, value: Some(value) });
+        }
+        let record = BaseRecord::<[u8], [u8]>::to(TOPIC).payload(data.as_bytes());
+        producer.send(record.headers(headers)).map_err(|(error, _)| error).unwrap();
+    }
+    producer.flush(PATIENCE).unwrap();
+    let (_folder, path) = config(&broker.address, "start = \"earliest\"");
+    let daemon = start(&path);
+    wait_for(&daemon, 2);
+    let (decisions, _) = daemon.stop();
+    let records = &decisions.last().unwrap()["records"];
+    assert_eq!((&records["counted"], &records["duplicate"]), (&2.into(), &1.into()));
 }
 
 #[test]

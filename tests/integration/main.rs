@@ -1,6 +1,7 @@
 //! The program from outside: the executable is started as a user would start it, and everything is
 //! judged by what it writes, answers and exits with.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by a panic")]
+#![allow(clippy::print_stderr, reason = "what is left out and what went wrong must be seen")]
 
 mod support;
 

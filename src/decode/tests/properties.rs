@@ -177,7 +177,8 @@ proptest! {
         if outcomes.reasons.is_empty() {
             prop_assert!(is_json::<serde::de::IgnoredAny>(text), "{:?}", outcomes.lines);
         }
-        if is_json::<Value>(text) {
+        // JSON inside a string is read as well, and may be broken where the outer is not.
+        if is_json::<Value>(text) && !text.contains("\\\"") {
             prop_assert!(!refused, "{:?}", outcomes.lines);
         }
     }

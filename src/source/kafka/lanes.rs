@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::record::Position;
 use crate::source::merge::{Merge, Pop};
-use crate::source::{Chunk, PeekTime};
+use crate::source::{Chunk, Headers, PeekTime};
 use crate::units::ProcessingTime;
 
 /// Space that a backlog gives back once it is empty; what it keeps is below.
@@ -38,7 +38,7 @@ pub(super) struct Partition {
 struct Queued {
     offset: u64,
     arrived: ProcessingTime,
-    key_bytes: Option<usize>,
+    header_bytes: usize,
     payload_bytes: usize,
 }
 
@@ -48,7 +48,7 @@ pub(super) struct Lent<'a> {
     pub(super) topic: &'a str,
     pub(super) partition: i32,
     pub(super) offset: u64,
-    pub(super) key: Option<&'a [u8]>,
+    pub(super) headers: Headers<'a>,
     pub(super) payload: &'a [u8],
 }
 
@@ -146,12 +146,12 @@ impl Lanes {
             return None;
         }
         let time = if self.held > 1 { peek(message.payload) } else { None };
-        entry.backlog.push(message.key.unwrap_or_default());
+        entry.backlog.push(message.headers.as_bytes());
         entry.backlog.push(message.payload);
         let queued = Queued {
             offset: message.offset,
             arrived,
-            key_bytes: message.key.map(<[u8]>::len),
+            header_bytes: message.headers.as_bytes().len(),
             payload_bytes: message.payload.len(),
         };
         self.merge.push(lane, time, queued);
@@ -168,17 +168,17 @@ impl Lanes {
                 Pop::Empty => return None,
             };
             let entry = &mut self.partitions[lane as usize];
-            let key_bytes = message.key_bytes.unwrap_or(0);
-            let bytes = entry.backlog.front(key_bytes + message.payload_bytes);
-            let (key, payload) = bytes.split_at(key_bytes);
+            let size = message.header_bytes + message.payload_bytes;
+            let bytes = entry.backlog.front(size);
+            let (headers, payload) = bytes.split_at(message.header_bytes);
             let offset = message.offset;
             chunk.push(
                 Position { lane, offset },
                 Some(message.arrived),
-                message.key_bytes.map(|_| key),
+                Headers::new(headers),
                 payload,
             );
-            entry.backlog.consume(key_bytes + message.payload_bytes);
+            entry.backlog.consume(size);
             let first = entry.delivered.map_or(offset, |(first, _)| first);
             entry.delivered = Some((first, offset.saturating_add(1)));
         }
@@ -280,8 +280,8 @@ mod tests {
     fn lanes_keep_their_numbers_and_forget_what_was_taken_away() {
         let mut lanes = Lanes::new(Duration::ZERO);
         let queue = |lanes: &mut Lanes, topic, partition, offset| {
-            let (key, payload) = (None, &b"x"[..]);
-            let lent = Lent { topic, partition, offset, key, payload };
+            let (headers, payload) = (Headers::default(), &b"x"[..]);
+            let lent = Lent { topic, partition, offset, headers, payload };
             lanes.queue(lent, |_| None, ProcessingTime(0))
         };
         let now = Duration::ZERO;

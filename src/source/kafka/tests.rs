@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::{Instant, SystemTime};
 
 use rdkafka::ClientConfig;
+use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer};
 use rdkafka::types::RDKafkaRespErr;
@@ -76,12 +77,13 @@ fn produce<'a>(mock: &Mock, topic: &str, messages: impl IntoIterator<Item = Sent
         .set("linger.ms", "20")
         .create()
         .unwrap();
-    for (partition, key, payload) in messages {
-        let record = BaseRecord::to(topic).partition(partition).payload(payload);
-        let record = match key {
-            Some(key) => record.key(key),
-            None => record,
-        };
+    for (partition, id, payload) in messages {
+        let mut record = BaseRecord::to(topic).partition(partition).payload(payload);
+        if let Some(id) = id {
+            let other = Header { key: "other", value: Some("not looked at") };
+            let headers = OwnedHeaders::new().insert(other);
+            record = record.headers(headers.insert(Header { key: "ce_id", value: Some(id) }));
+        }
         producer.send::<[u8], [u8]>(record).unwrap();
         producer.poll(Duration::ZERO);
     }
@@ -99,7 +101,7 @@ fn produce_numbers(mock: &Mock, topic: &str, partitions: i32, numbers: std::ops:
 #[derive(Debug, Clone, PartialEq)]
 struct Got {
     position: Position,
-    key: Option<Vec<u8>>,
+    id: Option<Vec<u8>>,
     payload: Vec<u8>,
 }
 
@@ -116,7 +118,7 @@ fn read_once(source: &mut KafkaSource, wait: Duration) -> Vec<Got> {
         assert!(message.arrived.is_some());
         Got {
             position: message.position,
-            key: message.key.map(<[u8]>::to_vec),
+            id: message.headers.iter().map(|(_, value)| value.to_vec()).next(),
             payload: message.payload.to_vec(),
         }
     });
@@ -171,11 +173,11 @@ fn partitions_are_merged_in_order_of_event_time_and_nothing_is_lost() {
 }
 
 #[test]
-fn keys_and_payloads_pass_through_untouched() {
+fn headers_of_events_and_payloads_pass_through_untouched() {
     let mock = cluster("raw", 1);
     let sent: [Sent<'_>; 5] = [
-        (0, None, b"no key"),
-        (0, Some(b"key"), b"{\"broken\":"),
+        (0, None, b"no headers"),
+        (0, Some(b"id"), b"{\"broken\":"),
         (0, Some(b""), b"\xff\xfe\0"),
         (0, None, b""),
         (0, Some(b"\0\xff"), b"last"),
@@ -183,7 +185,7 @@ fn keys_and_payloads_pass_through_untouched() {
     produce(&mock, "raw", sent);
     let mut source = open(settings(&mock, "raw"));
     let got = read_until(&mut source, count(5));
-    let seen: Vec<_> = got.iter().map(|g| (0, g.key.as_deref(), &g.payload[..])).collect();
+    let seen: Vec<_> = got.iter().map(|g| (0, g.id.as_deref(), &g.payload[..])).collect();
     assert_eq!(seen, sent);
     let offsets: Vec<u64> = got.iter().map(|g| g.position.offset).collect();
     assert_eq!(offsets, [0, 1, 2, 3, 4]);
