@@ -134,7 +134,7 @@ static ROUTE_KEYS: &[Key<RouteEntry>] = &[
         "api",
         |r| &mut r.api,
         Kind::Text("an API id or log group", not_empty),
-        "API id, or the log group that the access records come from",
+        "API id, origin of events (an ARN), or log group of the access records",
     ),
     key("stage", |r| &mut r.stage, Kind::Text("a stage name", not_empty), "stage; left out: any"),
     key(

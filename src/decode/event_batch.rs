@@ -5,11 +5,13 @@
 //!
 //! | service | origin | who | time | identity |
 //! |---|---|---|---|---|
-//! | S3 | bucket ARN, else its name | `sourceIPAddress`, `principalId` | `eventTime` | bucket, key, sequencer, event name |
-//! | SQS | `eventSourceARN` | `SenderId` | first received, else sent | `messageId` and receive count |
-//! | SNS | `TopicArn` | - | `Timestamp` | subscription and `MessageId` |
+//! | S3 | bucket ARN or name | `sourceIPAddress`, `principalId` | `eventTime` | sequencer (1) |
+//! | SQS | `eventSourceARN` | `SenderId` | first received, else sent | `messageId` (2) |
+//! | SNS | `TopicArn` | - | `Timestamp` | `MessageId` (3) |
 //! | Kinesis | `eventSourceARN` | - | `approximateArrivalTimestamp` | `eventID` |
 //! | DynamoDB | `eventSourceARN` | - | `ApproximateCreationDateTime` | `eventID` |
+//!
+//! Together with (1) bucket, key and event name, (2) the receive count, (3) the subscription.
 //!
 //! The receive count is part of the identity, because a message that is received again asks for
 //! another invocation. What a record carries (`body`, `Message`, `data`, an image of a row) is

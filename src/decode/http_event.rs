@@ -8,8 +8,8 @@
 //! payload 1.0 `requestTimeEpoch` and `identity.sourceIp`, `identity.userAgent`. Whether it is a
 //! function URL or an API says the domain, `ID.lambda-url.REGION.on.aws` for the former, and where
 //! it is (`ID.execute-api.REGION.amazonaws.com`), unless the domain is the owner's own. Headers,
-//! query and body are the caller's own and are not looked at; `accountId` is `anonymous` where a URL
-//! asks for no credentials.
+//! query and body are the caller's own and are not looked at; `accountId` is `anonymous` where a
+//! URL asks for no credentials.
 //!
 //! Other keys of such an event also stand in access logs (`routeKey`, `httpMethod`), which have no
 //! `requestContext`. A load balancer's event has no time and no request id: its access log says

@@ -5,9 +5,9 @@
 //! An `Activation` is an invocation: `body` has `name` (namespace, package and action),
 //! `activationId`, `statusCode` (0 success; 1, 2 and 3 errors of application, developer and
 //! platform), `duration` and `initTime` in milliseconds, `memory` in MB, `kind`. The duration has
-//! the initialisation in it, and is what a platform that bills, bills. `timestamp` is when the event
-//! was written, just after completion. `subject` says who asked. Releases differ in which further
-//! fields there are and of what type, so only these are looked at.
+//! the initialisation in it, and is what a platform that bills, bills. `timestamp` is when the
+//! event was written, just after completion. `subject` says who asked. Releases differ in which
+//! further fields there are and of what type, so only these are looked at.
 //!
 //! Sequences and compositions (`kind` `sequence`) run nothing themselves: their actions have events
 //! of their own, so theirs is a sum.

@@ -146,7 +146,8 @@ fn an_event_that_is_none_spoils_only_itself() {
 
 #[test]
 fn a_batch_is_read_to_the_most_records_of_one_message() {
-    let sqs = r#"{"eventSource":"aws:sqs","eventSourceARN":"q","attributes":{"SentTimestamp":"1767225600000"}}"#;
+    let sqs = r#"{"eventSource":"aws:sqs","eventSourceARN":"q","attributes":
+        {"SentTimestamp":"1767225600000"}}"#;
     for (count, refused) in [(RECORDS_MAX, 0), (RECORDS_MAX + 1, 1), (RECORDS_MAX * 3, 1)] {
         let message = format!("{{\"Records\":[{}]}}", vec![sqs; count].join(","));
         let outcomes = of_many(message.as_bytes());

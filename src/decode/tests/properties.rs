@@ -107,10 +107,10 @@ fn known_key() -> impl Strategy<Value = String> {
     let names = "messageType owner logGroup logStream logEvents id timestamp message time type \
                  record metrics billedDurationMs memorySizeMB requestId status kind specversion \
                  data function billed_ms memory_mb requestTime routeKey httpMethod ip x Records \
-                 eventSource eventSourceARN attributes s3 bucket object Sns kinesis dynamodb source \
-                 SentTimestamp approximateArrivalTimestamp detail-type resources detail region \
-                 requestContext http timeEpoch apiId domainName metric_name namespace value \
-                 eventType body name duration memory statusCode";
+                 eventSource eventSourceARN attributes s3 bucket object Sns kinesis dynamodb \
+                 source SentTimestamp approximateArrivalTimestamp detail-type resources detail \
+                 region requestContext http timeEpoch apiId domainName metric_name namespace \
+                 value eventType body name duration memory statusCode";
     select(names.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
 }
 
@@ -175,11 +175,11 @@ proptest! {
         let outcomes = outcomes_in(&message, &context(Some("standin")));
         let refused = outcomes.reasons.contains(&Reason::InvalidJson);
         if outcomes.reasons.is_empty() {
-            prop_assert!(is_json::<serde::de::IgnoredAny>(text), "{:?}", outcomes.lines);
+            prop_assert!(is_json::<serde::de::IgnoredAny>(text), "{text} {:?}", outcomes.lines);
         }
         // JSON inside a string is read as well, and may be broken where the outer is not.
         if is_json::<Value>(text) && !text.contains("\\\"") {
-            prop_assert!(!refused, "{:?}", outcomes.lines);
+            prop_assert!(!refused, "{text} {:?}", outcomes.lines);
         }
     }
 
