@@ -3,8 +3,8 @@
 
 use super::kind::{Kind, Setting};
 use super::names::{
-    any_text, is_broker, is_function_or_empty, is_pattern, is_region, is_region_or_empty,
-    is_stream_or_empty, is_topic, is_url_or_empty, is_word, not_empty,
+    any_text, is_broker, is_consumer_or_empty, is_function_or_empty, is_pattern, is_region,
+    is_region_or_empty, is_stream_or_empty, is_topic, is_url_or_empty, is_word, not_empty,
 };
 use super::settings::{InputKind, KafkaStart, KinesisStart, LogFormat, LogLevel, Settings};
 use crate::control::settings::Mode;
@@ -136,6 +136,13 @@ pub(super) static KEYS: &[Key<Settings>] = &[
         |s| &mut s.input.kinesis.endpoint,
         Kind::Text("http:// or https:// and an address, or \"\"", is_url_or_empty),
         "Another address than the region's own, for example of a private endpoint.",
+    ),
+    key(
+        "input.kinesis.consumer_arn",
+        |s| &mut s.input.kinesis.consumer_arn,
+        Kind::Text("the ARN of a registered consumer, or \"\" to poll", is_consumer_or_empty),
+        "Enhanced fan-out: records are brought within 70 ms or so and other readers are not \
+         slowed down, for a price of its own.",
     ),
     key(
         "input.kinesis.start",

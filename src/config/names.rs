@@ -52,6 +52,11 @@ pub(super) fn is_stream_or_empty(text: &str) -> bool {
     text.is_empty() || name.is_some_and(named)
 }
 
+pub(super) fn is_consumer_or_empty(text: &str) -> bool {
+    let arn = text.starts_with("arn:") && text.contains(":stream/") && text.contains("/consumer/");
+    text.is_empty() || (arn && text.len() <= 2_048 && not_empty(text))
+}
+
 pub(super) fn is_region_or_empty(text: &str) -> bool {
     text.is_empty() || is_region(text)
 }

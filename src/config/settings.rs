@@ -177,6 +177,8 @@ pub struct KinesisSettings {
     pub region: String,
     /// Empty: the region's own.
     pub endpoint: String,
+    /// Empty: polling; else the consumer to subscribe as.
+    pub consumer_arn: String,
     /// Where to begin without a checkpoint.
     pub start: KinesisStart,
     /// The time of [`KinesisStart::AtTimestamp`].
@@ -193,6 +195,7 @@ impl Default for KinesisSettings {
             stream: String::new(),
             region: String::new(),
             endpoint: String::new(),
+            consumer_arn: String::new(),
             start: KinesisStart::Latest,
             start_time: None,
             checkpoint_file: None,

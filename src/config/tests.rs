@@ -108,6 +108,7 @@ fn every_kind_of_mistake_is_refused() {
         ("[input.kinesis]\nstream = \"a/b\"", "give a stream's name or ARN"),
         ("[input.kinesis]\nstream = \"arn:aws:kinesis:r:1:a\"", "give a stream's name or ARN"),
         ("[input.kinesis]\nendpoint = \"localhost:4566\"", "give http:// or https://"),
+        ("[input.kinesis]\nconsumer_arn = \"arn:aws:x\"", "the ARN of a registered consumer"),
         ("[input.kinesis]\npolls_per_second = 6", "a number from 0.1 to 5"),
         ("[input.kinesis]\nstart = \"at_timestamp\"", "input.kinesis.start_time: goes with"),
         ("[input.kinesis]\nstart_time = \"2026-01-05T00:00:00Z\"", "give both or neither"),

@@ -165,15 +165,17 @@ fn read(
                 api.metrics.batch.observe((clock::elapsed() - began).as_secs_f64());
                 feed.done(chunk, through);
                 api.view.set_ready("input", true, "reading");
-                tracing::trace!(?progress, "read");
+                gauges.note(progress);
             }
-            Some(Fed::Idle(None)) => {
+            Some(Fed::Idle(None, progress)) => {
+                gauges.note(progress);
                 pipeline.silent()?;
                 pipeline.idle(clock::elapsed())?;
                 api.view.set_ready("input", true, "nothing to read");
             }
             // Records may be waiting behind a source that is not well: time stands still.
-            Some(Fed::Idle(Some(why))) => {
+            Some(Fed::Idle(Some(why), progress)) => {
+                gauges.note(progress);
                 pipeline.unwell();
                 api.view.set_ready("input", false, why);
             }
@@ -252,6 +254,7 @@ fn kinesis(settings: &Settings, clock: Clock) -> anyhow::Result<Box<dyn Source>>
         stream: given.stream.clone(),
         region: some(&given.region),
         endpoint: some(&given.endpoint),
+        consumer_arn: some(&given.consumer_arn),
         start: match (given.start, given.start_time) {
             (KinesisStart::TrimHorizon, _) => Start::TrimHorizon,
             (KinesisStart::AtTimestamp, Some(time)) => Start::AtTimestamp(time),

@@ -22,7 +22,7 @@ use tokio::runtime::Runtime;
 use tokio::task::{JoinSet, yield_now};
 
 use self::checkpoint::Checkpoint;
-use self::client::{Batch, Fault, Kinesis};
+use self::client::{Batch, Fault, Kinesis, Subscription};
 use self::lanes::Lanes;
 use self::lineage::{Lineage, Listed};
 use self::place::Place;
@@ -63,6 +63,8 @@ pub struct KinesisSource {
     lanes: Lanes,
     /// Indexed by lane.
     shards: Vec<Shard>,
+    /// Those that are not being listened to; indexed by lane.
+    subscriptions: Vec<Option<Subscription>>,
     /// Lanes whose shard has ended and is not acknowledged to the end.
     ending: Vec<u32>,
     checkpoint: Checkpoint,
@@ -100,6 +102,8 @@ enum Answer {
     Shards(Result<Vec<Listed>, Fault>),
     Iterator(u32, Result<String, Fault>),
     Records(u32, Result<Batch, Fault>),
+    Subscribed(u32, Result<Subscription, Fault>),
+    Heard(u32, Subscription, Result<Option<Batch>, Fault>),
 }
 
 impl std::fmt::Debug for KinesisSource {
@@ -140,6 +144,7 @@ impl KinesisSource {
             work: None,
             lineage: Lineage::default(),
             shards: Vec::new(),
+            subscriptions: Vec::new(),
             ending: Vec::new(),
             checkpoint,
             list: List::default(),
@@ -225,6 +230,17 @@ impl KinesisSource {
                     Err(fault) => self.on_fault(lane, fault, now),
                 }
             }
+            Answer::Subscribed(lane, Ok(subscription)) => {
+                self.shards[lane as usize].on_subscribed();
+                self.subscriptions[lane as usize] = Some(subscription);
+            }
+            Answer::Subscribed(lane, Err(fault)) => self.on_fault(lane, fault, now),
+            Answer::Heard(lane, subscription, Ok(Some(batch))) => {
+                self.subscriptions[lane as usize] = Some(subscription);
+                self.on_records(lane, batch, now);
+            }
+            Answer::Heard(lane, _, Ok(None)) => self.shards[lane as usize].on_unsubscribed(),
+            Answer::Heard(lane, _, Err(fault)) => self.on_fault(lane, fault, now),
         }
     }
 
@@ -270,22 +286,27 @@ impl KinesisSource {
         let bytes = batch.records.iter().map(|record| record.data.len()).sum();
         self.bytes_read += bytes as u64;
         let answer = shard::Answer {
-            through: batch.records.last().map(|record| &*record.sequence),
+            through: batch.through.as_deref(),
             records: batch.records.len(),
             bytes,
             behind: batch.behind,
         };
         let shard = &mut self.shards[lane as usize];
-        shard.on_records(answer, batch.next);
+        shard.on_records(answer, batch.iterator);
         let at_tip = shard.behind() == Some(Duration::ZERO);
-        let ended = shard.has_ended();
+        let last = batch.records.last().map(|record| record.sequence.clone());
         for record in batch.records {
             self.lanes.queue(lane, record, self.peek, arrived);
+        }
+        if let Some(through) = batch.through
+            && last.as_ref() != Some(&through)
+        {
+            self.lanes.pass(lane, through, arrived);
         }
         if at_tip {
             self.lanes.set_caught_up(lane);
         }
-        if ended {
+        if batch.ended {
             // An answer that names the children saves the wait for the list.
             self.learn(&batch.children);
             self.end(lane);
@@ -311,6 +332,7 @@ impl KinesisSource {
 
     fn end(&mut self, lane: u32) {
         self.shards[lane as usize].end();
+        self.subscriptions[lane as usize] = None;
         self.lanes.end(lane);
         self.ending.push(lane);
     }
@@ -330,8 +352,8 @@ impl KinesisSource {
             tracing::info!(shard, ?place, "kinesis: reading a shard");
             let lane = self.lanes.add(shard, now);
             let seed = self.seed(u64::from(lane) + 1);
-            let interval = Duration::from_secs(1).div_f64(self.settings.polls_per_second);
-            self.shards.push(Shard::new(place, interval, seed));
+            self.shards.push(Shard::new(place, self.settings.manner(), seed));
+            self.subscriptions.push(None);
         }
         if now.saturating_sub(self.saved_at) >= SAVE_INTERVAL {
             self.saved_at = now;
@@ -400,6 +422,23 @@ impl KinesisSource {
                         async move { Answer::Records(id, client.records(iterator, limit).await) },
                     );
                     shard.asked(now);
+                }
+                Step::Subscribe(place) => {
+                    let (client, name) = (work.client.clone(), entry.shard.clone());
+                    work.call(async move {
+                        Answer::Subscribed(id, client.subscribe(&name, &place).await)
+                    });
+                    shard.asked(now);
+                }
+                Step::Listen => {
+                    if let Some(mut open) = self.subscriptions[lane].take() {
+                        let client = work.client.clone();
+                        work.call(async move {
+                            let heard = client.listen(&mut open).await;
+                            Answer::Heard(id, open, heard)
+                        });
+                    }
+                    shard.listening();
                 }
             }
         }

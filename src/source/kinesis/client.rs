@@ -9,8 +9,11 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{AppName, BehaviorVersion, Region, SdkConfig};
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_kinesis::operation::subscribe_to_shard::SubscribeToShardOutput;
 use aws_sdk_kinesis::primitives::DateTime;
-use aws_sdk_kinesis::types::ShardIteratorType;
+use aws_sdk_kinesis::types::{
+    ShardIteratorType, StartingPosition, SubscribeToShardEvent, SubscribeToShardEventStream,
+};
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 
 use super::lineage::Listed;
@@ -21,6 +24,9 @@ use super::settings::KinesisSettings;
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(15);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// A subscription speaks every five seconds even when there is nothing to say.
+const SILENCE_MAX: Duration = Duration::from_secs(15);
 
 /// Shards in one answer; 10,000 is the service's own limit, and pages are cheap.
 const PAGE_SHARDS: i32 = 1_000;
@@ -34,7 +40,11 @@ pub(super) struct Kinesis {
     client: Client,
     stream: String,
     region: String,
+    consumer: Option<String>,
 }
+
+/// An open subscription to one shard.
+pub(super) type Subscription = Box<SubscribeToShardOutput>;
 
 /// A record as it came.
 #[derive(Debug)]
@@ -47,12 +57,16 @@ pub(super) struct Record {
 #[derive(Debug)]
 pub(super) struct Batch {
     pub(super) records: Vec<Record>,
+    /// The place that was come to: the last record's, or beyond where only a subscription looked.
+    pub(super) through: Option<Box<str>>,
     /// How far behind the tip the answer was.
     pub(super) behind: Option<Duration>,
     /// Where the shard ends, those that follow it, if the service says.
     pub(super) children: Vec<Listed>,
-    /// Where to go on; `None` at the end of the shard.
-    pub(super) next: Option<String>,
+    /// Where a poll goes on.
+    pub(super) iterator: Option<String>,
+    /// The shard has no more.
+    pub(super) ended: bool,
 }
 
 /// Why a call failed.
@@ -110,7 +124,8 @@ impl Kinesis {
         }
         let config: SdkConfig = loader.load().await;
         let region = config.region()?.to_string();
-        Some(Self { client: Client::new(&config), stream: settings.stream.clone(), region })
+        let (stream, consumer) = (settings.stream.clone(), settings.consumer_arn.clone());
+        Some(Self { client: Client::new(&config), stream, region, consumer })
     }
 
     /// All shards, open and closed.
@@ -176,12 +191,50 @@ impl Kinesis {
         let call = self.client.get_records().shard_iterator(iterator).limit(limit);
         let call = call.set_stream_arn(self.arn().map(str::to_owned));
         let answer = call.send().await.map_err(|error| self.fault("GetRecords", &error))?;
+        let records: Vec<Record> = answer.records.into_iter().map(record).collect();
         Ok(Batch {
-            records: answer.records.into_iter().map(record).collect(),
+            through: records.last().map(|record| record.sequence.clone()),
+            records,
             behind: answer.millis_behind_latest.map(millis),
             children: answer.child_shards.unwrap_or_default().into_iter().map(child).collect(),
-            next: answer.next_shard_iterator,
+            ended: answer.next_shard_iterator.is_none(),
+            iterator: answer.next_shard_iterator,
         })
+    }
+
+    /// Opens a subscription from this place on.
+    pub(super) async fn subscribe(&self, shard: &str, at: &Place) -> Result<Subscription, Fault> {
+        let from = StartingPosition::builder();
+        let from = match at {
+            Place::Horizon | Place::End => from.r#type(ShardIteratorType::TrimHorizon),
+            Place::Time(time) => from
+                .r#type(ShardIteratorType::AtTimestamp)
+                .timestamp(DateTime::from_millis(time.ms())),
+            Place::After(sequence) => {
+                from.r#type(ShardIteratorType::AfterSequenceNumber).sequence_number(&**sequence)
+            }
+        };
+        let from = from.build().map_err(|error| Fault::Failed(error.to_string()))?;
+        let call = self.client.subscribe_to_shard().shard_id(shard).starting_position(from);
+        let call = call.set_consumer_arn(self.consumer.clone());
+        let opened = call.send().await.map_err(|error| self.fault("SubscribeToShard", &error))?;
+        Ok(Box::new(opened))
+    }
+
+    /// What the subscription says next; `None` when it is over.
+    pub(super) async fn listen(&self, open: &mut Subscription) -> Result<Option<Batch>, Fault> {
+        match tokio::time::timeout(SILENCE_MAX, open.event_stream.recv()).await {
+            Ok(Ok(Some(SubscribeToShardEventStream::SubscribeToShardEvent(event)))) => {
+                Ok(Some(heard(event)))
+            }
+            // A kind of event that is not known yet: the subscription goes on behind it, anew.
+            Ok(Ok(Some(_) | None)) => Ok(None),
+            Ok(Err(error)) => Err(self.fault("SubscribeToShard", &error)),
+            Err(_) => Err(Fault::Failed(format!(
+                "kinesis: a subscription to {} fell silent, it is opened anew",
+                self.stream
+            ))),
+        }
     }
 
     fn arn(&self) -> Option<&str> {
@@ -229,7 +282,7 @@ impl Kinesis {
             | "KMSThrottlingException"
             | "ResourceInUseException" => Fault::Failed(format!(
                 "kinesis: {call} on {stream} is throttled ({said}), it is tried again; if this \
-                     lasts, other readers use up the shard: set input.kinesis.consumer_arn"
+                     lasts, others read the shard too: give bursar a consumer of its own"
             )),
             _ => Fault::Failed(format!("kinesis: {call} failed ({said}), it is tried again")),
         }
@@ -252,6 +305,20 @@ fn transport(call: &str, cause: &str, region: &str) -> String {
 
 fn record(record: aws_sdk_kinesis::types::Record) -> Record {
     Record { sequence: record.sequence_number.into(), data: record.data.into_inner() }
+}
+
+fn heard(event: SubscribeToShardEvent) -> Batch {
+    let children = event.child_shards.unwrap_or_default();
+    let through = event.continuation_sequence_number;
+    Batch {
+        records: event.records.into_iter().map(record).collect(),
+        behind: Some(millis(event.millis_behind_latest)),
+        // At the end of a shard there is nowhere to go on from.
+        ended: through.is_empty() || !children.is_empty(),
+        through: (!through.is_empty()).then(|| through.into()),
+        children: children.into_iter().map(child).collect(),
+        iterator: None,
+    }
 }
 
 fn child(child: aws_sdk_kinesis::types::ChildShard) -> Listed {

@@ -102,8 +102,8 @@ impl Lanes {
     }
 
     /// The position moves without a record.
-    pub(super) fn pass(&mut self, lane: u32, sequence: &str, arrived: ProcessingTime) {
-        let passed = Queued { payload: None, sequence: Some(sequence.into()), arrived };
+    pub(super) fn pass(&mut self, lane: u32, sequence: Box<str>, arrived: ProcessingTime) {
+        let passed = Queued { payload: None, sequence: Some(sequence), arrived };
         self.push(lane, passed, |_| None);
     }
 

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::shard::Manner;
 use crate::source::SourceError;
 use crate::units::EventTime;
 
@@ -79,6 +80,13 @@ impl KinesisSettings {
             return refuse("a shard answers at most 5 polls a second");
         }
         Ok(())
+    }
+
+    pub(super) fn manner(&self) -> Manner {
+        match self.consumer_arn {
+            Some(_) => Manner::Subscribe,
+            None => Manner::Poll(Duration::from_secs(1).div_f64(self.polls_per_second)),
+        }
     }
 
     /// The stream's name without the rest of its ARN.

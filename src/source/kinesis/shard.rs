@@ -12,7 +12,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use super::place::Place;
 
 /// Bytes a second that a shard gives out, for all who poll it together.
-const BYTES_PER_SECOND: u32 = 2_000_000;
+const BYTES_PER_SECOND: f64 = 2e6;
 
 /// The most records that one call may ask for, which is also the service's own limit.
 const RECORDS_MAX: i32 = 10_000;
@@ -43,13 +43,30 @@ pub(super) enum Step {
         /// At most so many.
         limit: i32,
     },
+    /// Subscribe from this place on.
+    Subscribe(Place),
+    /// Wait for what the subscription brings.
+    Listen,
+}
+
+/// A shard accepts a new subscription of the same consumer five seconds after the last one.
+const SUBSCRIBE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How a shard is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Manner {
+    /// A call for records at most once in this time.
+    Poll(Duration),
+    /// A subscription, which brings them.
+    Subscribe,
 }
 
 /// One shard that is being read.
 #[derive(Debug)]
 pub(super) struct Shard {
-    interval: Duration,
+    manner: Manner,
     taken: Place,
+    subscribed: bool,
     iterator: Option<String>,
     busy: bool,
     not_before: Duration,
@@ -65,7 +82,7 @@ pub(super) struct Shard {
 /// What of an answer matters here.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Answer<'a> {
-    /// Of the last record, or of the place that an empty answer has come to, if it says.
+    /// The sequence number of the place that was come to, if it has one.
     pub(super) through: Option<&'a str>,
     pub(super) records: usize,
     pub(super) bytes: usize,
@@ -73,10 +90,11 @@ pub(super) struct Answer<'a> {
 }
 
 impl Shard {
-    pub(super) fn new(from: Place, interval: Duration, seed: u64) -> Self {
+    pub(super) fn new(from: Place, manner: Manner, seed: u64) -> Self {
         Self {
-            interval,
+            manner,
             taken: from,
+            subscribed: false,
             iterator: None,
             busy: false,
             not_before: Duration::ZERO,
@@ -95,12 +113,16 @@ impl Shard {
         if self.busy || room == 0 || self.taken == Place::End {
             return Step::Rest;
         }
+        if self.subscribed {
+            return Step::Listen;
+        }
         if self.not_before > now {
             return Step::Wait(self.not_before);
         }
-        match &self.iterator {
-            None => Step::Iterator(self.taken.clone()),
-            Some(iterator) => {
+        match (self.manner, &self.iterator) {
+            (Manner::Subscribe, _) => Step::Subscribe(self.taken.clone()),
+            (Manner::Poll(_), None) => Step::Iterator(self.taken.clone()),
+            (Manner::Poll(_), Some(iterator)) => {
                 let fitting = i32::try_from(room / self.record_bytes).unwrap_or(RECORDS_MAX);
                 let limit = fitting.clamp(1, RECORDS_MAX);
                 Step::Records { iterator: iterator.clone(), limit }
@@ -114,6 +136,11 @@ impl Shard {
         self.asked_at = now;
     }
 
+    /// The subscription is being listened to.
+    pub(super) fn listening(&mut self) {
+        self.busy = true;
+    }
+
     pub(super) fn on_iterator(&mut self, iterator: String) {
         self.busy = false;
         self.iterator = Some(iterator);
@@ -123,19 +150,40 @@ impl Shard {
     /// was looked at.
     pub(super) fn on_records(&mut self, answer: Answer<'_>, next: Option<String>) {
         self.busy = false;
-        self.note(answer);
-        self.iterator = next;
-        if self.iterator.is_none() {
-            self.end();
+        self.failures = 0;
+        self.trouble = None;
+        self.missing = false;
+        self.behind = answer.behind.or(self.behind);
+        if let Some(through) = answer.through {
+            self.taken = Place::After(through.into());
         }
-        let read = u32::try_from(answer.bytes).unwrap_or(u32::MAX);
-        let worth = Duration::from_secs(1).mul_f64(f64::from(read) / f64::from(BYTES_PER_SECOND));
-        self.not_before = self.asked_at.saturating_add(self.interval.max(worth));
+        if let Some(mean) = answer.bytes.checked_div(answer.records) {
+            self.record_bytes = mean.max(1);
+        }
+        self.iterator = next;
+        if let Manner::Poll(interval) = self.manner {
+            let read = u32::try_from(answer.bytes).unwrap_or(u32::MAX);
+            let worth = Duration::from_secs(1).mul_f64(f64::from(read) / BYTES_PER_SECOND);
+            self.not_before = self.asked_at.saturating_add(interval.max(worth));
+        }
+    }
+
+    pub(super) fn on_subscribed(&mut self) {
+        self.busy = false;
+        self.subscribed = true;
+        self.not_before = self.asked_at.saturating_add(SUBSCRIBE_INTERVAL);
+    }
+
+    /// The subscription is over, as each is after five minutes.
+    pub(super) fn on_unsubscribed(&mut self) {
+        self.busy = false;
+        self.subscribed = false;
     }
 
     /// Nothing is behind the place that is taken.
     pub(super) fn end(&mut self) {
         self.busy = false;
+        self.subscribed = false;
         self.taken = Place::End;
         self.trouble = None;
         self.missing = false;
@@ -153,7 +201,9 @@ impl Shard {
     pub(super) fn on_failure(&mut self, now: Duration, trouble: String, missing: bool) {
         self.missing = missing;
         self.busy = false;
-        self.not_before = now.saturating_add(back_off(self.failures, self.seed));
+        self.subscribed = false;
+        let again = now.saturating_add(back_off(self.failures, self.seed));
+        self.not_before = self.not_before.max(again);
         self.failures = self.failures.saturating_add(1);
         self.trouble = Some(trouble);
     }
@@ -175,19 +225,6 @@ impl Shard {
     /// The last call said that the shard or its stream is not there.
     pub(super) fn is_missing(&self) -> bool {
         self.missing
-    }
-
-    fn note(&mut self, answer: Answer<'_>) {
-        self.failures = 0;
-        self.trouble = None;
-        self.missing = false;
-        self.behind = answer.behind.or(self.behind);
-        if let Some(through) = answer.through {
-            self.taken = Place::After(through.into());
-        }
-        if let Some(mean) = answer.bytes.checked_div(answer.records) {
-            self.record_bytes = mean.max(1);
-        }
     }
 }
 

@@ -43,6 +43,11 @@ fn kept(fake: &Fake, file: &Path) -> KinesisSettings {
     KinesisSettings { checkpoint_file: Some(file.to_owned()), ..settings(fake) }
 }
 
+fn subscribed(fake: &Fake) -> KinesisSettings {
+    let consumer = "arn:aws:kinesis:eu-west-1:111122223333:stream/costs/consumer/bursar:1";
+    KinesisSettings { consumer_arn: Some(consumer.to_owned()), ..settings(fake) }
+}
+
 fn open(settings: KinesisSettings) -> KinesisSource {
     KinesisSource::open(settings, |_| None, Clock { wall, elapsed }).unwrap()
 }
@@ -164,6 +169,52 @@ fn every_record_comes_once_and_in_order_through_splits_and_merges() {
 #[test]
 fn the_same_where_answers_name_the_children() {
     reshard_under_load(true);
+}
+
+#[test]
+fn subscriptions_bring_the_same_through_reshards_and_broken_connections() {
+    const EACH: u32 = 400;
+    let fake = Fake::start(2);
+    fake.fail("SubscribeToShard", &["LimitExceededException", "InternalFailure"]);
+    let mut source = open(subscribed(&fake));
+    let seen = thread::scope(|scope| {
+        scope.spawn(|| {
+            for number in 0..EACH {
+                for key in keys(20) {
+                    put(&fake, (key, number));
+                }
+                match number {
+                    100 => fake.drop_subscriptions(),
+                    200 => fake.split(250),
+                    300 => fake.merge(249, 250),
+                    _ => {}
+                }
+                thread::sleep(Duration::from_millis(5));
+            }
+        });
+        take(&mut source, 20 * EACH as usize)
+    });
+    assert_in_order(&seen, 20, EACH);
+    read_until(&mut source, |source| source.readiness().is_ok());
+    assert_eq!(fake.calls("GetRecords"), 0);
+    assert_eq!(fake.state().refused, 0, "a limit was not kept");
+}
+
+#[test]
+fn a_subscription_moves_the_position_where_there_are_no_records() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("checkpoint.json");
+    let fake = Fake::start(1);
+    put(&fake, (5, 0));
+    let kept = || KinesisSettings { checkpoint_file: Some(file.clone()), ..subscribed(&fake) };
+    let mut source = open(kept());
+    assert_eq!(take(&mut source, 1), [(5, 0)]);
+    drop(source);
+    put(&fake, (5, 1));
+    // The place of the checkpoint is that of the next subscription.
+    let mut source = open(kept());
+    assert_eq!(take(&mut source, 1), [(5, 1)]);
+    read_until(&mut source, |source| source.readiness().is_ok());
 }
 
 #[test]

@@ -35,6 +35,8 @@ pub(crate) struct State {
     pub(crate) tells_children: bool,
     /// Every other answer has no records, whether there are some or not.
     pub(crate) stutters: bool,
+    /// Subscriptions of an earlier generation are dropped.
+    subscriptions: u64,
     /// Calls by operation, and how many of them were refused for their rate.
     pub(crate) calls: BTreeMap<String, usize>,
     pub(crate) refused: usize,
@@ -51,6 +53,14 @@ struct FakeShard {
     closed: bool,
     listed: bool,
     reads: VecDeque<Instant>,
+    subscribed: Option<Instant>,
+}
+
+/// An open subscription.
+struct Open {
+    shard: usize,
+    place: usize,
+    generation: u64,
 }
 
 pub(crate) struct Fake {
@@ -119,6 +129,11 @@ impl Fake {
         self.state().generation += 1;
     }
 
+    /// Breaks the connections of all subscriptions.
+    pub(crate) fn drop_subscriptions(&self) {
+        self.state().subscriptions += 1;
+    }
+
     /// A shard is beyond its retention.
     pub(crate) fn forget(&self, shard: usize) {
         self.state().shards[shard].listed = false;
@@ -139,6 +154,7 @@ impl State {
             closed: false,
             listed: true,
             reads: VecDeque::new(),
+            subscribed: None,
         });
     }
 
@@ -253,6 +269,46 @@ impl State {
         }))
     }
 
+    fn subscribe(&mut self, body: &Value) -> Result<Open, &'static str> {
+        *self.calls.entry("SubscribeToShard".to_owned()).or_default() += 1;
+        if let Some(code) = self.faults.get_mut("SubscribeToShard").and_then(VecDeque::pop_front) {
+            return Err(code);
+        }
+        if !body["ConsumerARN"].as_str().unwrap().ends_with(":stream/costs/consumer/bursar:1") {
+            return Err("ResourceNotFoundException");
+        }
+        let shard = self.shard(body["ShardId"].as_str().unwrap())?;
+        let (from, now) = (&body["StartingPosition"], now());
+        let place = self.place(shard, from["Type"].as_str().unwrap(), from)?;
+        let last = self.shards[shard].subscribed.replace(now);
+        if last.is_some_and(|last| now.duration_since(last) < Duration::from_secs(5)) {
+            self.refused += 1;
+            return Err("ResourceInUseException");
+        }
+        Ok(Open { shard, place, generation: self.subscriptions })
+    }
+
+    /// What a subscription says next: nothing new is also said. `None` once it is broken.
+    fn event(&self, open: &mut Open) -> Option<(Value, bool)> {
+        if open.generation != self.subscriptions {
+            return None;
+        }
+        let shard = &self.shards[open.shard];
+        let rest = &shard.records[open.place..];
+        let count = rest.len().min(50);
+        open.place += count;
+        let left = rest.len() - count;
+        let ended = shard.closed && left == 0;
+        let last = open.place.checked_sub(1).map_or(0, |last| shard.records[last].0);
+        let records: Vec<Value> = rest[..count].iter().map(record).collect();
+        let event = json!({
+            "Records": records, "MillisBehindLatest": left,
+            "ContinuationSequenceNumber": (!ended).then(|| sequence_number(last)),
+            "ChildShards": ended.then(|| self.children(&shard.id)),
+        });
+        Some((event, ended))
+    }
+
     fn children(&self, parent: &String) -> Vec<Value> {
         let children = self.shards.iter().filter(|shard| shard.parents.contains(parent));
         children
@@ -330,18 +386,84 @@ fn serve(stream: TcpStream, state: &Mutex<State>) -> Option<()> {
         let mut body = vec![0; length];
         reader.read_exact(&mut body).ok()?;
         let body: Value = serde_json::from_slice(&body).ok()?;
+        if operation == "SubscribeToShard" {
+            let subscribed = state.lock().unwrap().subscribe(&body);
+            match subscribed {
+                Ok(open) => stream_events(&mut writer, state, open)?,
+                Err(code) => reply(&mut writer, Err(code))?,
+            }
+            continue;
+        }
         let answer = state.lock().unwrap().answer(&operation, &body);
-        let (status, text) = match answer {
-            Ok(answer) => (200, answer.to_string()),
-            Err(code) => (400, json!({ "__type": code, "message": "as told" }).to_string()),
-        };
-        let head = format!(
-            "HTTP/1.1 {status} X\r\nContent-Type: application/x-amz-json-1.1\r\n\
-             Content-Length: {}\r\n\r\n",
-            text.len(),
-        );
-        writer.write_all(&[head.as_bytes(), text.as_bytes()].concat()).ok()?;
+        reply(&mut writer, answer)?;
     }
+}
+
+/// Events in chunks, until the shard ends or the connection breaks.
+fn stream_events(writer: &mut TcpStream, state: &Mutex<State>, mut open: Open) -> Option<()> {
+    let head = "HTTP/1.1 200 X\r\nContent-Type: application/vnd.amazon.eventstream\r\n\
+                Transfer-Encoding: chunked\r\n\r\n";
+    writer.write_all(head.as_bytes()).ok()?;
+    chunk(writer, &frame("initial-response", b"{}"))?;
+    let mut quiet = 0;
+    loop {
+        let (event, ended) = state.lock().unwrap().event(&mut open)?;
+        let empty = event["Records"].as_array().unwrap().is_empty();
+        quiet = if empty { quiet + 1 } else { 0 };
+        if !empty || ended || quiet % 10 == 1 {
+            chunk(writer, &frame("SubscribeToShardEvent", event.to_string().as_bytes()))?;
+        }
+        if ended {
+            return writer.write_all(b"0\r\n\r\n").ok();
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn chunk(writer: &mut TcpStream, bytes: &[u8]) -> Option<()> {
+    let size = format!("{:x}\r\n", bytes.len());
+    writer.write_all(&[size.as_bytes(), bytes, b"\r\n"].concat()).ok()
+}
+
+/// A message of the event-stream encoding: lengths, headers, payload, with two checksums.
+fn frame(event: &str, payload: &[u8]) -> Vec<u8> {
+    let mut headers = Vec::new();
+    for (name, value) in
+        [(":message-type", "event"), (":event-type", event), (":content-type", "application/json")]
+    {
+        headers.push(name.len() as u8);
+        headers.extend_from_slice(name.as_bytes());
+        // 7 is a string.
+        headers.extend_from_slice(&[7, 0, value.len() as u8]);
+        headers.extend_from_slice(value.as_bytes());
+    }
+    let checksum = |bytes: &[u8]| {
+        let mut crc = flate2::Crc::new();
+        crc.update(bytes);
+        crc.sum().to_be_bytes()
+    };
+    let length = |count: usize| (count as u32).to_be_bytes();
+    let mut frame = Vec::new();
+    frame.extend(length(16 + headers.len() + payload.len()));
+    frame.extend(length(headers.len()));
+    frame.extend(checksum(&frame));
+    frame.extend(headers);
+    frame.extend_from_slice(payload);
+    frame.extend(checksum(&frame));
+    frame
+}
+
+fn reply(writer: &mut TcpStream, answer: Result<Value, &str>) -> Option<()> {
+    let (status, text) = match answer {
+        Ok(answer) => (200, answer.to_string()),
+        Err(code) => (400, json!({ "__type": code, "message": "as told" }).to_string()),
+    };
+    let head = format!(
+        "HTTP/1.1 {status} X\r\nContent-Type: application/x-amz-json-1.1\r\n\
+         Content-Length: {}\r\n\r\n",
+        text.len(),
+    );
+    writer.write_all(&[head.as_bytes(), text.as_bytes()].concat()).ok()
 }
 
 #[expect(clippy::disallowed_methods, reason = "limits are kept in real time")]
