@@ -8,6 +8,7 @@
 //! is held up, which is all the back-pressure there is.
 
 mod aggregate;
+mod calls;
 mod checkpoint;
 mod client;
 mod lanes;
@@ -18,11 +19,9 @@ mod shard;
 
 use std::time::Duration;
 
-use tokio::runtime::Runtime;
-use tokio::task::{JoinSet, yield_now};
-
+use self::calls::{Answer, Calls};
 use self::checkpoint::Checkpoint;
-use self::client::{Batch, Fault, Kinesis, Subscription};
+use self::client::{Batch, Fault, Subscription};
 use self::lanes::Lanes;
 use self::lineage::{Lineage, Listed};
 use self::place::Place;
@@ -49,16 +48,13 @@ const FETCHES_MAX: usize = 8;
 /// A source with nothing to hand out that is further behind than this is catching up, and not idle.
 const BEHIND_MAX: Duration = Duration::from_secs(10);
 
-/// Turns of the runtime between two chunks, so that answers go on coming in.
-const TURNS: usize = 8;
-
 /// Reads the shards of a stream.
 pub struct KinesisSource {
     settings: KinesisSettings,
     peek: PeekTime,
     clock: Clock,
     /// `None` before the first read, which is on the thread that it belongs to, and after a close.
-    work: Option<Work>,
+    calls: Option<Calls>,
     lineage: Lineage,
     lanes: Lanes,
     /// Indexed by lane.
@@ -80,13 +76,6 @@ pub struct KinesisSource {
     closed: bool,
 }
 
-/// What runs calls.
-struct Work {
-    calls: JoinSet<Answer>,
-    client: Kinesis,
-    runtime: Runtime,
-}
-
 /// Looking at the list of shards.
 #[derive(Debug, Default)]
 struct List {
@@ -95,15 +84,6 @@ struct List {
     done: bool,
     failures: u32,
     trouble: Option<String>,
-}
-
-/// What a call came to.
-enum Answer {
-    Shards(Result<Vec<Listed>, Fault>),
-    Iterator(u32, Result<String, Fault>),
-    Records(u32, Result<Batch, Fault>),
-    Subscribed(u32, Result<Subscription, Fault>),
-    Heard(u32, Subscription, Result<Option<Batch>, Fault>),
 }
 
 impl std::fmt::Debug for KinesisSource {
@@ -141,7 +121,7 @@ impl KinesisSource {
             settings,
             peek,
             clock,
-            work: None,
+            calls: None,
             lineage: Lineage::default(),
             shards: Vec::new(),
             subscriptions: Vec::new(),
@@ -156,51 +136,12 @@ impl KinesisSource {
         })
     }
 
-    /// What calls need, made where they are made.
-    fn prepare(&mut self) -> Result<(), SourceError> {
-        if self.work.is_some() {
-            return Ok(());
-        }
-        let refused = |cause: String| SourceError::KinesisSettings { cause };
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| refused(error.to_string()))?;
-        let client = runtime.block_on(Kinesis::find(&self.settings)).ok_or_else(|| {
-            refused("no region is known, set input.kinesis.region or AWS_REGION".to_owned())
-        })?;
-        self.work = Some(Work { calls: JoinSet::new(), client, runtime });
-        Ok(())
-    }
-
     /// Lets calls go on, at most for so long, and takes in what they have come to.
     fn run_calls(&mut self, wait: Duration) -> Result<(), SourceError> {
-        let Some(work) = &mut self.work else {
-            return Ok(());
+        let answers = match &mut self.calls {
+            Some(calls) => calls.run(wait)?,
+            None => Vec::new(),
         };
-        let calls = &mut work.calls;
-        let first = work.runtime.block_on(async {
-            if wait.is_zero() {
-                for _ in 0..TURNS {
-                    yield_now().await;
-                }
-                calls.try_join_next()
-            } else if calls.is_empty() {
-                tokio::time::sleep(wait).await;
-                None
-            } else {
-                tokio::time::timeout(wait, calls.join_next()).await.ok().flatten()
-            }
-        });
-        let mut answers = Vec::new();
-        let mut next = first;
-        while let Some(answer) = next {
-            let died = |error: tokio::task::JoinError| SourceError::KinesisCall {
-                cause: error.to_string(),
-            };
-            answers.push(answer.map_err(died)?);
-            next = calls.try_join_next();
-        }
         for answer in answers {
             self.take_in(answer);
         }
@@ -303,14 +244,13 @@ impl KinesisSource {
         {
             self.lanes.pass(lane, through, arrived);
         }
-        if at_tip {
-            self.lanes.set_caught_up(lane);
-        }
         if batch.ended {
             // An answer that names the children saves the wait for the list.
             self.learn(&batch.children);
             self.end(lane);
             self.list.due = now;
+        } else if at_tip {
+            self.lanes.set_caught_up(lane);
         }
     }
 
@@ -366,29 +306,33 @@ impl KinesisSource {
             let place = Place::After(sequence);
             self.checkpoint.set(&self.lanes.get(lane).shard, place);
         }
-        let (lanes, lineage, checkpoint) = (&self.lanes, &mut self.lineage, &mut self.checkpoint);
+        let (lanes, lineage) = (&mut self.lanes, &mut self.lineage);
         self.ending.retain(|&lane| {
             let entry = lanes.get(lane);
-            if entry.is_drained() {
-                lineage.finish(&entry.shard);
+            if !entry.is_drained() {
+                return true;
             }
-            if entry.is_settled() {
-                checkpoint.set(&entry.shard, Place::End);
+            lineage.finish(&entry.shard);
+            let (settled, left) = (entry.is_settled(), lineage.has_child(&entry.shard));
+            if settled {
+                self.checkpoint.set(&entry.shard, Place::End);
             }
-            !entry.is_settled()
+            if left {
+                lanes.leave(lane);
+            }
+            !(settled && left)
         });
     }
 
     /// Makes the calls that are due; gives the moment at which the next one is.
     fn make_calls(&mut self, now: Duration) -> Option<Duration> {
         let share = self.share();
-        let work = self.work.as_mut()?;
+        let calls = self.calls.as_mut()?;
         let mut next = None;
         if !self.list.busy {
             if self.list.due <= now {
                 self.list.busy = true;
-                let client = work.client.clone();
-                work.call(async move { Answer::Shards(client.shards().await) });
+                calls.shards();
             } else {
                 next = Some(self.list.due);
             }
@@ -405,10 +349,7 @@ impl KinesisSource {
                 Step::Rest => {}
                 Step::Wait(until) => next = Some(next.map_or(until, |next| until.min(next))),
                 Step::Iterator(place) => {
-                    let (client, name) = (work.client.clone(), entry.shard.clone());
-                    work.call(
-                        async move { Answer::Iterator(id, client.iterator(&name, &place).await) },
-                    );
+                    calls.iterator(id, entry.shard.clone(), place);
                     shard.asked(now);
                 }
                 Step::Records { iterator, limit } => {
@@ -417,26 +358,16 @@ impl KinesisSource {
                         return next;
                     }
                     self.fetches += 1;
-                    let client = work.client.clone();
-                    work.call(
-                        async move { Answer::Records(id, client.records(iterator, limit).await) },
-                    );
+                    calls.records(id, iterator, limit);
                     shard.asked(now);
                 }
                 Step::Subscribe(place) => {
-                    let (client, name) = (work.client.clone(), entry.shard.clone());
-                    work.call(async move {
-                        Answer::Subscribed(id, client.subscribe(&name, &place).await)
-                    });
+                    calls.subscribe(id, entry.shard.clone(), place);
                     shard.asked(now);
                 }
                 Step::Listen => {
-                    if let Some(mut open) = self.subscriptions[lane].take() {
-                        let client = work.client.clone();
-                        work.call(async move {
-                            let heard = client.listen(&mut open).await;
-                            Answer::Heard(id, open, heard)
-                        });
+                    if let Some(open) = self.subscriptions[lane].take() {
+                        calls.listen(id, open);
                     }
                     shard.listening();
                 }
@@ -465,19 +396,16 @@ impl KinesisSource {
     }
 }
 
-impl Work {
-    fn call(&mut self, call: impl Future<Output = Answer> + Send + 'static) {
-        self.calls.spawn_on(call, self.runtime.handle());
-    }
-}
-
 impl Source for KinesisSource {
     fn read(&mut self, chunk: &mut Chunk, wait: Duration) -> Result<Read, SourceError> {
         chunk.clear();
         if self.closed {
             return Ok(Read::End);
         }
-        self.prepare()?;
+        if self.calls.is_none() {
+            // Calls belong to the thread that makes them.
+            self.calls = Some(Calls::open(&self.settings)?);
+        }
         let deadline = (self.clock.elapsed)().saturating_add(wait);
         loop {
             let now = (self.clock.elapsed)();
@@ -543,10 +471,8 @@ impl Source for KinesisSource {
         self.closed = true;
         self.settle();
         self.checkpoint.save();
-        if let Some(work) = self.work.take() {
-            drop(work.calls);
-            // A name that is being looked up must not hold up the stop.
-            work.runtime.shutdown_background();
+        if let Some(calls) = self.calls.take() {
+            calls.close();
         }
     }
 }

@@ -28,3 +28,6 @@ mod daemon;
 
 #[cfg(feature = "kafka")]
 mod kafka;
+
+#[cfg(feature = "kinesis")]
+mod kinesis;

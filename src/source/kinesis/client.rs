@@ -14,6 +14,7 @@ use aws_sdk_kinesis::primitives::DateTime;
 use aws_sdk_kinesis::types::{
     ShardIteratorType, StartingPosition, SubscribeToShardEvent, SubscribeToShardEventStream,
 };
+use aws_smithy_http_client::Builder as HttpClient;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 
 use super::lineage::Listed;
@@ -93,9 +94,11 @@ impl Kinesis {
     /// Finds region and credentials; `None` where no region is known. Calls nobody but, on such a
     /// machine, the metadata service.
     pub(super) async fn find(settings: &KinesisSettings) -> Option<Self> {
-        let http = aws_smithy_http_client::Builder::new()
-            .tls_provider(Provider::Rustls(CryptoMode::Ring))
-            .build_https();
+        let http = match &settings.endpoint {
+            // A service on this machine: the machine's certificates are not asked for.
+            Some(endpoint) if endpoint.starts_with("http://") => HttpClient::new().build_http(),
+            _ => HttpClient::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https(),
+        };
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .operation_attempt_timeout(ATTEMPT_TIMEOUT)
@@ -295,6 +298,12 @@ fn transport(call: &str, cause: &str, region: &str) -> String {
         return format!(
             "kinesis: no credentials ({cause}), set AWS_PROFILE or AWS_ACCESS_KEY_ID and \
              AWS_SECRET_ACCESS_KEY, or run with a role"
+        );
+    }
+    if cause.contains("ertificate") {
+        return format!(
+            "kinesis: {call} met a certificate that is not trusted here ({cause}), install the \
+             system's root certificates (ca-certificates), or add that of a proxy to them"
         );
     }
     format!(

@@ -120,9 +120,14 @@ impl Lanes {
         self.merge.set_caught_up(lane);
     }
 
-    /// The shard has nothing more than what is queued.
+    /// The shard has nothing more than what is queued. Its lane holds others back like any other
+    /// until it is left to its children; or those would be late when others are far behind.
     pub(super) fn end(&mut self, lane: u32) {
         self.lanes[lane as usize].ended = true;
+    }
+
+    /// Whoever follows the shard is known.
+    pub(super) fn leave(&mut self, lane: u32) {
         self.merge.end(lane);
     }
 
@@ -208,5 +213,82 @@ impl Lane {
 impl Queued {
     fn bytes(&self) -> usize {
         ENTRY_BYTES + self.payload.as_ref().map_or(0, Vec::len)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::aggregate::tests::aggregated;
+    use super::*;
+
+    fn lanes(count: u32) -> Lanes {
+        let mut lanes = Lanes::new(Duration::ZERO);
+        for lane in 0..count {
+            lanes.add(format!("shard {lane}"), Duration::ZERO);
+        }
+        lanes
+    }
+
+    fn queue(lanes: &mut Lanes, lane: u32, sequence: u32, data: &[u8]) {
+        let record = Record { sequence: sequence.to_string().into(), data: data.to_vec() };
+        lanes.queue(lane, record, |_| None, ProcessingTime(0));
+    }
+
+    /// Hands out at most so many.
+    fn deliver(lanes: &mut Lanes, most: usize) -> Vec<Position> {
+        let mut chunk = Chunk::with_limits(most, usize::MAX);
+        lanes.deliver(&mut chunk, Duration::ZERO);
+        chunk.messages().map(|message| message.position).collect()
+    }
+
+    fn done(lanes: &mut Lanes, through: &[Position]) -> Vec<(u32, String)> {
+        through.iter().for_each(|&position| lanes.acknowledge(position));
+        lanes.take_done().into_iter().map(|(lane, done)| (lane, done.into())).collect()
+    }
+
+    #[test]
+    fn a_record_is_done_when_all_that_was_packed_in_it_is() {
+        let mut lanes = lanes(1);
+        queue(&mut lanes, 0, 1, b"one");
+        queue(&mut lanes, 0, 2, &aggregated(&[b"two", b"three", b"", b"four"]));
+        queue(&mut lanes, 0, 3, b"");
+        let first = deliver(&mut lanes, 2);
+        let second = deliver(&mut lanes, 9);
+        assert_eq!((first.len(), second.len()), (2, 2));
+        assert_eq!(done(&mut lanes, &first), [(0, "1".to_owned())]);
+        assert_eq!(done(&mut lanes, &second[..1]), []);
+        // Behind the last message lies a record of nothing, done with it.
+        assert_eq!(done(&mut lanes, &second), [(0, "3".to_owned())]);
+        assert_eq!(lanes.get(0).queued_bytes(), 0);
+    }
+
+    #[test]
+    fn acknowledgements_may_be_late_repeated_or_of_something_else() {
+        let mut lanes = lanes(2);
+        queue(&mut lanes, 0, 1, b"a");
+        queue(&mut lanes, 1, 2, b"b");
+        let positions = deliver(&mut lanes, 9);
+        let strange = [Position { lane: 0, offset: 99 }, Position { lane: 7, offset: 1 }];
+        assert_eq!(done(&mut lanes, &strange), []);
+        assert_eq!(done(&mut lanes, &positions), [(0, "1".to_owned()), (1, "2".to_owned())]);
+        assert_eq!(done(&mut lanes, &positions), []);
+        queue(&mut lanes, 1, 3, b"c");
+        queue(&mut lanes, 1, 4, b"d");
+        let (first, second) = (deliver(&mut lanes, 1), deliver(&mut lanes, 1));
+        // The later one stands for both.
+        assert_eq!(done(&mut lanes, &second), [(1, "4".to_owned())]);
+        assert_eq!(done(&mut lanes, &first), []);
+    }
+
+    #[test]
+    fn a_shard_is_settled_when_its_end_is_acknowledged() {
+        let mut lanes = lanes(1);
+        queue(&mut lanes, 0, 1, b"a");
+        lanes.end(0);
+        assert!(!lanes.get(0).is_drained());
+        let positions = deliver(&mut lanes, 9);
+        assert!(lanes.get(0).is_drained() && !lanes.get(0).is_settled());
+        done(&mut lanes, &positions);
+        assert!(lanes.get(0).is_settled());
     }
 }

@@ -82,13 +82,69 @@ impl Lineage {
     /// A finished shard whose children are not known yet; it always has some, unless the stream is
     /// being deleted.
     pub(super) fn misses_children(&self) -> bool {
-        let has_child = |id: &String| self.shards.values().any(|entry| entry.parents.contains(id));
-        self.shards.iter().any(|(id, entry)| entry.stage == Stage::Finished && !has_child(id))
+        let parents: BTreeSet<&String> =
+            self.shards.values().flat_map(|entry| &entry.parents).collect();
+        let mut shards = self.shards.iter();
+        shards.any(|(id, entry)| entry.stage == Stage::Finished && !parents.contains(id))
+    }
+
+    /// Whether a shard that follows this one is known.
+    pub(super) fn has_child(&self, id: &String) -> bool {
+        self.shards.values().any(|entry| entry.parents.contains(id))
     }
 
     fn set(&mut self, id: &str, stage: Stage) {
         if let Some(entry) = self.shards.get_mut(id) {
             entry.stage = stage;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shard(id: &str, parents: &[&str]) -> Listed {
+        let parents = parents.iter().map(|&parent| parent.to_owned()).collect();
+        Listed { id: id.to_owned(), parents, closed: false }
+    }
+
+    fn due(lineage: &mut Lineage) -> Vec<String> {
+        lineage.begin_due().into_iter().map(|(id, _)| id).collect()
+    }
+
+    #[test]
+    fn a_child_waits_for_all_its_parents_and_not_for_forgotten_ones() {
+        let mut lineage = Lineage::default();
+        let all = [
+            shard("a", &[]),
+            shard("b", &["long ago"]),
+            shard("c", &["a", "b"]),
+            shard("d", &["c"]),
+        ];
+        for shard in &all {
+            lineage.add(shard, Place::Horizon);
+        }
+        assert_eq!(due(&mut lineage), ["a", "b"]);
+        lineage.finish("a");
+        assert!(due(&mut lineage).is_empty());
+        lineage.finish("b");
+        assert_eq!(due(&mut lineage), ["c"]);
+        // Beyond retention: finished ones are forgotten, one that is being read is not.
+        assert!(!lineage.misses_children());
+        lineage.forget_unlisted(&all[3..]);
+        assert!(!lineage.knows("a") && lineage.knows("c"));
+        lineage.finish("c");
+        assert_eq!(due(&mut lineage), ["d"]);
+        lineage.finish("d");
+        assert!(lineage.misses_children());
+    }
+
+    #[test]
+    fn a_shard_that_was_read_to_its_end_before_is_not_read_again() {
+        let mut lineage = Lineage::default();
+        lineage.add(&shard("a", &[]), Place::End);
+        lineage.add(&shard("b", &["a"]), Place::After("7".into()));
+        assert_eq!(lineage.begin_due(), [("b".to_owned(), Place::After("7".into()))]);
     }
 }

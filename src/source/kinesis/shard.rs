@@ -235,3 +235,116 @@ pub(super) fn back_off(failures: u32, seed: u64) -> Duration {
     // The upper 32 bits as a share of one.
     interval.mul_f64((draw >> 32) as f64 / f64::from(u32::MAX))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const QUARTER: Duration = Duration::from_millis(250);
+    const ROOM: usize = 1 << 20;
+
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    fn answer(through: Option<&str>, records: usize, bytes: usize) -> Answer<'_> {
+        Answer { through, records, bytes, behind: Some(Duration::ZERO) }
+    }
+
+    fn polled() -> Shard {
+        let mut shard = Shard::new(Place::Horizon, Manner::Poll(QUARTER), 7);
+        assert_eq!(shard.step(ms(0), ROOM), Step::Iterator(Place::Horizon));
+        shard.asked(ms(0));
+        assert_eq!(shard.step(ms(0), ROOM), Step::Rest);
+        shard.on_iterator("a".to_owned());
+        shard
+    }
+
+    fn ask(iterator: &str, limit: i32) -> Step {
+        Step::Records { iterator: iterator.to_owned(), limit }
+    }
+
+    #[test]
+    fn polls_keep_both_limits_and_ask_for_what_there_is_room_for() {
+        let mut shard = polled();
+        assert_eq!(shard.step(ms(0), 0), Step::Rest);
+        assert_eq!(shard.step(ms(0), ROOM), ask("a", 1_024));
+        shard.asked(ms(10));
+        shard.on_records(answer(Some("9"), 0, 0), Some("b".to_owned()));
+        assert_eq!(shard.step(ms(10), ROOM), Step::Wait(ms(260)));
+        assert_eq!(shard.step(ms(260), ROOM), ask("b", 1_024));
+        // 5 MB are worth two and a half seconds.
+        shard.asked(ms(300));
+        shard.on_records(answer(Some("12"), 5, 5_000_000), Some("c".to_owned()));
+        assert_eq!(shard.step(ms(400), ROOM), Step::Wait(ms(2_800)));
+        assert_eq!(shard.step(ms(2_800), ROOM), ask("c", 1));
+        assert_eq!(shard.step(ms(2_800), usize::MAX), ask("c", 10_000));
+    }
+
+    #[test]
+    fn an_expired_iterator_is_renewed_from_the_place_that_is_taken() {
+        let mut shard = polled();
+        shard.asked(ms(0));
+        shard.on_expired();
+        assert_eq!(shard.step(ms(0), ROOM), Step::Iterator(Place::Horizon));
+        shard.on_iterator("b".to_owned());
+        shard.asked(ms(0));
+        shard.on_records(answer(Some("12"), 1, 1), Some("c".to_owned()));
+        // An empty answer moves the iterator and not the place.
+        shard.asked(ms(300));
+        shard.on_records(answer(None, 0, 0), Some("d".to_owned()));
+        shard.on_expired();
+        assert_eq!(shard.step(ms(900), ROOM), Step::Iterator(Place::After("12".into())));
+    }
+
+    #[test]
+    fn failures_wait_longer_and_longer_within_bounds_until_a_call_works() {
+        let mut shard = polled();
+        for failures in 0..40 {
+            let now = ms(100_000 * (failures + 1));
+            shard.on_failure(now, "no".to_owned(), false);
+            let bound = ms(400 << failures.min(6)).min(ms(10_000));
+            match shard.step(now, ROOM) {
+                Step::Wait(until) => assert!(until <= now + bound, "{until:?}"),
+                // A draw of nothing.
+                step => assert_eq!(step, ask("a", 1_024)),
+            }
+        }
+        assert_eq!(shard.trouble(), Some("no"));
+        shard.asked(ms(9_000_000));
+        shard.on_records(answer(None, 0, 0), Some("b".to_owned()));
+        assert_eq!((shard.trouble(), shard.failures), (None, 0));
+    }
+
+    #[test]
+    fn waits_of_shards_that_fail_together_spread_over_the_whole_interval() {
+        let waits = (0..1_000).map(|seed| back_off(2, seed).as_secs_f64() / 1.6);
+        let mut tenths = [0; 10];
+        waits.for_each(|share| tenths[((share * 10.0) as usize).min(9)] += 1);
+        assert!(tenths.iter().all(|&count| (60..140).contains(&count)), "{tenths:?}");
+    }
+
+    #[test]
+    fn a_subscription_is_opened_again_no_sooner_than_the_service_accepts_it() {
+        let mut shard =
+            Shard::new(Place::Time("2026-01-05T00:00:00Z".parse().unwrap()), Manner::Subscribe, 7);
+        assert!(matches!(shard.step(ms(0), ROOM), Step::Subscribe(Place::Time(_))));
+        shard.asked(ms(0));
+        shard.on_subscribed();
+        assert_eq!(shard.step(ms(10), ROOM), Step::Listen);
+        assert_eq!(shard.step(ms(10), 0), Step::Rest);
+        shard.listening();
+        assert_eq!(shard.step(ms(10), ROOM), Step::Rest);
+        shard.on_records(answer(Some("12"), 0, 0), None);
+        assert_eq!(shard.step(ms(20), ROOM), Step::Listen);
+        shard.on_failure(ms(20), "dropped".to_owned(), false);
+        assert_eq!(shard.step(ms(20), ROOM), Step::Wait(ms(5_000)));
+        assert_eq!(shard.step(ms(5_000), ROOM), Step::Subscribe(Place::After("12".into())));
+        shard.asked(ms(5_000));
+        shard.on_subscribed();
+        shard.on_unsubscribed();
+        assert_eq!(shard.step(ms(400_000), ROOM), Step::Subscribe(Place::After("12".into())));
+        shard.end();
+        assert_eq!(shard.step(ms(400_000), ROOM), Step::Rest);
+    }
+}

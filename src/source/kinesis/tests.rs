@@ -218,6 +218,30 @@ fn a_subscription_moves_the_position_where_there_are_no_records() {
 }
 
 #[test]
+fn a_backlog_comes_in_order_of_time_across_shards_and_reshards() {
+    const EACH: u32 = 200;
+    let fake = Fake::start(3);
+    for number in 0..EACH {
+        for key in keys(12) {
+            put(&fake, (key, number));
+        }
+        match number {
+            70 => fake.split(100),
+            140 => fake.merge(99, 100),
+            _ => {}
+        }
+    }
+    // Messages of this test were written when their number says.
+    let peek = |payload: &[u8]| Some(EventTime::saturating_from_ms(numbered(payload).1.into()));
+    // A loaded machine must not make a shard count as silent.
+    let settings = KinesisSettings { idle: Duration::from_secs(30), ..settings(&fake) };
+    let mut source = KinesisSource::open(settings, peek, Clock { wall, elapsed }).unwrap();
+    let seen = take(&mut source, (12 * EACH) as usize);
+    assert!(seen.is_sorted_by_key(|(_, number)| *number), "{seen:?}");
+    assert_in_order(&seen, 12, EACH);
+}
+
+#[test]
 fn what_is_acknowledged_is_not_read_again_and_the_rest_is() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("checkpoint.json");
@@ -339,7 +363,9 @@ fn what_is_wrong_is_said_with_what_to_do_and_passes() {
     assert!(told(&source, "waiting for the list"));
     read_until(&mut source, |source| told(source, "correct input.kinesis.stream"));
 
+    fake.stick("ListShards", "AccessDeniedException");
     let mut source = open(settings(&fake));
+    let mut last = "ListShards";
     for (operation, code, words) in [
         ("ListShards", "AccessDeniedException", "allow kinesis:ListShards"),
         ("GetShardIterator", "ExpiredTokenException", "credentials are refused"),
@@ -348,13 +374,32 @@ fn what_is_wrong_is_said_with_what_to_do_and_passes() {
         ("GetRecords", "KMSAccessDeniedException", "kms:Decrypt"),
         ("GetRecords", "Surprise", "GetRecords failed (Surprise"),
     ] {
-        fake.fail(operation, &[code]);
+        fake.stick(operation, code);
+        if operation != last {
+            fake.heal(last);
+        }
+        last = operation;
         read_until(&mut source, |source| told(source, words));
     }
+    fake.heal(last);
     read_until(&mut source, |source| source.readiness().is_ok());
     let nobody = KinesisSettings { endpoint: Some("http://127.0.0.1:9".into()), ..settings(&fake) };
     let mut source = open(nobody);
     read_until(&mut source, |source| told(source, "check the network"));
+}
+
+#[test]
+fn a_shard_that_is_gone_ends_and_holds_up_nobody() {
+    let fake = Fake::start(1);
+    put(&fake, (5, 0));
+    let mut source = open(settings(&fake));
+    assert_eq!(take(&mut source, 1), [(5, 0)]);
+    fake.split(500);
+    put(&fake, (5, 1));
+    fake.stick("GetRecords", "InternalFailure");
+    fake.forget(0);
+    fake.heal("GetRecords");
+    assert_eq!(take(&mut source, 1), [(5, 1)]);
 }
 
 #[test]

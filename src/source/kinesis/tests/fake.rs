@@ -31,6 +31,8 @@ pub(crate) struct State {
     generation: u64,
     /// Error codes that the next calls of an operation answer with.
     faults: BTreeMap<&'static str, VecDeque<&'static str>>,
+    /// Error codes that an operation answers with until it is healed.
+    stuck: BTreeMap<&'static str, &'static str>,
     /// Whether the last answer of a shard names its children.
     pub(crate) tells_children: bool,
     /// Every other answer has no records, whether there are some or not.
@@ -125,6 +127,15 @@ impl Fake {
         self.state().faults.entry(operation).or_default().extend(codes);
     }
 
+    /// An operation fails with this code until it is healed.
+    pub(crate) fn stick(&self, operation: &'static str, code: &'static str) {
+        self.state().stuck.insert(operation, code);
+    }
+
+    pub(crate) fn heal(&self, operation: &'static str) {
+        self.state().stuck.remove(operation);
+    }
+
     pub(crate) fn expire_iterators(&self) {
         self.state().generation += 1;
     }
@@ -165,9 +176,15 @@ impl State {
         (shard.id.clone(), shard.keys.clone())
     }
 
-    fn answer(&mut self, operation: &str, body: &Value) -> Result<Value, &'static str> {
+    /// Counts a call; the code with which it is to fail, if it is.
+    fn fault(&mut self, operation: &str) -> Option<&'static str> {
         *self.calls.entry(operation.to_owned()).or_default() += 1;
-        if let Some(code) = self.faults.get_mut(operation).and_then(VecDeque::pop_front) {
+        let next = self.faults.get_mut(operation).and_then(VecDeque::pop_front);
+        next.or_else(|| self.stuck.get(operation).copied())
+    }
+
+    fn answer(&mut self, operation: &str, body: &Value) -> Result<Value, &'static str> {
+        if let Some(code) = self.fault(operation) {
             return Err(code);
         }
         let named = body["StreamName"].as_str().unwrap_or("costs");
@@ -270,8 +287,7 @@ impl State {
     }
 
     fn subscribe(&mut self, body: &Value) -> Result<Open, &'static str> {
-        *self.calls.entry("SubscribeToShard".to_owned()).or_default() += 1;
-        if let Some(code) = self.faults.get_mut("SubscribeToShard").and_then(VecDeque::pop_front) {
+        if let Some(code) = self.fault("SubscribeToShard") {
             return Err(code);
         }
         if !body["ConsumerARN"].as_str().unwrap().ends_with(":stream/costs/consumer/bursar:1") {
