@@ -197,9 +197,12 @@ impl KinesisSource {
             }
         }
         let lineage = &self.lineage;
-        self.checkpoint.retain(|id| is_listed(id) || lineage.knows(id));
+        self.checkpoint.retain(|id| lineage.knows(id));
         self.start = None;
-        let again = if self.lineage.misses_children() { LIST_AGAIN } else { LIST_INTERVAL };
+        // The list may be older than the end of a shard that was seen meanwhile.
+        let heirless = |&lane: &u32| !lineage.has_child(&self.lanes.get(lane).shard);
+        let misses = lineage.misses_children() || self.ending.iter().any(heirless);
+        let again = if misses { LIST_AGAIN } else { LIST_INTERVAL };
         self.list = List { due: now.saturating_add(again), done: true, ..List::default() };
     }
 

@@ -12,7 +12,12 @@ use std::io::Write as _;
 
 use crate::support::{Daemon, PATIENCE, bursar, generate, kind, ms, replay, run, until};
 
-#[allow(dead_code, reason = "the tests of the source use the rest")]
+#[allow(
+    dead_code,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the tests of the source use the rest; tests cast"
+)]
 #[path = "../../src/source/kinesis/tests/fake.rs"]
 mod fake;
 

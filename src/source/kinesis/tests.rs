@@ -231,8 +231,11 @@ fn a_backlog_comes_in_order_of_time_across_shards_and_reshards() {
             _ => {}
         }
     }
-    // Messages of this test were written when their number says.
-    let peek = |payload: &[u8]| Some(EventTime::saturating_from_ms(numbered(payload).1.into()));
+    // The number of a message is its time.
+    let peek = |payload: &[u8]| {
+        let ms = 1_700_000_000_000 + i64::from(numbered(payload).1);
+        Some(EventTime::saturating_from_ms(ms))
+    };
     // A loaded machine must not make a shard count as silent.
     let settings = KinesisSettings { idle: Duration::from_secs(30), ..settings(&fake) };
     let mut source = KinesisSource::open(settings, peek, Clock { wall, elapsed }).unwrap();
