@@ -129,7 +129,7 @@ pub(super) fn read(
                 bar.show(progress, pipeline);
                 feed.done(chunk, Vec::new());
             }
-            Some(Fed::Idle(_)) | None => {}
+            Some(Fed::Idle(..)) | None => {}
             Some(Fed::End) => break,
             Some(Fed::Failed(error)) => return Err(error.into()),
         }

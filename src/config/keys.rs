@@ -3,10 +3,11 @@
 
 use super::kind::{Kind, Setting};
 use super::names::{
-    any_text, is_broker, is_function_or_empty, is_pattern, is_region, is_time_or_empty, is_topic,
-    is_word, not_empty,
+    any_text, is_broker, is_consumer_or_empty, is_function_or_empty, is_pattern, is_region,
+    is_region_or_empty, is_stream_or_empty, is_time_or_empty, is_topic, is_url_or_empty, is_word,
+    not_empty,
 };
-use super::settings::{InputKind, KafkaStart, LogFormat, LogLevel, Settings};
+use super::settings::{InputKind, KafkaStart, KinesisStart, LogFormat, LogLevel, Settings};
 use crate::control::settings::Mode;
 use crate::cost::Gateway;
 use crate::engine::watch::LATENESS_SECONDS_MAX;
@@ -62,8 +63,8 @@ pub(super) static KEYS: &[Key<Settings>] = &[
         "input.kind",
         |s| &mut s.input.kind,
         Kind::Choice(InputKind::NAMES),
-        "Where messages come from: a virtual platform inside the process, Kafka topics, or \
-         recorded files.",
+        "Where messages come from: a virtual platform inside the process, Kafka topics, a \
+         Kinesis stream, or recorded files.",
     ),
     key(
         "input.account",
@@ -124,6 +125,57 @@ pub(super) static KEYS: &[Key<Settings>] = &[
         "librdkafka properties, passed on as they are, for example \"security.protocol\" = \
          \"sasl_ssl\". Passwords are best given in the environment: \
          BURSAR__INPUT__KAFKA__PROPERTIES__SASL__PASSWORD is sasl.password.",
+    ),
+    key(
+        "input.kinesis.stream",
+        |s| &mut s.input.kinesis.stream,
+        Kind::Text("a stream's name or ARN", is_stream_or_empty),
+        "The stream to read.",
+    ),
+    key(
+        "input.kinesis.region",
+        |s| &mut s.input.kinesis.region,
+        Kind::Text("a region, or \"\" for that of the ARN or the environment", is_region_or_empty),
+        "Where the stream is. Credentials come from the environment, a profile or a role.",
+    ),
+    key(
+        "input.kinesis.endpoint",
+        |s| &mut s.input.kinesis.endpoint,
+        Kind::Text("http:// or https:// and an address, or \"\"", is_url_or_empty),
+        "Another address than the region's own, for example of a private endpoint.",
+    ),
+    key(
+        "input.kinesis.consumer_arn",
+        |s| &mut s.input.kinesis.consumer_arn,
+        Kind::Text("the ARN of a registered consumer, or \"\" to poll", is_consumer_or_empty),
+        "Enhanced fan-out: records are brought within 70 ms or so and other readers are not \
+         slowed down, for a price of its own.",
+    ),
+    key(
+        "input.kinesis.start",
+        |s| &mut s.input.kinesis.start,
+        Kind::Choice(KinesisStart::NAMES),
+        "Where to begin when there is no checkpoint.",
+    ),
+    key(
+        "input.kinesis.start_time",
+        |s| &mut s.input.kinesis.start_time,
+        Kind::Text("an RFC 3339 date and time, or \"\" for none", any_text),
+        "The time of start = \"at_timestamp\": that of a record's arrival in the stream.",
+    ),
+    key(
+        "input.kinesis.checkpoint_file",
+        |s| &mut s.input.kinesis.checkpoint_file,
+        PATH_OR_NONE,
+        "Where it is kept how far the stream is read, on storage that outlives the process. \
+         Without it every start is a first one.",
+    ),
+    key(
+        "input.kinesis.polls_per_second",
+        |s| &mut s.input.kinesis.polls_per_second,
+        Kind::Real(0.1, 5.0),
+        "Calls for records, a second and shard. A shard answers five, for all its readers \
+         together.",
     ),
     key(
         "input.files.paths",

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use config::ValueKind;
 
-use super::settings::{InputKind, KafkaStart, LogFormat, LogLevel};
+use super::settings::{InputKind, KafkaStart, KinesisStart, LogFormat, LogLevel};
 use crate::control::settings::Mode;
 use crate::cost::Gateway;
 use crate::units::{AccountId, EventTime, NanoUsd};
@@ -270,26 +270,13 @@ macro_rules! choices {
 }
 choices! {
     Mode: "observe" = Observe, "enforce" = Enforce;
-    InputKind: "embedded" = Embedded, "kafka" = Kafka, "files" = Files;
+    InputKind: "embedded" = Embedded, "kafka" = Kafka, "kinesis" = Kinesis,
+        "files" = Files;
     KafkaStart: "earliest" = Earliest, "latest" = Latest, "timestamp" = Timestamp;
+    KinesisStart: "trim_horizon" = TrimHorizon, "latest" = Latest, "at_timestamp" = AtTimestamp;
     Gateway: "observed" = Observed, "none" = None, "http_api" = HttpApi, "rest_api" = RestApi;
     LogFormat: "human" = Human, "json" = Json;
     LogLevel: "error" = Error, "warn" = Warn, "info" = Info, "debug" = Debug, "trace" = Trace;
-}
-
-impl Setting for Option<EventTime> {
-    /// The empty text is no time.
-    fn set(&mut self, datum: Datum) -> bool {
-        let Datum::Text(text) = datum else {
-            return false;
-        };
-        *self = text.parse().ok();
-        self.is_some() || text.is_empty()
-    }
-
-    fn get(&self) -> Option<Datum> {
-        Some(Datum::Text(self.map(|time| time.to_string()).unwrap_or_default()))
-    }
 }
 
 macro_rules! plain {
@@ -359,6 +346,21 @@ impl Setting for NanoUsd {
 
     fn get(&self) -> Option<Datum> {
         Some(Datum::Real(self.usd()))
+    }
+}
+
+impl Setting for Option<EventTime> {
+    /// The empty text is no time.
+    fn set(&mut self, datum: Datum) -> bool {
+        let Datum::Text(text) = datum else {
+            return false;
+        };
+        *self = text.parse().ok();
+        self.is_some() || text.is_empty()
+    }
+
+    fn get(&self) -> Option<Datum> {
+        Some(Datum::Text(self.map(|time| time.to_string()).unwrap_or_default()))
     }
 }
 

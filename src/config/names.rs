@@ -45,6 +45,31 @@ pub(super) fn is_broker(text: &str) -> bool {
     is_word(text) && !text.contains(',') && matches!(port, Some(Ok(1..)))
 }
 
+/// Amazon's own rule for stream names, or an ARN that ends in one.
+pub(super) fn is_stream_or_empty(text: &str) -> bool {
+    let name = match text.strip_prefix("arn:") {
+        Some(arn) => arn.split_once(":stream/").map(|(_, name)| name),
+        None => Some(text),
+    };
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    let named = |name: &str| (1..=128).contains(&name.len()) && name.bytes().all(allowed);
+    text.is_empty() || name.is_some_and(named)
+}
+
+pub(super) fn is_consumer_or_empty(text: &str) -> bool {
+    let arn = text.starts_with("arn:") && text.contains(":stream/") && text.contains("/consumer/");
+    text.is_empty() || (arn && text.len() <= 2_048 && not_empty(text))
+}
+
+pub(super) fn is_region_or_empty(text: &str) -> bool {
+    text.is_empty() || is_region(text)
+}
+
+pub(super) fn is_url_or_empty(text: &str) -> bool {
+    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    text.is_empty() || host.is_some_and(is_word)
+}
+
 /// Kafka's own rule for topic names; the one pattern that librdkafka would read into a name, a
 /// leading `^`, is not among these characters.
 pub(super) fn is_topic(text: &str) -> bool {

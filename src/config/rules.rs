@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::problems::{Fault, Problem};
 use super::raw::RawConfig;
-use super::settings::{InputKind, KafkaStart, Settings};
+use super::settings::{InputKind, KafkaStart, KinesisStart, Settings};
 use crate::control::settings::Mode;
 
 /// Adds what contradicts itself. Rules about a key that was refused already keep quiet.
@@ -42,6 +42,7 @@ fn input(settings: &Settings, broken: &mut Vec<(String, String)>) {
             ("input.kafka.brokers", input.kafka.brokers.is_empty()),
             ("input.kafka.topics", input.kafka.topics.is_empty()),
         ],
+        InputKind::Kinesis => &[("input.kinesis.stream", input.kinesis.stream.is_empty())],
         InputKind::Files => &[("input.files.paths", input.files.is_empty())],
     };
     for (key, _) in needed.iter().filter(|(_, empty)| *empty) {
@@ -54,6 +55,11 @@ fn input(settings: &Settings, broken: &mut Vec<(String, String)>) {
             "input.kafka.start_time".to_owned(),
             "goes with input.kafka.start = \"timestamp\", give both or neither".to_owned(),
         ));
+    }
+    let timed = input.kinesis.start == KinesisStart::AtTimestamp;
+    if timed != input.kinesis.start_time.is_some() {
+        let words = "goes with input.kinesis.start = \"at_timestamp\", give both or neither";
+        broken.push(("input.kinesis.start_time".to_owned(), words.to_owned()));
     }
     // These are set from the keys above; a second value would silently win.
     for name in ["bootstrap.servers", "metadata.broker.list", "group.id"] {

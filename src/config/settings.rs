@@ -82,6 +82,8 @@ pub struct InputSettings {
     pub function: String,
     /// The Kafka source.
     pub kafka: KafkaSettings,
+    /// The Kinesis source.
+    pub kinesis: KinesisSettings,
     /// Recorded files, read in this order; `-` is standard input.
     pub files: Vec<PathBuf>,
     /// Seed of the virtual platform inside the process.
@@ -96,6 +98,7 @@ impl Default for InputSettings {
             region: "us-east-1".to_owned(),
             function: String::new(),
             kafka: KafkaSettings::default(),
+            kinesis: KinesisSettings::default(),
             files: Vec::new(),
             embedded_seed: 1,
         }
@@ -109,6 +112,8 @@ pub enum InputKind {
     Embedded,
     /// Kafka topics.
     Kafka,
+    /// A Kinesis stream.
+    Kinesis,
     /// Files or standard input.
     Files,
 }
@@ -167,6 +172,54 @@ pub enum KafkaStart {
     Latest,
     /// The first message that the broker dates at or after a time.
     Timestamp,
+}
+
+/// The Kinesis source.
+#[derive(Debug, Clone, PartialEq)]
+pub struct KinesisSettings {
+    /// Name or ARN of the stream.
+    pub stream: String,
+    /// Empty: as the ARN, the environment or the profile says.
+    pub region: String,
+    /// Empty: the region's own.
+    pub endpoint: String,
+    /// Empty: polling; else the consumer to subscribe as.
+    pub consumer_arn: String,
+    /// Where to begin without a checkpoint.
+    pub start: KinesisStart,
+    /// The time of [`KinesisStart::AtTimestamp`].
+    pub start_time: Option<EventTime>,
+    /// Where acknowledged positions are kept.
+    pub checkpoint_file: Option<PathBuf>,
+    /// Calls for records, a second and shard.
+    pub polls_per_second: f64,
+}
+
+impl Default for KinesisSettings {
+    fn default() -> Self {
+        Self {
+            stream: String::new(),
+            region: String::new(),
+            endpoint: String::new(),
+            consumer_arn: String::new(),
+            start: KinesisStart::Latest,
+            start_time: None,
+            checkpoint_file: None,
+            // One in five is left to other readers.
+            polls_per_second: 4.0,
+        }
+    }
+}
+
+/// Where to begin in a stream without a checkpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KinesisStart {
+    /// The oldest record that is still kept.
+    TrimHorizon,
+    /// The next record that arrives.
+    Latest,
+    /// The first record that arrived at or after a time.
+    AtTimestamp,
 }
 
 /// What an invocation costs, with what it drags along.

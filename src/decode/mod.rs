@@ -60,8 +60,8 @@ pub struct Context<'a> {
 /// How much of one message is read. Larger ones become a [`Problem`], never a crash.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// The longest message as it arrives. The default, 8 MiB, is eight times what one Kinesis
-    /// record or one default Kafka message can hold.
+    /// The longest message as it arrives. The default, 10 MiB, is what one Kinesis record can
+    /// hold, and ten times a default Kafka message.
     pub message_bytes_max: usize,
     /// The longest message after decompression. The default is 64 MiB: deflate can reach 1,032:1,
     /// real log batches reach about 30:1.
@@ -70,7 +70,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { message_bytes_max: 8 << 20, inflated_bytes_max: 64 << 20 }
+        Self { message_bytes_max: 10 << 20, inflated_bytes_max: 64 << 20 }
     }
 }
 

@@ -86,6 +86,9 @@ catalogue! {
         "Event time up to which one-second buckets are closed.";
     EVENT_LAG = Gauge "bursar_event_lag_seconds", "seconds", [],
         "How far the newest event time is behind the clock.";
+    INPUT_BEHIND = Gauge "bursar_input_behind_seconds", "seconds", [],
+        "How long what was read last had been waiting in the stream, where the stream says so: \
+         Kinesis, the shard that is furthest behind.";
     FUNCTIONS_TRACKED = Gauge "bursar_functions_tracked", "functions", [],
         "Functions with state.";
     FUNCTIONS_EVICTED = Counter "bursar_functions_evicted_total", "functions", [],

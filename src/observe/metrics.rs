@@ -122,6 +122,8 @@ pub struct Metrics {
     pub watermark: Gauge,
     /// [`catalogue::EVENT_LAG`].
     pub event_lag: Gauge,
+    /// [`catalogue::INPUT_BEHIND`].
+    pub input_behind: Gauge,
     /// [`catalogue::FUNCTIONS_TRACKED`].
     pub functions_tracked: IntGauge,
     /// [`catalogue::FUNCTIONS_EVICTED`].
@@ -179,6 +181,7 @@ impl Metrics {
             records_ignored: counters(&catalogue::RECORDS_IGNORED, &[labels.ignored])?,
             watermark: gauge(registry, &catalogue::WATERMARK)?,
             event_lag: gauge(registry, &catalogue::EVENT_LAG)?,
+            input_behind: gauge(registry, &catalogue::INPUT_BEHIND)?,
             functions_tracked: int_gauge(registry, &catalogue::FUNCTIONS_TRACKED)?,
             functions_evicted: int_counter(registry, &catalogue::FUNCTIONS_EVICTED)?,
             functions_shed: int_counter(registry, &catalogue::FUNCTIONS_SHED)?,

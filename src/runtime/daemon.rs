@@ -165,15 +165,17 @@ fn read(
                 api.metrics.batch.observe((clock::elapsed() - began).as_secs_f64());
                 feed.done(chunk, through);
                 api.view.set_ready("input", true, "reading");
-                tracing::trace!(?progress, "read");
+                gauges.note(progress);
             }
-            Some(Fed::Idle(None)) => {
+            Some(Fed::Idle(None, progress)) => {
+                gauges.note(progress);
                 pipeline.silent()?;
                 pipeline.idle(clock::elapsed())?;
                 api.view.set_ready("input", true, "nothing to read");
             }
             // Records may be waiting behind a source that is not well: time stands still.
-            Some(Fed::Idle(Some(why))) => {
+            Some(Fed::Idle(Some(why), progress)) => {
+                gauges.note(progress);
                 pipeline.unwell();
                 api.view.set_ready("input", false, why);
             }
@@ -211,6 +213,13 @@ fn input(settings: &Settings) -> anyhow::Result<(Box<dyn Source>, Box<dyn Actuat
         InputKind::Kafka => anyhow::bail!(
             "input.kind is kafka, but this bursar was built without it; build with --features kafka"
         ),
+        #[cfg(feature = "kinesis")]
+        InputKind::Kinesis => Ok((kinesis(settings, clock)?, dry_run())),
+        #[cfg(not(feature = "kinesis"))]
+        InputKind::Kinesis => anyhow::bail!(
+            "input.kind is kinesis, but this bursar was built without it; \
+             build with --features kinesis"
+        ),
     }
 }
 
@@ -233,6 +242,30 @@ fn kafka(settings: &Settings, clock: Clock) -> anyhow::Result<Box<dyn Source>> {
         ..KafkaSettings::default()
     };
     Ok(Box::new(KafkaSource::open(kafka, decode::first_time, clock)?))
+}
+
+#[cfg(feature = "kinesis")]
+fn kinesis(settings: &Settings, clock: Clock) -> anyhow::Result<Box<dyn Source>> {
+    use crate::config::settings::KinesisStart;
+    use crate::source::kinesis::{KinesisSettings, KinesisSource, Start};
+
+    let given = &settings.input.kinesis;
+    let some = |text: &String| (!text.is_empty()).then(|| text.clone());
+    let kinesis = KinesisSettings {
+        stream: given.stream.clone(),
+        region: some(&given.region),
+        endpoint: some(&given.endpoint),
+        consumer_arn: some(&given.consumer_arn),
+        start: match (given.start, given.start_time) {
+            (KinesisStart::TrimHorizon, _) => Start::TrimHorizon,
+            (KinesisStart::AtTimestamp, Some(time)) => Start::AtTimestamp(time),
+            (KinesisStart::Latest | KinesisStart::AtTimestamp, _) => Start::Latest,
+        },
+        checkpoint_file: given.checkpoint_file.clone(),
+        polls_per_second: given.polls_per_second,
+        ..KinesisSettings::default()
+    };
+    Ok(Box::new(KinesisSource::open(kinesis, decode::first_time, clock)?))
 }
 
 fn api_state(settings: &Settings) -> anyhow::Result<ApiState> {
@@ -278,7 +311,7 @@ fn pipeline(
     // Log envelopes do not name their region.
     let region = match settings.input.kind {
         InputKind::Embedded => embedded::REGION.to_owned(),
-        InputKind::Kafka | InputKind::Files => settings.input.region.clone(),
+        InputKind::Kafka | InputKind::Kinesis | InputKind::Files => settings.input.region.clone(),
     };
     Ok(Pipeline::new(Parts {
         defaults: Defaults {
@@ -297,7 +330,7 @@ fn pipeline(
         batch_records: settings.batch_records,
         present: match settings.input.kind {
             InputKind::Files => Present::Recorded,
-            InputKind::Embedded | InputKind::Kafka => Present::Wall,
+            InputKind::Embedded | InputKind::Kafka | InputKind::Kinesis => Present::Wall,
         },
     }))
 }
@@ -309,6 +342,7 @@ fn welcome(settings: &Settings, address: Option<std::net::SocketAddr>) -> String
             "a virtual platform inside this process (two hours of its past are read first)"
         }
         InputKind::Kafka => "Kafka",
+        InputKind::Kinesis => "Kinesis",
         InputKind::Files => "files",
     };
     let mode = match settings.control.mode {

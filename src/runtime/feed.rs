@@ -21,7 +21,7 @@ pub enum Fed {
     /// Messages, with the names of the lanes when there are new ones.
     Chunk(Chunk, Option<Vec<String>>, Progress),
     /// Nothing came; the reason when the source is not ready.
-    Idle(Option<String>),
+    Idle(Option<String>, Progress),
     /// Nothing will come any more.
     End,
     /// The source gave up.
@@ -129,7 +129,7 @@ fn serve(
             }
             Ok(Read::Idle) => {
                 spare = Some(chunk);
-                Fed::Idle(source.readiness().err())
+                Fed::Idle(source.readiness().err(), source.progress())
             }
             Ok(Read::End) => Fed::End,
             Err(error) => match error.retry() {
@@ -137,7 +137,7 @@ fn serve(
                     tracing::warn!(%error, ?pause, "the source failed and is read again");
                     std::thread::sleep(pause.min(Duration::from_secs(5)));
                     spare = Some(chunk);
-                    Fed::Idle(Some(error.to_string()))
+                    Fed::Idle(Some(error.to_string()), source.progress())
                 }
                 Retry::Fatal => Fed::Failed(error),
             },

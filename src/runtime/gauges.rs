@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use crate::decode::Ignored;
 use crate::engine::shard::Counters;
 use crate::observe::metrics::{BudgetLevel, Metrics, RecordOutcome};
+use crate::source::Progress;
 use crate::units::NanoUsd;
 
 use super::clock;
@@ -20,9 +21,15 @@ pub struct Gauges {
     unrouted: u64,
     spend: NanoUsd,
     dead: BTreeMap<&'static str, u64>,
+    progress: Progress,
 }
 
 impl Gauges {
+    /// How far the source has come.
+    pub fn note(&mut self, progress: Progress) {
+        self.progress = progress;
+    }
+
     /// Brings the metrics up to date.
     pub fn publish(&mut self, pipeline: &Pipeline, feed: &Feed, metrics: &Metrics) {
         let passed = pipeline.passed();
@@ -77,6 +84,7 @@ impl Gauges {
     }
 
     fn publish_time(&mut self, pipeline: &Pipeline, feed: &Feed, metrics: &Metrics) {
+        metrics.input_behind.set(self.progress.behind.unwrap_or_default().as_secs_f64());
         metrics.queue.set(i64::try_from(feed.queued()).unwrap_or(i64::MAX));
         if let Some(now) = pipeline.now() {
             metrics.watermark.set(now.ms() as f64 / 1e3);

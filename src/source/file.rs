@@ -227,7 +227,7 @@ impl Source for FileSource {
         Progress {
             bytes_read: self.bytes_read.load(Ordering::Relaxed),
             bytes_total: self.bytes_total,
-            lag: None,
+            ..Progress::default()
         }
     }
 

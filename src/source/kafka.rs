@@ -350,8 +350,8 @@ impl Source for KafkaSource {
         let lag = |lane| self.lanes.lag(lane, self.group.high(lane));
         Progress {
             bytes_read: self.bytes_read,
-            bytes_total: None,
             lag: (self.lanes.held() > 0).then(|| held.map(|(lane, _)| lag(lane)).sum()),
+            ..Progress::default()
         }
     }
 

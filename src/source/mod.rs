@@ -1,4 +1,4 @@
-//! Where messages come from: files, standard input, Kafka.
+//! Where messages come from: files, standard input, Kafka, Kinesis.
 //!
 //! A source hands out undecoded messages in chunks, merged by event time over its lanes (files or
 //! partitions), because baselines learn from time in order and a replay of several files must not
@@ -13,6 +13,8 @@ pub mod platform;
 pub mod file;
 #[cfg(feature = "kafka")]
 pub mod kafka;
+#[cfg(feature = "kinesis")]
+pub mod kinesis;
 
 use std::io;
 use std::time::Duration;
@@ -35,7 +37,8 @@ pub trait Source: Send {
     /// What cannot be waited out inside the source; [`SourceError::retry`] says what to do.
     fn read(&mut self, chunk: &mut Chunk, wait: Duration) -> Result<Read, SourceError>;
 
-    /// Display names, indexed by [`Position::lane`]: the file's path, or `topic/partition`. The
+    /// Display names, indexed by [`Position::lane`]: the file's path, `topic/partition`, or
+    /// `stream/shard`. The
     /// list only grows; an index keeps its meaning.
     fn lanes(&self) -> Vec<String>;
 
@@ -75,6 +78,8 @@ pub struct Progress {
     pub bytes_total: Option<u64>,
     /// Messages that the input holds and that were not handed out yet, where that is known.
     pub lag: Option<u64>,
+    /// How long what was taken last had been waiting in the input, where the input says so.
+    pub behind: Option<Duration>,
 }
 
 /// The clocks that a live source reads. Handed in, because time is read in one place only.
@@ -144,6 +149,29 @@ pub enum SourceError {
         /// What the client said.
         cause: String,
     },
+    /// Settings that Kinesis cannot be read with.
+    #[error("kinesis cannot be read with these settings ({cause}), correct them and start again")]
+    KinesisSettings {
+        /// What is wrong.
+        cause: String,
+    },
+    /// A call ended without an answer or an error.
+    #[error("a kinesis call broke off ({cause}), start again")]
+    KinesisCall {
+        /// What is known of it.
+        cause: String,
+    },
+    /// A file of positions that cannot be used.
+    #[error(
+        "cannot use input.kinesis.checkpoint_file {path} ({cause}), name another one, or remove it \
+         to begin at input.kinesis.start"
+    )]
+    Checkpoint {
+        /// As it was given.
+        path: String,
+        /// What is wrong with it.
+        cause: String,
+    },
 }
 
 impl SourceError {
@@ -157,7 +185,10 @@ impl SourceError {
             | SourceError::Directory { .. }
             | SourceError::Unreadable { .. }
             | SourceError::OwnedProperty { .. }
-            | SourceError::KafkaSettings { .. } => Retry::Fatal,
+            | SourceError::KafkaSettings { .. }
+            | SourceError::KinesisSettings { .. }
+            | SourceError::KinesisCall { .. }
+            | SourceError::Checkpoint { .. } => Retry::Fatal,
         }
     }
 }

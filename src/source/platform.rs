@@ -86,7 +86,7 @@ impl Source for PlatformSource {
     fn acknowledge(&mut self, _: &[Position]) {}
 
     fn progress(&self) -> Progress {
-        Progress { bytes_read: self.bytes_read, bytes_total: None, lag: None }
+        Progress { bytes_read: self.bytes_read, ..Progress::default() }
     }
 
     fn readiness(&self) -> Result<(), String> {

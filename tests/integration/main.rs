@@ -33,3 +33,6 @@ mod broker;
 mod kafka;
 #[cfg(feature = "kafka")]
 mod kafka_broker;
+
+#[cfg(feature = "kinesis")]
+mod kinesis;
