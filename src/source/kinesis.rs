@@ -210,6 +210,7 @@ impl KinesisSource {
     fn learn(&mut self, listed: &[Listed]) {
         for shard in listed {
             if self.lineage.knows(&shard.id) {
+                self.lineage.close(shard);
                 continue;
             }
             let place = match (self.checkpoint.get(&shard.id), &self.start) {
@@ -252,7 +253,7 @@ impl KinesisSource {
             self.learn(&batch.children);
             self.end(lane);
             self.list.due = now;
-        } else if at_tip {
+        } else if at_tip && !self.lineage.is_closed(&self.lanes.get(lane).shard) {
             self.lanes.set_caught_up(lane);
         }
     }

@@ -25,6 +25,7 @@ pub(super) struct Lineage {
 struct Entry {
     parents: Vec<String>,
     from: Place,
+    closed: bool,
     stage: Stage,
 }
 
@@ -46,8 +47,21 @@ impl Lineage {
     /// Adds a shard, to be read from this place on.
     pub(super) fn add(&mut self, shard: &Listed, from: Place) {
         let stage = if from == Place::End { Stage::Finished } else { Stage::Waiting };
-        let entry = Entry { parents: shard.parents.clone(), from, stage };
+        let (parents, closed) = (shard.parents.clone(), shard.closed);
+        let entry = Entry { parents, from, closed, stage };
         self.shards.insert(shard.id.clone(), entry);
+    }
+
+    /// Notes that a shard gets no more records.
+    pub(super) fn close(&mut self, shard: &Listed) {
+        if let Some(entry) = self.shards.get_mut(&shard.id) {
+            entry.closed |= shard.closed;
+        }
+    }
+
+    /// Whether a shard is known to get no more records. Its tip is not that of the stream.
+    pub(super) fn is_closed(&self, id: &str) -> bool {
+        self.shards.get(id).is_some_and(|entry| entry.closed)
     }
 
     /// Drops what a complete list no longer has, unless it is being read.

@@ -51,8 +51,8 @@ pub enum Start {
 }
 
 impl Default for KinesisSettings {
-    /// The name has no default. Four polls a second leave one in five to other readers. 64 MiB and
-    /// 2 s as for Kafka.
+    /// The name has no default. Four polls a second leave one in five to other readers. 64 MiB as
+    /// for Kafka. 10 s is what a call may take: only a shard that is behind holds back others.
     fn default() -> Self {
         Self {
             stream: String::new(),
@@ -63,7 +63,7 @@ impl Default for KinesisSettings {
             checkpoint_file: None,
             polls_per_second: 4.0,
             queue_bytes_max: 64 << 20,
-            idle: Duration::from_secs(2),
+            idle: Duration::from_secs(10),
         }
     }
 }

@@ -221,6 +221,7 @@ fn a_subscription_moves_the_position_where_there_are_no_records() {
 fn a_backlog_comes_in_order_of_time_across_shards_and_reshards() {
     const EACH: u32 = 200;
     let fake = Fake::start(3);
+    fake.state().lingers = true;
     for number in 0..EACH {
         for key in keys(12) {
             put(&fake, (key, number));

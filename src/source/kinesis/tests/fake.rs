@@ -35,6 +35,8 @@ pub(crate) struct State {
     stuck: BTreeMap<&'static str, &'static str>,
     /// Whether the last answer of a shard names its children.
     pub(crate) tells_children: bool,
+    /// The end of a shard shows only behind the last record, in an answer of its own.
+    pub(crate) lingers: bool,
     /// Every other answer has no records, whether there are some or not.
     pub(crate) stutters: bool,
     /// Subscriptions of an earlier generation are dropped.
@@ -275,7 +277,7 @@ impl State {
         let records: Vec<Value> = rest[..count].iter().map(record).collect();
         self.answer_records_max = self.answer_records_max.max(count);
         let left = rest.len() - count;
-        let ended = self.shards[index].closed && left == 0;
+        let ended = self.shards[index].closed && left == 0 && !(self.lingers && count > 0);
         let next = place + count;
         let next = format!("{generation}:{index}:{next}:{}", turn + 1);
         let children = ended && self.tells_children;
