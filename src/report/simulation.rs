@@ -40,7 +40,11 @@ impl Picture {
         let load = [
             ("legitimate requests a second", 3, series(|tick| tick.offered as f64)),
             ("hostile", 6, series(|tick| tick.attack_offered as f64)),
-            ("legitimate and denied under bursar, whatever by", 1, series(|tick| tick.denied as f64)),
+            (
+                "legitimate and denied under bursar, whatever by",
+                1,
+                series(|tick| tick.denied as f64),
+            ),
         ];
         let load = load.into_iter().map(|(name, colour, values)| Line {
             name: name.to_owned(),
@@ -49,7 +53,8 @@ impl Picture {
             points: means(&values, 1.0),
         });
         let spend = trial.runs.iter().enumerate().map(|(colour, run)| {
-            let costs: Vec<f64> = window(scenario, run).iter().map(|tick| cost(tick).usd()).collect();
+            let costs: Vec<f64> =
+                window(scenario, run).iter().map(|tick| cost(tick).usd()).collect();
             let bold = run.policy == GUARD;
             Line { name: run.policy.to_owned(), colour, bold, points: sums(&costs, 1.0) }
         });
@@ -92,11 +97,8 @@ fn marks(run: &Run, end: EventTime, since: &impl Fn(EventTime) -> f64) -> Vec<Ma
         what: format!("alarm {}", function.as_ref().map_or("", |function| &function.name)),
     });
     let changes = run.changes.iter().take(CHANGES_MAX).filter(|change| change.at < end);
-    let changes = changes.map(|change| Mark {
-        at: since(change.at),
-        is_action: true,
-        what: told(change),
-    });
+    let changes =
+        changes.map(|change| Mark { at: since(change.at), is_action: true, what: told(change) });
     alarms.chain(changes).collect()
 }
 

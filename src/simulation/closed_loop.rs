@@ -231,11 +231,7 @@ fn boxed(oracle: Oracle) -> Box<dyn Policy> {
 
 /// The oracle's run: the best of its choices and of what the references came to, which somebody
 /// who knows everything can do as well; and what all of them came to.
-fn best(
-    references: &[Run],
-    choices: Vec<Run>,
-    first: usize,
-) -> (Option<Run>, Vec<(NanoUsd, u64)>) {
+fn best(references: &[Run], choices: Vec<Run>, first: usize) -> (Option<Run>, Vec<(NanoUsd, u64)>) {
     let reached = |run: &Run| (run.leaked(), run.asked_from(first).1);
     let reach: Vec<_> = choices.iter().chain(references).map(reached).collect();
     let price = |(leaked, denied): &(NanoUsd, u64)| leaked.usd() + *denied as f64 * DENIED_USD;
@@ -429,9 +425,8 @@ fn broken(policy: &dyn Policy, plant: &Plant) -> Vec<String> {
     if !plant.is_restored() {
         broken.push("A2: something is still in force long after the window".to_owned());
     }
-    let is_stop = |change: &&Change| {
-        change.value == Some(0) && matches!(change.place, Place::Function(_))
-    };
+    let is_stop =
+        |change: &&Change| change.value == Some(0) && matches!(change.place, Place::Function(_));
     if let Some(Change { at, place: Place::Function(function), .. }) =
         plant.changes().iter().find(is_stop)
     {

@@ -189,9 +189,8 @@ fn noted(
 ) -> Option<Noted> {
     // Without a limit of its own there is room for everything.
     let room = |value: Option<u32>| value.map_or(u64::MAX, u64::from);
-    let controls = |function: &FunctionKey| {
-        Some((*prior.get(function)?, platform.controls(function).ok()?))
-    };
+    let controls =
+        |function: &FunctionKey| Some((*prior.get(function)?, platform.controls(function).ok()?));
     let at = |place, rooms: [u64; 3], value| (place, direction(rooms), value, Vec::new());
     Some(match command {
         Command::SetReserved { function, .. } | Command::ClearReserved { function } => {

@@ -75,7 +75,8 @@ impl ScenarioScore {
     pub fn new(scenario: &Scenario, trials: Vec<TrialScore>) -> Self {
         let seeds = trials.iter().map(|trial| trial.seed).collect();
         let mut runs: Vec<Vec<RunScore>> = Vec::new();
-        for (place, score) in trials.into_iter().flat_map(|trial| trial.runs.into_iter().enumerate())
+        for (place, score) in
+            trials.into_iter().flat_map(|trial| trial.runs.into_iter().enumerate())
         {
             match runs.get_mut(place) {
                 Some(runs) => runs.push(score),

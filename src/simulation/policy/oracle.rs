@@ -132,8 +132,7 @@ impl Oracle {
 /// Whether the firewall knows some of its addresses in time.
 fn is_refusable(scenario: &Scenario, attack: &Attack) -> bool {
     let mut specs = attack.functions.iter().map(|index| &scenario.functions[*index]);
-    let rest =
-        |spec: &FunctionSpec| spec.api.as_ref().is_some_and(|api| api.kind == ApiKind::Rest);
+    let rest = |spec: &FunctionSpec| spec.api.as_ref().is_some_and(|api| api.kind == ApiKind::Rest);
     let slow = attack.spec.rotate_ms.is_none_or(|rotate| rotate >= ROTATION_MS_MIN);
     specs.all(rest) && slow && attack.spec.overlap < 1.0
 }

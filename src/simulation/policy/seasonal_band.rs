@@ -1,5 +1,6 @@
 //! The seasonal band of a cloud monitor: what minutes of this hour of the day were like over two
-//! weeks, give or take three standard deviations; three minutes above it in a row stop the function.
+//! weeks, give or take three standard deviations; three minutes above it in a row stop the
+//! function.
 //! (CloudWatch user guide, "Using CloudWatch anomaly detection": it trains on up to two weeks and
 //! knows hourly, daily and weekly patterns; two to three is the usual width.)
 //!
@@ -84,7 +85,8 @@ impl Moments {
 
 /// The upper edges of a function's bands.
 fn upper(scenario: &Scenario, function: usize) -> [f64; 24] {
-    let loads: Vec<&Load> = scenario.loads.iter().filter(|load| load.function == function).collect();
+    let loads: Vec<&Load> =
+        scenario.loads.iter().filter(|load| load.function == function).collect();
     let mut past = [Moments::default(); 24];
     // What was recorded does not reach further back than the scenario's past.
     let is_recorded = loads.iter().any(|load| matches!(load.pace, Pace::Recorded { .. }));

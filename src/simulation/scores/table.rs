@@ -75,9 +75,7 @@ fn row(score: &PolicyScore, seeds: usize) -> Vec<String> {
         }),
         score.refused_told.zip(score.refused_measured).map_or_else(
             || NONE.to_owned(),
-            |(told, measured)| {
-                format!("{:.1}/{:.1} %", 100.0 * told.mean, 100.0 * measured.mean)
-            },
+            |(told, measured)| format!("{:.1}/{:.1} %", 100.0 * told.mean, 100.0 * measured.mean),
         ),
         score.broken.to_string(),
     ]
