@@ -101,5 +101,8 @@ fn what_is_no_regular_file_is_refused_before_it_is_opened() {
     assert!(problems.contains("no regular file"), "{problems}");
     let text = "question = \"?\"\n[[trace]]\ncalls = \"src\"\n";
     let problems = read_text(&folder.join("test.toml"), text).unwrap_err().to_string();
-    assert!(problems.contains("trace[0].calls") && problems.contains("no regular file"), "{problems}");
+    assert!(
+        problems.contains("trace[0].calls") && problems.contains("no regular file"),
+        "{problems}"
+    );
 }
