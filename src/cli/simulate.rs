@@ -11,11 +11,11 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use crate::config::settings::Settings;
 use crate::report::{self, simulation::Picture};
 use crate::runtime::guard::Guard;
-use crate::simulation::closed_loop::{self, Trial, trial};
+use crate::simulation::closed_loop::{self, Beside, Trial, trial};
 use crate::simulation::plant::SharedPlant;
 use crate::simulation::policy::Policy;
 use crate::simulation::scenario::{self, Scenario};
-use crate::simulation::scores::ScenarioScore;
+use crate::simulation::scores::{ScenarioScore, TrialScore};
 
 use super::{Failure, output, settings, swarm};
 
@@ -113,17 +113,20 @@ fn simulate(
         let seeds: Vec<u64> = (args.seed..last).collect();
         let inside = (threads / seeds.len()).max(1);
         let trials = closed_loop::all(seeds, threads, |seed| {
-            let trial = one(settings, scenario, seed, inside);
+            let trial = one(settings, scenario, seed, inside)?;
             bar.inc(1);
-            trial
+            // A trial is large; what is kept of it is small.
+            let wanted = args.report.is_some() && seed == args.seed;
+            let picture = wanted.then(|| Picture::new(scenario, &trial));
+            Ok((TrialScore::new(scenario, &trial), picture))
         });
-        let trials: Vec<Trial> = trials.into_iter().collect::<anyhow::Result<_>>()?;
-        let score = ScenarioScore::new(scenario, &trials);
+        let trials: Vec<_> = trials.into_iter().collect::<anyhow::Result<_>>()?;
+        let (trials, drawn): (Vec<_>, Vec<_>) = trials.into_iter().unzip();
+        pictures.extend(drawn.into_iter().flatten());
+        let score = ScenarioScore::new(scenario, trials);
         if tables {
             bar.suspend(|| writeln!(io::stdout(), "{score}"))?;
         }
-        let picture = trials.first().filter(|_| args.report.is_some());
-        pictures.extend(picture.map(|trial| Picture::new(scenario, trial)));
         scores.push(score);
     }
     bar.finish_and_clear();
@@ -153,7 +156,7 @@ fn one(
     let plant = SharedPlant::default();
     let guard = Guard::new(settings, scenario, &plant)?;
     let guards: Vec<(Box<dyn Policy>, SharedPlant)> = vec![(Box::new(guard), plant)];
-    trial(scenario, seed, guards, threads).with_context(|| scenario.name.clone())
+    trial(scenario, seed, guards, Beside::All, threads).with_context(|| scenario.name.clone())
 }
 
 /// How many threads to use.

@@ -35,12 +35,16 @@ impl Picture {
         let seconds = scenario.length_ms as f64 / 1e3;
         let since = |at: EventTime| at.since_ms(scenario.start) as f64 / 1e3;
         let guard = trial.runs.iter().find(|run| run.policy == GUARD).or(trial.runs.first());
-        let guard_ticks = guard.map_or(&[][..], |run| &run.ticks);
+        let guard_ticks = guard.map_or(&[][..], |run| window(scenario, run));
         let series = |of: fn(&Tick) -> f64| -> Vec<f64> { guard_ticks.iter().map(of).collect() };
         let load = [
             ("legitimate requests a second", 3, series(|tick| tick.offered as f64)),
             ("hostile", 6, series(|tick| tick.attack_offered as f64)),
-            ("legitimate and denied by bursar", 1, series(|tick| tick.denied as f64)),
+            (
+                "legitimate and denied under bursar, whatever by",
+                1,
+                series(|tick| tick.denied as f64),
+            ),
         ];
         let load = load.into_iter().map(|(name, colour, values)| Line {
             name: name.to_owned(),
@@ -49,7 +53,8 @@ impl Picture {
             points: means(&values, 1.0),
         });
         let spend = trial.runs.iter().enumerate().map(|(colour, run)| {
-            let costs: Vec<f64> = run.ticks.iter().map(|tick| cost(tick).usd()).collect();
+            let costs: Vec<f64> =
+                window(scenario, run).iter().map(|tick| cost(tick).usd()).collect();
             let bold = run.policy == GUARD;
             Line { name: run.policy.to_owned(), colour, bold, points: sums(&costs, 1.0) }
         });
@@ -61,7 +66,7 @@ impl Picture {
         let holds = trial.runs.iter().enumerate().map(|(colour, run)| Lane {
             name: run.policy.to_owned(),
             colour,
-            holds: holds(run, &since, seconds),
+            holds: holds(run, scenario.end(), &since),
         });
         Self {
             seed: trial.seed,
@@ -69,7 +74,7 @@ impl Picture {
             load: load.collect(),
             spend: spend.collect(),
             attacks: attacks.collect(),
-            marks: guard.map(|run| marks(run, &since)).unwrap_or_default(),
+            marks: guard.map(|run| marks(run, scenario.end(), &since)).unwrap_or_default(),
             holds: holds.collect(),
         }
     }
@@ -79,44 +84,48 @@ fn cost(tick: &Tick) -> NanoUsd {
     tick.cost.plus(tick.attack_cost)
 }
 
-fn marks(run: &Run, since: &impl Fn(EventTime) -> f64) -> Vec<Mark> {
-    let alarms = run.claims.alarms.iter().map(|(at, function)| Mark {
+/// What is drawn; the time after the window is not.
+fn window<'a>(scenario: &Scenario, run: &'a Run) -> &'a [Tick] {
+    &run.ticks[..run.ticks.len().min(scenario.second(scenario.end()))]
+}
+
+fn marks(run: &Run, end: EventTime, since: &impl Fn(EventTime) -> f64) -> Vec<Mark> {
+    let alarms = run.claims.alarms.iter().filter(|(at, _)| *at < end);
+    let alarms = alarms.map(|(at, function)| Mark {
         at: since(*at),
         is_action: false,
         what: format!("alarm {}", function.as_ref().map_or("", |function| &function.name)),
     });
-    let changes = run.changes.iter().take(CHANGES_MAX).map(|change| Mark {
-        at: since(change.at),
-        is_action: true,
-        what: told(change),
-    });
+    let changes = run.changes.iter().take(CHANGES_MAX).filter(|change| change.at < end);
+    let changes =
+        changes.map(|change| Mark { at: since(change.at), is_action: true, what: told(change) });
     alarms.chain(changes).collect()
 }
 
 /// Where a change was made, in words.
 fn place(change: &Change) -> &str {
-    match &change.place {
-        Place::Function(function) => &function.name,
-        Place::Firewall => "firewall",
-    }
+    change.place.function().map_or("firewall", |function| &function.name)
 }
 
 fn told(change: &Change) -> String {
-    let what = match (change.direction, change.value) {
-        (Direction::Restored, _) => "as before".to_owned(),
-        (_, Some(value)) => format!("at most {value} at once"),
-        (Direction::Tighter, None) => "addresses refused".to_owned(),
-        (Direction::Wider, None) => "fewer addresses refused".to_owned(),
+    let what = match (change.direction, change.value, &change.place) {
+        (Direction::Restored, ..) => "as before".to_owned(),
+        (_, Some(value), Place::Stage(_)) => format!("at most {value} a second"),
+        (_, Some(value), _) => format!("at most {value} at once"),
+        (Direction::Tighter, None, Place::Firewall) => "addresses refused".to_owned(),
+        (Direction::Wider, None, Place::Firewall) => "fewer addresses refused".to_owned(),
+        (Direction::Tighter, None, _) => "less".to_owned(),
+        (Direction::Wider, None, _) => "more".to_owned(),
     };
     format!("{}: {what}", place(change))
 }
 
 /// From each change to the next one at the same place, or to the end.
-fn holds(run: &Run, since: &impl Fn(EventTime) -> f64, end: f64) -> Vec<Hold> {
+fn holds(run: &Run, end: EventTime, since: &impl Fn(EventTime) -> f64) -> Vec<Hold> {
     let mut holds: Vec<Hold> = Vec::new();
     let mut open: BTreeMap<&Place, usize> = BTreeMap::new();
-    for change in run.changes.iter().take(CHANGES_MAX) {
-        let at = since(change.effective).min(end);
+    for change in run.changes.iter().take(CHANGES_MAX).filter(|change| change.effective < end) {
+        let at = since(change.effective);
         if let Some(before) = open.remove(&change.place) {
             holds[before].to = at;
         }
@@ -124,9 +133,9 @@ fn holds(run: &Run, since: &impl Fn(EventTime) -> f64, end: f64) -> Vec<Hold> {
             open.insert(&change.place, holds.len());
             let words = match change.value {
                 Some(value) => format!("cap {value}"),
-                None => "firewall".to_owned(),
+                None => place(change).to_owned(),
             };
-            holds.push(Hold { from: at, to: end, words, what: told(change) });
+            holds.push(Hold { from: at, to: since(end), words, what: told(change) });
         }
     }
     holds
@@ -137,7 +146,8 @@ pub fn render(scenarios: &[ScenarioScore], pictures: &[Picture]) -> String {
     let mut body = Html::default();
     body.raw("<p>Every policy met the same callers and the same attacks in virtual time. ");
     body.raw("Leaked is what hostile requests cost; denied are legitimate requests that came to ");
-    body.raw("nothing, for whatever reason. Left and low is better.</p>\n");
+    body.raw("nothing, for whatever reason. Left and low is better. Numbers include what follows ");
+    body.raw("after the window from what came in it; pictures end with the window.</p>\n");
     if scenarios.len() > 1 {
         overview(&mut body, scenarios);
     }

@@ -1,6 +1,7 @@
 //! bursar as a policy of a simulation: the pipeline of the daemon with the same settings, driven in
 //! virtual time, with a virtual platform's control plane as its hands.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use crate::engine::accounts::Accounts;
 use crate::record::{FunctionKey, Position};
 use crate::simulation::plant::SharedPlant;
 use crate::simulation::platform::{Delivery, Platform};
-use crate::simulation::policy::{Claims, Policy};
+use crate::simulation::policy::{Claims, Policy, Refusal};
 use crate::simulation::scenario::Scenario;
 use crate::units::{EventTime, NanoUsd};
 
@@ -34,6 +35,8 @@ pub struct Guard {
     window: EventTime,
     offset: u64,
     claims: Claims,
+    /// The place in the claims' refusals of what each restriction told last.
+    told: BTreeMap<String, usize>,
     died: bool,
 }
 
@@ -57,6 +60,7 @@ impl Guard {
             window: scenario.start,
             offset: 0,
             claims: Claims::default(),
+            told: BTreeMap::new(),
             died: false,
         })
     }
@@ -87,11 +91,14 @@ impl Guard {
     fn hear(&mut self) {
         for line in self.pipeline.recorder().kept() {
             let is = |key: &str, value: &str| line[key].as_str() == Some(value);
+            if is("kind", "action") && is("outcome", "applied") {
+                self.hear_action(&line);
+                continue;
+            }
             if !is("kind", "alarm") || is("state", "closed") {
                 continue;
             }
-            let at = line["decided_at"].as_str().and_then(|at| at.parse::<EventTime>().ok());
-            let Some(at) = at.filter(|at| *at >= self.window) else {
+            let Some(at) = time(&line["decided_at"]).filter(|at| *at >= self.window) else {
                 continue;
             };
             let function = function(&line);
@@ -104,6 +111,29 @@ impl Guard {
             }
         }
     }
+
+    /// Keeps what a restriction would refuse, and ends what it said before.
+    fn hear_action(&mut self, line: &Value) {
+        let Some((restriction, from)) =
+            line["restriction_id"].as_str().zip(time(&line["effective_at"]))
+        else {
+            return;
+        };
+        if let Some(before) = self.told.remove(restriction) {
+            self.claims.refusals[before].until = Some(from);
+        }
+        let tightens = matches!(line["verb"].as_str(), Some("restrict" | "tighten"));
+        let function = line["target"].as_str().and_then(|target| target.parse().ok());
+        let share = line["legit_refused_share"].as_f64();
+        if let Some((function, share)) = function.zip(share).filter(|_| tightens) {
+            self.told.insert(restriction.to_owned(), self.claims.refusals.len());
+            self.claims.refusals.push(Refusal { from, until: None, function, share });
+        }
+    }
+}
+
+fn time(value: &Value) -> Option<EventTime> {
+    value.as_str()?.parse().ok()
 }
 
 /// The daemon's pipeline for this scenario, with these hands.
@@ -120,6 +150,8 @@ pub fn pipeline(
     settings.baselines_file = None;
     let account = scenario.functions.first().map(|spec| spec.key.account);
     if let Some((monthly, account)) = scenario.money.monthly.zip(account) {
+        // It sees the month from the beginning of the past on, so its budget is what was left.
+        let monthly = monthly.minus(scenario.money.spent).max(NanoUsd::ZERO);
         settings.budgets.push(Budget { scope: BudgetScope::Account(account), monthly });
     }
     let prices = wiring::prices(&settings)?;
@@ -171,5 +203,9 @@ impl Policy for Guard {
 
     fn promises(&self) -> bool {
         true
+    }
+
+    fn fault(&self) -> Option<String> {
+        self.died.then(|| "a shard of the pipeline has died".to_owned())
     }
 }

@@ -3,8 +3,15 @@
 //! The past is simulated once for a seed, with nobody's hands on the platform; then each policy
 //! gets a copy of the platform and of the world as they are when the scored window begins. So all
 //! of them face the same callers, and the past costs its price once.
+//!
+//! After the window nobody asks any more, but time goes on under every policy until all that waits
+//! is settled and all that was taken is given back: what is put off is not saved.
 
-use std::collections::BTreeMap;
+#[cfg(test)]
+mod tests;
+
+use core::net::IpAddr;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
 use crate::cost::{CostSettings, PriceBook};
@@ -14,15 +21,18 @@ use crate::simulation::platform::{
     Counts, Delivery, LedgerRow, Outcome, Packing, Platform, PlatformError, PlatformSettings,
     Request, Tariff,
 };
-use crate::simulation::policy::{Claims, Policy, Second, references};
+use crate::simulation::policy::{Claims, Oracle, Policy, Second, references};
 use crate::simulation::scenario::Scenario;
 use crate::simulation::world::World;
 use crate::units::{EventTime, NanoUsd};
 
-/// After the window a policy that promises to give everything back has this long to do so, in
-/// milliseconds: asynchronous events are tried again for six hours, and what they ask for may keep
-/// a restriction in force as long as that.
-const LIVENESS_MS: i64 = 8 * 3_600_000;
+/// After the window every policy has this long until all is settled, in milliseconds: asynchronous
+/// events are tried again for six hours, and what they ask for may keep a restriction in force as
+/// long as that.
+pub const TAIL_MS: u64 = 8 * 3_600_000;
+/// What the oracle pays for a denied request when it chooses, in dollars: some ten times what it
+/// costs to serve one.
+const DENIED_USD: f64 = 0.000_1;
 
 /// A scenario cannot be run.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -50,15 +60,39 @@ pub struct Tick {
     pub attack_cost: NanoUsd,
 }
 
+/// One second of a victim.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct VictimTick {
+    /// What it cost, whoever asked.
+    pub cost: NanoUsd,
+    /// Legitimate requests that came.
+    pub offered: u64,
+    /// Of these, turned away or given up.
+    pub denied: u64,
+}
+
+/// The addresses of an attack that are no customers'.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Sources {
+    /// Those that were used.
+    pub listed: BTreeSet<IpAddr>,
+    /// More were used than are listed.
+    pub cut: bool,
+}
+
 /// What came of one policy over one seed.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Run {
     /// The policy.
     pub policy: &'static str,
-    /// The seconds of the window.
+    /// The seconds of the window, and those after it in which something was settled.
     pub ticks: Vec<Tick>,
-    /// Dollars of each victim by second.
-    pub victims: BTreeMap<usize, Vec<NanoUsd>>,
+    /// The same for each victim.
+    pub victims: BTreeMap<usize, Vec<VictimTick>>,
+    /// Of each attack, as it went under this policy.
+    pub sources: Vec<Sources>,
+    /// It watches a budget, and that never gave it a reason to act.
+    pub is_idle: bool,
     /// What it changed.
     pub changes: Vec<Change>,
     /// Control calls, refused ones included.
@@ -73,6 +107,31 @@ pub struct Run {
     pub broken: Vec<String>,
 }
 
+impl Run {
+    /// What hostile requests have cost.
+    pub fn leaked(&self) -> NanoUsd {
+        self.ticks.iter().map(|tick| tick.attack_cost).sum()
+    }
+
+    /// Legitimate requests that came and that were denied in the seconds from the given one on.
+    pub fn asked_from(&self, second: usize) -> (u64, u64) {
+        let ticks = self.ticks.get(second..).unwrap_or_default();
+        let add = |(offered, denied): (u64, u64), tick: &Tick| {
+            (offered + tick.offered, denied + tick.denied)
+        };
+        ticks.iter().fold((0, 0), add)
+    }
+}
+
+/// Which policies run beside the guards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Beside {
+    /// What people have, and the oracle.
+    All,
+    /// Nobody's doing alone.
+    Nothing,
+}
+
 /// All policies over one seed, and what they faced.
 #[derive(Debug)]
 pub struct Trial {
@@ -80,8 +139,11 @@ pub struct Trial {
     pub seed: u64,
     /// The attacks.
     pub attacks: Vec<Attack>,
-    /// In the order of reports: nothing first, the oracle last.
+    /// In the order of reports: nothing first, the oracle last if there is one.
     pub runs: Vec<Run>,
+    /// What can be reached: dollars leaked and requests denied of all that the oracle could choose
+    /// from.
+    pub reach: Vec<(NanoUsd, u64)>,
 }
 
 /// What all policies share.
@@ -115,6 +177,7 @@ pub fn trial(
     scenario: &Scenario,
     seed: u64,
     guards: Vec<(Box<dyn Policy>, SharedPlant)>,
+    beside: Beside,
     threads: usize,
 ) -> Result<Trial, LoopError> {
     let settings =
@@ -124,10 +187,18 @@ pub fn trial(
     let (charges, book) = (CostSettings::default(), PriceBook::builtin());
     let tariff = Tariff::new(platform.functions(), &charges, &book, scenario.start);
     let stage = Stage { scenario, catalog: platform.clone(), tariff };
-    let references = references(scenario, &scene.world).into_iter();
-    let mut policies: Vec<_> = references.map(|policy| (policy, SharedPlant::default())).collect();
-    // The oracle stays last.
-    policies.splice(policies.len() - 1..policies.len() - 1, guards);
+    let mut references = references(scenario);
+    let mut choices: Vec<Box<dyn Policy>> = Vec::new();
+    if beside == Beside::All {
+        choices.extend(Oracle::choices(scenario, &scene.world).into_iter().map(boxed));
+    } else {
+        references.truncate(1);
+    }
+    let (count, guarded) = (references.len(), references.len() + guards.len());
+    let with_plant = |policy| (policy, SharedPlant::default());
+    let mut policies: Vec<_> = references.into_iter().map(with_plant).collect();
+    policies.extend(guards);
+    policies.extend(choices.into_iter().map(with_plant));
     while scene.now < scenario.start {
         scene.step(&stage, &mut platform, &mut |_, _, _| {});
         let second = scene.second(false);
@@ -142,11 +213,37 @@ pub fn trial(
         scene.clear();
     }
     let attacks = scene.world.attacks().to_vec();
-    let runs = all(policies, threads, |(policy, plant)| {
+    let mut runs = all(policies, threads, |(policy, plant)| {
         lock(&plant).begin(platform.clone());
         window(&stage, scene.clone(), policy, &plant)
     });
-    Ok(Trial { seed, attacks, runs })
+    let choices = runs.split_off(guarded);
+    let onset = attacks.iter().map(|attack| attack.onset).min();
+    let first = scenario.second(onset.unwrap_or(scenario.start));
+    let (oracle, reach) = best(&runs[..count], choices, first);
+    runs.extend(oracle);
+    Ok(Trial { seed, attacks, runs, reach })
+}
+
+fn boxed(oracle: Oracle) -> Box<dyn Policy> {
+    Box::new(oracle)
+}
+
+/// The oracle's run: the best of its choices and of what the references came to, which somebody
+/// who knows everything can do as well; and what all of them came to.
+fn best(references: &[Run], choices: Vec<Run>, first: usize) -> (Option<Run>, Vec<(NanoUsd, u64)>) {
+    let reached = |run: &Run| (run.leaked(), run.asked_from(first).1);
+    let reach: Vec<_> = choices.iter().chain(references).map(reached).collect();
+    let price = |(leaked, denied): &(NanoUsd, u64)| leaked.usd() + *denied as f64 * DENIED_USD;
+    let priced = reach.iter().enumerate();
+    let best = priced.min_by(|(_, a), (_, b)| price(a).total_cmp(&price(b)));
+    let best = best.map_or(0, |(place, _)| place);
+    let Some(own) = choices.first() else {
+        return (None, Vec::new());
+    };
+    let (policy, claims) = (own.policy, own.claims.clone());
+    let found = choices.iter().chain(references).nth(best).cloned();
+    (found.map(|run| Run { policy, claims, is_idle: false, ..run }), reach)
 }
 
 /// Does `work` for each of `items`, on up to `threads` threads; the results are in their order.
@@ -236,7 +333,7 @@ impl Scene {
     }
 }
 
-/// The scored window under one policy.
+/// The scored window under one policy, and what follows from it.
 fn window(
     stage: &Stage<'_>,
     mut scene: Scene,
@@ -244,29 +341,16 @@ fn window(
     plant: &SharedPlant,
 ) -> Run {
     let scenario = stage.scenario;
-    let seconds = usize::try_from(scenario.length_ms / 1_000).unwrap_or(0);
-    let mut ticks = vec![Tick::default(); seconds];
-    let victims = scene.world.attacks().iter().flat_map(|attack| attack.functions.iter().copied());
-    let mut victims: BTreeMap<usize, Vec<NanoUsd>> =
-        victims.map(|victim| (victim, vec![NanoUsd::ZERO; seconds])).collect();
-    let mut tell = |row: &LedgerRow, legitimate: NanoUsd, attack: NanoUsd| {
-        let second = usize::try_from(row.second - scenario.start.second()).ok();
-        let Some(tick) = second.and_then(|second| ticks.get_mut(second)) else {
-            return;
-        };
-        tick.offered += row.legitimate.offered;
-        tick.denied += denied(&row.legitimate);
-        tick.attack_offered += row.attack.offered;
-        tick.cost += legitimate;
-        tick.attack_cost += attack;
-        if let Some(victim) = victims.get_mut(&(row.function as usize)) {
-            victim[second.unwrap_or(0)] += legitimate.plus(attack);
+    let mut run = Run::begun(policy.name(), scenario, scene.world.attacks());
+    let until = scenario.end().plus_ms(TAIL_MS.cast_signed());
+    while scene.now < scenario.end() || (scene.now < until && !lock(plant).is_settled()) {
+        if scene.now == scenario.end() {
+            scene.world.close();
         }
-    };
-    let live_until = scenario.end().plus_ms(if policy.promises() { LIVENESS_MS } else { 0 });
-    while scene.now < scenario.end() || (scene.now < live_until && !lock(plant).is_restored()) {
         if let Some(platform) = lock(plant).platform() {
-            scene.step(stage, platform, &mut tell);
+            scene.step(stage, platform, &mut |row, legitimate, attack| {
+                run.note(scenario, row, legitimate, attack);
+            });
         }
         if policy.reads() {
             policy.read(&stage.catalog, &scene.deliveries, scene.now);
@@ -276,28 +360,76 @@ fn window(
         }
         scene.clear();
     }
-    let plant = lock(plant);
+    let mut plant = lock(plant);
+    let waiting = plant.platform().map_or(0, |platform| platform.tally(None).counts.unsettled());
+    if let Some(last) = run.ticks.last_mut() {
+        // Who has waited for so long does not wait any more.
+        last.denied += waiting;
+    }
+    let sources = scene.world.attacks().iter();
     Run {
-        policy: policy.name(),
-        ticks,
-        victims,
+        sources: sources
+            .map(|attack| Sources { listed: attack.sources.clone(), cut: attack.sources_cut })
+            .collect(),
+        is_idle: policy.watches_budget() && plant.calls() == 0,
         changes: plant.changes().to_vec(),
         calls: plant.calls(),
         restored_at: plant.restored_at(),
         holding: !plant.is_restored(),
         claims: policy.claims(),
-        broken: if policy.promises() { broken(&plant) } else { Vec::new() },
+        broken: broken(policy.as_ref(), &plant),
+        ..run
+    }
+}
+
+impl Run {
+    fn begun(policy: &'static str, scenario: &Scenario, attacks: &[Attack]) -> Self {
+        let seconds = scenario.second(scenario.end());
+        let victims = attacks.iter().flat_map(|attack| attack.functions.iter().copied());
+        let victims = victims.map(|victim| (victim, vec![VictimTick::default(); seconds]));
+        let (ticks, victims) = (vec![Tick::default(); seconds], victims.collect());
+        Self { policy, ticks, victims, ..Self::default() }
+    }
+
+    fn note(&mut self, scenario: &Scenario, row: &LedgerRow, legitimate: NanoUsd, attack: NanoUsd) {
+        let Ok(second) = usize::try_from(row.second - scenario.start.second()) else {
+            return;
+        };
+        if second >= self.ticks.len() {
+            self.ticks.resize(second + 1, Tick::default());
+        }
+        let tick = &mut self.ticks[second];
+        tick.offered += row.legitimate.offered;
+        tick.denied += denied(&row.legitimate);
+        tick.attack_offered += row.attack.offered;
+        tick.cost += legitimate;
+        tick.attack_cost += attack;
+        if let Some(victim) = self.victims.get_mut(&(row.function as usize)) {
+            if second >= victim.len() {
+                victim.resize(second + 1, VictimTick::default());
+            }
+            let tick = &mut victim[second];
+            tick.cost += legitimate.plus(attack);
+            tick.offered += row.legitimate.offered;
+            tick.denied += denied(&row.legitimate);
+        }
     }
 }
 
 /// Promises that were not kept.
-fn broken(plant: &Plant) -> Vec<String> {
-    let mut broken = Vec::new();
+fn broken(policy: &dyn Policy, plant: &Plant) -> Vec<String> {
+    let mut broken: Vec<String> = policy.fault().into_iter().collect();
+    if !policy.promises() {
+        return broken;
+    }
     if !plant.is_restored() {
         broken.push("A2: something is still in force long after the window".to_owned());
     }
-    let zero = plant.changes().iter().find(|change| change.value == Some(0));
-    if let Some(Change { at, place: Place::Function(function), .. }) = zero {
+    let is_stop =
+        |change: &&Change| change.value == Some(0) && matches!(change.place, Place::Function(_));
+    if let Some(Change { at, place: Place::Function(function), .. }) =
+        plant.changes().iter().find(is_stop)
+    {
         broken.push(format!("A1: {function} was stopped altogether at {at}"));
     }
     broken
@@ -317,6 +449,12 @@ fn price(tariff: &Tariff, row: &LedgerRow) -> (NanoUsd, NanoUsd) {
 }
 
 impl Scenario {
+    /// The place of the second at `at` among those of the window.
+    pub fn second(&self, at: EventTime) -> usize {
+        let second = at.since_ms(self.start).div_euclid(1_000).max(0);
+        usize::try_from(second).unwrap_or(usize::MAX)
+    }
+
     /// How long it takes, on average, until what happens is told, in milliseconds.
     pub fn telling_ms(&self) -> i64 {
         let platform = &self.platform;

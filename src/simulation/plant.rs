@@ -6,11 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use core::net::IpAddr;
 
 use crate::record::FunctionKey;
-use crate::simulation::platform::{Command, ControlError, Platform};
+use crate::simulation::platform::{Command, ControlError, Controls, Platform};
 use crate::units::EventTime;
 
 /// Changes that are kept one by one; later ones are only counted.
 const CHANGES_MAX: usize = 100_000;
+/// Addresses that are kept with them.
+const ADDRESSES_MAX: usize = 4_000_000;
 
 /// A platform with somebody's hands on it.
 #[derive(Debug, Default)]
@@ -18,9 +20,11 @@ pub struct Plant {
     /// None before the scored window begins: the past cannot be changed.
     platform: Option<Platform>,
     /// What the functions had before anybody changed something.
-    prior: BTreeMap<FunctionKey, Option<u32>>,
+    prior: BTreeMap<FunctionKey, Controls>,
     held: BTreeSet<Place>,
     changes: Vec<Change>,
+    /// Addresses in `changes`, and those that were not kept.
+    addresses: usize,
     calls: u64,
     restored_at: Option<EventTime>,
 }
@@ -38,8 +42,30 @@ pub fn lock(plant: &SharedPlant) -> MutexGuard<'_, Plant> {
 pub enum Place {
     /// The reserved concurrency of a function.
     Function(FunctionKey),
+    /// The limit of the mapping of its queue.
+    Queue(FunctionKey),
+    /// Whether it reads its queue and stream.
+    Reading(FunctionKey),
+    /// How its asynchronous events are treated.
+    Events(FunctionKey),
+    /// The limit of the stage that it is behind.
+    Stage(FunctionKey),
     /// The firewall's set.
     Firewall,
+}
+
+impl Place {
+    /// The function, where it is one's.
+    pub fn function(&self) -> Option<&FunctionKey> {
+        match self {
+            Self::Function(function)
+            | Self::Queue(function)
+            | Self::Reading(function)
+            | Self::Events(function)
+            | Self::Stage(function) => Some(function),
+            Self::Firewall => None,
+        }
+    }
 }
 
 /// In which direction.
@@ -64,15 +90,18 @@ pub struct Change {
     pub place: Place,
     /// In which direction.
     pub direction: Direction,
-    /// The new concurrency; `None` where it is unset, or is not what was changed.
+    /// The new number; `None` where it is unset, or no number is what was changed.
     pub value: Option<u32>,
+    /// Addresses that are refused and were not before.
+    pub added: Vec<IpAddr>,
 }
 
 impl Plant {
     /// Puts the platform under the hands.
     pub fn begin(&mut self, platform: Platform) {
         let functions = platform.functions();
-        self.prior = functions.map(|spec| (spec.key.clone(), spec.reserved)).collect();
+        let told = |key: &FunctionKey| platform.controls(key).ok().map(|told| (key.clone(), told));
+        self.prior = functions.filter_map(|spec| told(&spec.key)).collect();
         self.platform = Some(platform);
     }
 
@@ -104,27 +133,21 @@ impl Plant {
             return Err(ControlError::TooManyRequests);
         };
         self.calls += 1;
-        let noted = match &command {
-            Command::SetReserved { function, value } => {
-                Some(reserved(&self.prior, platform, function, Some(*value)))
-            }
-            Command::ClearReserved { function } => {
-                Some(reserved(&self.prior, platform, function, None))
-            }
-            Command::SetBlocked { addresses } => Some(blocked(platform.blocked(), addresses)),
-            _ => None,
-        };
+        let noted = noted(&self.prior, platform, &command);
         let effective = platform.command(command, now)?;
-        if let Some((place, direction, value)) = noted {
-            if direction == Direction::Restored {
-                self.held.remove(&place);
-            } else {
-                self.held.insert(place.clone());
-            }
-            self.restored_at = self.held.is_empty().then_some(effective);
-            if self.changes.len() < CHANGES_MAX {
-                self.changes.push(Change { at: now, effective, place, direction, value });
-            }
+        let Some((place, direction, value, added)) = noted else {
+            return Ok(effective);
+        };
+        if direction == Direction::Restored {
+            self.held.remove(&place);
+        } else {
+            self.held.insert(place.clone());
+        }
+        self.restored_at = self.held.is_empty().then_some(effective);
+        if self.changes.len() < CHANGES_MAX {
+            self.addresses += added.len();
+            let added = if self.addresses <= ADDRESSES_MAX { added } else { Vec::new() };
+            self.changes.push(Change { at: now, effective, place, direction, value, added });
         }
         Ok(effective)
     }
@@ -144,38 +167,81 @@ impl Plant {
         self.held.is_empty()
     }
 
+    /// Whether everything is as it was at first, and nothing will happen any more.
+    pub fn is_settled(&self) -> bool {
+        let platform = self.platform.as_ref();
+        self.is_restored() && platform.is_none_or(|platform| platform.next_at().is_none())
+    }
+
     /// Since when everything has been given back; `None` where it is not, or was never taken.
     pub fn restored_at(&self) -> Option<EventTime> {
         self.restored_at
     }
 }
 
-fn reserved(
-    prior: &BTreeMap<FunctionKey, Option<u32>>,
+type Noted = (Place, Direction, Option<u32>, Vec<IpAddr>);
+
+/// What a command changes; nothing where there is no such function.
+fn noted(
+    prior: &BTreeMap<FunctionKey, Controls>,
     platform: &Platform,
-    function: &FunctionKey,
-    to: Option<u32>,
-) -> (Place, Direction, Option<u32>) {
-    let from = platform.reserved(function).unwrap_or_default();
-    // Without a reservation there is no limit of the function's own.
-    let room = |value: Option<u32>| value.unwrap_or(u32::MAX);
-    let direction = if prior.get(function).is_some_and(|prior| *prior == to) {
-        Direction::Restored
-    } else if room(to) < room(from) {
-        Direction::Tighter
-    } else {
-        Direction::Wider
-    };
-    (Place::Function(function.clone()), direction, to)
+    command: &Command,
+) -> Option<Noted> {
+    // Without a limit of its own there is room for everything.
+    let room = |value: Option<u32>| value.map_or(u64::MAX, u64::from);
+    let controls =
+        |function: &FunctionKey| Some((*prior.get(function)?, platform.controls(function).ok()?));
+    let at = |place, rooms: [u64; 3], value| (place, direction(rooms), value, Vec::new());
+    Some(match command {
+        Command::SetReserved { function, .. } | Command::ClearReserved { function } => {
+            let value = match command {
+                Command::SetReserved { value, .. } => Some(*value),
+                _ => None,
+            };
+            let (prior, from) = controls(function)?;
+            let rooms = [prior.reserved, from.reserved, value].map(room);
+            at(Place::Function(function.clone()), rooms, value)
+        }
+        Command::SetQueueConcurrency { function, value } => {
+            let (prior, from) = controls(function)?;
+            let rooms = [prior.queue_concurrency, from.queue_concurrency, *value].map(room);
+            at(Place::Queue(function.clone()), rooms, *value)
+        }
+        Command::SetReading { function, is_reading } => {
+            let (prior, from) = controls(function)?;
+            let rooms = [prior.is_reading, from.is_reading, *is_reading].map(u64::from);
+            at(Place::Reading(function.clone()), rooms, None)
+        }
+        Command::SetAsync { function, value } => {
+            let (prior, from) = controls(function)?;
+            // Attempts come before age: both let in less, and one number is compared.
+            let rooms = [prior.asynchronous, from.asynchronous, *value];
+            let rooms =
+                rooms.map(|value| u64::from(value.retries) << 32 | u64::from(value.age_ms_max));
+            at(Place::Events(function.clone()), rooms, None)
+        }
+        Command::SetStageLimit { function, value } => {
+            let from = platform.stage_limit(function).ok()?;
+            let rooms = [None, from, *value].map(|limit| room(limit.map(|limit| limit.rps)));
+            at(Place::Stage(function.clone()), rooms, value.map(|limit| limit.rps))
+        }
+        Command::SetBlocked { addresses } => {
+            let added: Vec<IpAddr> = addresses.difference(platform.blocked()).copied().collect();
+            let direction = match (addresses.is_empty(), added.is_empty()) {
+                (true, _) => Direction::Restored,
+                (false, true) => Direction::Wider,
+                (false, false) => Direction::Tighter,
+            };
+            (Place::Firewall, direction, None, added)
+        }
+    })
 }
 
-fn blocked(from: &BTreeSet<IpAddr>, to: &BTreeSet<IpAddr>) -> (Place, Direction, Option<u32>) {
-    let direction = if to.is_empty() {
-        Direction::Restored
-    } else if to.is_subset(from) {
-        Direction::Wider
-    } else {
-        Direction::Tighter
-    };
-    (Place::Firewall, direction, None)
+/// From the room that there was at first and just now to the new one.
+fn direction([prior, from, to]: [u64; 3]) -> Direction {
+    match to {
+        to if to == prior => Direction::Restored,
+        to if to < from => Direction::Tighter,
+        _ => Direction::Wider,
+    }
 }

@@ -15,7 +15,6 @@ use crate::record::FunctionKey;
 use crate::simulation::plant::{Plant, SharedPlant, lock};
 use crate::simulation::platform::{Command, Delivery, LedgerRow, Platform, Request};
 use crate::simulation::scenario::Scenario;
-use crate::simulation::world::World;
 use crate::units::{EventTime, NanoUsd};
 
 pub use budget_alarm::BudgetAlarm;
@@ -49,6 +48,16 @@ pub trait Policy: Send {
     fn promises(&self) -> bool {
         false
     }
+
+    /// Why it does not work any more.
+    fn fault(&self) -> Option<String> {
+        None
+    }
+
+    /// Whether it acts on a budget and on nothing else.
+    fn watches_budget(&self) -> bool {
+        false
+    }
 }
 
 /// What can be seen without reading records: the platform's own metrics and counters.
@@ -73,25 +82,39 @@ pub struct Claims {
     pub alarms: Vec<(EventTime, Option<FunctionKey>)>,
     /// When it told which bound on the next hour's cost.
     pub bounds: Vec<(EventTime, FunctionKey, NanoUsd)>,
+    /// What it told would be refused.
+    pub refusals: Vec<Refusal>,
+}
+
+/// A restriction, and which share of legitimate requests it would refuse.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Refusal {
+    /// From when on it holds.
+    pub from: EventTime,
+    /// Until when, if it was changed since.
+    pub until: Option<EventTime>,
+    /// Whose.
+    pub function: FunctionKey,
+    /// As it was told.
+    pub share: f64,
 }
 
 impl Claims {
     /// One alarm about everything, if there was any.
     fn at(alarm: Option<EventTime>) -> Self {
-        Self { alarms: alarm.map(|at| (at, None)).into_iter().collect(), bounds: Vec::new() }
+        Self { alarms: alarm.map(|at| (at, None)).into_iter().collect(), ..Self::default() }
     }
 }
 
-/// All reference policies, those without knowledge first.
-pub fn references(scenario: &Scenario, world: &World) -> Vec<Box<dyn Policy>> {
+/// What people have, beginning with nothing.
+pub fn references(scenario: &Scenario) -> Vec<Box<dyn Policy>> {
     vec![
         Box::new(Nothing),
         Box::new(BudgetAlarm::new(scenario)),
         Box::new(MetricAlarm::new(scenario)),
         Box::new(SeasonalBand::new(scenario)),
-        Box::new(SourceLimit::default()),
+        Box::new(SourceLimit::new(scenario)),
         Box::new(CostCap::new(scenario)),
-        Box::new(Oracle::new(scenario, world)),
     ]
 }
 
@@ -100,6 +123,14 @@ fn stop(functions: &[FunctionKey], plant: &mut Plant, now: EventTime) {
     for function in functions {
         let function = function.clone();
         drop(plant.command(Command::SetReserved { function, value: 0 }, now));
+    }
+}
+
+/// Gives a function what it had.
+fn give_back(function: FunctionKey, prior: Option<u32>) -> Command {
+    match prior {
+        Some(value) => Command::SetReserved { function, value },
+        None => Command::ClearReserved { function },
     }
 }
 

@@ -37,6 +37,7 @@ pub struct World {
     drawn: EventTime,
     /// Drawn, but later than what was asked for.
     ahead: Vec<Request>,
+    is_closed: bool,
 }
 
 impl World {
@@ -65,17 +66,29 @@ impl World {
             attacks: attacks.collect::<Result<_, _>>()?,
             drawn: scenario.begin(),
             ahead: Vec::new(),
+            is_closed: false,
         })
     }
 
     /// How far time may go before answers have to be carried back, in milliseconds.
     pub fn step_ms(&self) -> i64 {
+        if self.is_closed {
+            return SECOND_MS;
+        }
         let listening = self.attacks.iter().any(|attack| attack.spec.kind.needs_answers());
         if listening || !self.sessions.is_empty() { ANSWER_MS } else { SECOND_MS }
     }
 
+    /// From now on nobody asks.
+    pub fn close(&mut self) {
+        self.is_closed = true;
+    }
+
     /// Appends all requests before `until`, in the order of their times; each is given once.
     pub fn take(&mut self, until: EventTime, out: &mut Vec<Request>) {
+        if self.is_closed {
+            return;
+        }
         while self.drawn < until {
             let drawn = self.drawn;
             for stream in &mut self.streams {
@@ -100,6 +113,9 @@ impl World {
 
     /// Hears what became of a request that wanted to know.
     pub fn answer(&mut self, outcome: &Outcome) {
+        if self.is_closed {
+            return;
+        }
         match outcome.client.checked_sub(CLIENT_FIRST) {
             Some(number) => {
                 let attack = usize::try_from(number).ok().and_then(|at| self.attacks.get_mut(at));

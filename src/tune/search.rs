@@ -11,11 +11,11 @@ use super::knobs::{Candidate, Load, Turned};
 use super::price::{Outcome, Prices, unavoidable};
 use super::record::{Job, Record, fingerprint};
 use crate::runtime::guard::Guard;
-use crate::simulation::closed_loop::{self, trial};
+use crate::simulation::closed_loop::{self, Beside, trial};
 use crate::simulation::plant::SharedPlant;
 use crate::simulation::policy::Policy;
 use crate::simulation::scenario::Scenario;
-use crate::simulation::scores::ScenarioScore;
+use crate::simulation::scores::TrialScore;
 
 /// Candidates that are compared at the end, beside the settings the search started from.
 pub const FINALISTS_MAX: usize = 8;
@@ -213,16 +213,12 @@ impl<'a, F: Fn(u64) + Sync> Search<'a, F> {
             Ok((Box::new(guard) as Box<dyn Policy>, plant))
         });
         let guards = guards.collect::<anyhow::Result<Vec<_>>>()?;
-        let trial =
-            trial(scenario, task.seed, guards, threads).with_context(|| scenario.name.clone())?;
+        let trial = trial(scenario, task.seed, guards, Beside::Nothing, threads)
+            .with_context(|| scenario.name.clone())?;
         let free = unavoidable(scenario, &trial);
-        let scores = ScenarioScore::new(scenario, slice::from_ref(&trial)).policies;
-        // The guards stand before the oracle, which is the last.
-        let first = scores.len().saturating_sub(1 + task.candidates.len());
-        for (candidate, score) in task.candidates.iter().zip(&scores[first..]) {
-            let Some(run) = score.runs.first() else {
-                continue;
-            };
+        let score = TrialScore::new(scenario, &trial);
+        // The first run is nobody's.
+        for (candidate, run) in task.candidates.iter().zip(score.runs().iter().skip(1)) {
             let job = self.job(candidate, task.scenario, task.seed);
             let put = self.record().put(job, Outcome::new(run, free));
             put.context("cannot write down what was found")?;

@@ -96,6 +96,10 @@ duration = "5m"
     let scores = scores["scenarios"][0]["policies"].as_array().unwrap();
     for score in scores {
         let cells = cells(&html, score["policy"].as_str().unwrap());
+        if score["idle"] == 1 {
+            assert_eq!(cells[0], "cannot act here");
+            continue;
+        }
         assert_eq!(cells[4], usd(&score["leaked_usd"]["mean"]), "{cells:?}");
         let denied = score["denied"]["mean"].as_f64().unwrap();
         assert_eq!(cells[8], format!("{denied:.1}"), "{cells:?}");

@@ -57,6 +57,12 @@ impl Counts {
         }
     }
 
+    /// Requests of which it is not yet known what becomes of them.
+    pub fn unsettled(&self) -> u64 {
+        let settled = self.served + self.throttled + self.limited + self.blocked + self.dead;
+        self.offered.saturating_sub(settled)
+    }
+
     /// The sum that an ending counts in.
     pub(super) fn of(&mut self, ending: Ending) -> &mut u64 {
         match ending {

@@ -16,6 +16,8 @@ const LATE_MINUTES: usize = 8 * 60;
 #[derive(Debug)]
 pub struct BudgetAlarm {
     budget: Option<NanoUsd>,
+    /// What the month had cost before the past: no bill is less.
+    before: NanoUsd,
     bills: VecDeque<NanoUsd>,
     minute: i64,
     switch: KillSwitch,
@@ -26,6 +28,7 @@ impl BudgetAlarm {
     pub fn new(scenario: &Scenario) -> Self {
         Self {
             budget: scenario.money.monthly,
+            before: scenario.money.spent,
             bills: VecDeque::new(),
             minute: i64::MIN,
             switch: KillSwitch::new(names(scenario)),
@@ -43,13 +46,17 @@ impl Policy for BudgetAlarm {
             self.minute = second.end.minute();
             self.bills.push_back(second.spent);
         }
-        let mut seen = NanoUsd::ZERO;
+        let mut seen = self.before;
         if self.bills.len() > LATE_MINUTES {
             self.bills.drain(..self.bills.len() - LATE_MINUTES - 1);
             seen = self.bills.front().copied().unwrap_or_default();
         }
         let over = self.budget.is_some_and(|budget| seen >= budget);
         self.switch.second(second.in_window && over, plant, second.end);
+    }
+
+    fn watches_budget(&self) -> bool {
+        true
     }
 
     fn claims(&self) -> Claims {

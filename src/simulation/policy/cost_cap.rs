@@ -30,6 +30,10 @@ impl Policy for CostCap {
         self.switch.second(second.in_window && over, plant, second.end);
     }
 
+    fn watches_budget(&self) -> bool {
+        true
+    }
+
     fn claims(&self) -> Claims {
         Claims::at(self.switch.pulled_at)
     }

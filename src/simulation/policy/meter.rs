@@ -3,16 +3,18 @@
 
 use std::collections::BTreeMap;
 
-use super::{Claims, Second, stop};
+use super::{Claims, Second, give_back, stop};
 use crate::record::FunctionKey;
 use crate::simulation::plant::{SharedPlant, lock};
-use crate::simulation::platform::Command;
+use crate::simulation::scenario::Scenario;
 use crate::units::EventTime;
 
 /// A minute's metric can be seen this many seconds after the minute.
 const LATE_SECONDS: i64 = 60;
 /// Bad minutes in a row.
 const OF: u32 = 3;
+/// Nobody sets an alarm on less than one call a second.
+pub(super) const LEAST: u64 = 60;
 /// A stopped function has no traffic by which it could recover: somebody looks after an hour and
 /// gives it back.
 const PERSON_AFTER_MS: i64 = 3_600_000;
@@ -50,7 +52,8 @@ impl Meter {
 /// Stops functions whose minutes were bad three times in a row.
 #[derive(Debug)]
 pub(super) struct ThreeOfThree {
-    functions: Vec<FunctionKey>,
+    /// Each with the reserved concurrency that it had.
+    functions: Vec<(FunctionKey, Option<u32>)>,
     bad: Vec<u32>,
     stopped: BTreeMap<usize, EventTime>,
     /// What was found, and when it can be seen.
@@ -59,7 +62,9 @@ pub(super) struct ThreeOfThree {
 }
 
 impl ThreeOfThree {
-    pub(super) fn new(functions: Vec<FunctionKey>) -> Self {
+    pub(super) fn new(scenario: &Scenario) -> Self {
+        let functions = scenario.functions.iter().map(|spec| (spec.key.clone(), spec.reserved));
+        let functions: Vec<_> = functions.collect();
         let bad = vec![0; functions.len()];
         let (stopped, due, claims) = (BTreeMap::new(), Vec::new(), Claims::default());
         Self { functions, bad, stopped, due, claims }
@@ -77,7 +82,7 @@ impl ThreeOfThree {
     /// Acts on what can be seen by now.
     pub(super) fn second(&mut self, now: EventTime, plant: &SharedPlant) {
         for (_, function) in self.due.extract_if(.., |(at, _)| *at <= now) {
-            let name = self.functions[function].clone();
+            let name = self.functions[function].0.clone();
             self.claims.alarms.push((now, Some(name.clone())));
             if self.stopped.insert(function, now).is_none() {
                 stop(&[name], &mut lock(plant), now);
@@ -85,8 +90,8 @@ impl ThreeOfThree {
         }
         let over = |_: &usize, since: &mut EventTime| now.since_ms(*since) >= PERSON_AFTER_MS;
         for (function, _) in self.stopped.extract_if(.., over) {
-            let function = self.functions[function].clone();
-            drop(lock(plant).command(Command::ClearReserved { function }, now));
+            let (function, prior) = self.functions[function].clone();
+            drop(lock(plant).command(give_back(function, prior), now));
         }
     }
 

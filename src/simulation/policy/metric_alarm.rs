@@ -1,15 +1,13 @@
 //! An alarm of a cloud monitor on invocations a minute, three of three periods, with a fixed
 //! threshold that somebody set by what they had seen: twice the busiest minute of the past.
 
-use super::meter::{Meter, ThreeOfThree};
-use super::{Claims, Policy, Second, names};
+use super::meter::{LEAST, Meter, ThreeOfThree};
+use super::{Claims, Policy, Second};
 use crate::simulation::plant::SharedPlant;
 use crate::simulation::scenario::Scenario;
 
 /// The threshold over the busiest minute.
 const TIMES_BUSIEST: u64 = 2;
-/// Nobody sets an alarm on less than one call a second.
-const LEAST: u64 = 60;
 
 /// Stops a function after three minutes above its threshold.
 #[derive(Debug)]
@@ -26,7 +24,7 @@ impl MetricAlarm {
         Self {
             meter: Meter::new(functions),
             busiest: vec![0; functions],
-            alarm: ThreeOfThree::new(names(scenario)),
+            alarm: ThreeOfThree::new(scenario),
         }
     }
 }

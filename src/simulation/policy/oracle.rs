@@ -1,13 +1,14 @@
 //! Somebody who knows the attack, with the same controls and the same delays as bursar: what can be
-//! done at best. It acts as soon as the first record of the attack can have come, refuses exactly
-//! the hostile addresses where the firewall can do that, else caps each victim at what legitimate
-//! callers need, and gives everything back the moment the attack is over and what
-//! it has left in queues is worked off.
+//! done at best. It acts as soon as the first record of the attack can have come, refuses hostile
+//! addresses where the firewall can do that, the costliest first, caps the victims elsewhere, and
+//! gives everything back the moment the attack is over and what it has left in queues is worked
+//! off. How tight a cap is best depends on what the attack costs and on whom the cap turns away, so
+//! it is tried: each choice is a run of its own, and the best one counts.
 
 use core::net::IpAddr;
 use std::collections::BTreeSet;
 
-use super::{Claims, Policy, Second};
+use super::{Claims, Policy, Second, give_back};
 use crate::record::FunctionKey;
 use crate::simulation::attack::Attack;
 use crate::simulation::plant::{Plant, SharedPlant, lock};
@@ -19,8 +20,11 @@ use crate::units::{EventTime, whole};
 
 /// Addresses that change faster than this are gone before they can be refused.
 const ROTATION_MS_MIN: u64 = 30_000;
-/// Room above the mean, in standard deviations of a Poisson process.
-const ROOM: f64 = 4.0;
+/// Room of a cap above what legitimate callers need on average, in standard deviations of a Poisson
+/// process: from hardly anything up to more than chance ever needs.
+const ROOMS: [f64; 4] = [-2.0, 1.0, 4.0, 16.0];
+/// The same where addresses are refused too.
+const ROOMS_BESIDE: [f64; 2] = [1.0, 4.0];
 /// Events that wait are usual up to this number.
 const BACKLOG: u64 = 100;
 /// The set of addresses is brought up to date this often, in milliseconds.
@@ -31,16 +35,30 @@ const UPDATE_MS: i64 = 5_000;
 pub struct Oracle {
     plans: Vec<Plan>,
     delay_ms: i64,
+    addresses_max: usize,
     blocked: BTreeSet<IpAddr>,
+}
+
+/// What it does.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Choice {
+    /// Refuses addresses where that can be done.
+    refuse: bool,
+    /// Caps the victims there too, and not only elsewhere.
+    both: bool,
+    /// Room of the caps.
+    room: f64,
 }
 
 #[derive(Debug)]
 struct Plan {
     attack: Attack,
-    /// Refuse its addresses; else cap the victims.
     refuse: bool,
-    /// Each with its index and what its legitimate callers need at once.
-    victims: Vec<(usize, FunctionKey, u32)>,
+    cap: bool,
+    /// What an address of it costs, up to a factor that all have.
+    weight: f64,
+    /// Each with its index, its cap and what it had before.
+    victims: Vec<(usize, FunctionKey, u32, Option<u32>)>,
     /// So many of them are capped.
     capped: usize,
     /// When it was first seen.
@@ -48,43 +66,122 @@ struct Plan {
 }
 
 impl Oracle {
-    /// Knows the world's attacks.
-    pub fn new(scenario: &Scenario, world: &World) -> Self {
-        let limit = scenario.platform.blocked_addresses_max as u64;
+    /// One for each choice that there is against the world's attacks.
+    pub fn choices(scenario: &Scenario, world: &World) -> Vec<Self> {
+        let refusable = world.attacks().iter().filter(|attack| is_refusable(scenario, attack));
+        let sources: u64 = refusable.clone().map(|attack| u64::from(attack.spec.sources)).sum();
+        let fits = sources <= scenario.platform.blocked_addresses_max as u64;
+        let apart = refusable.clone().all(|attack| attack.spec.overlap <= 0.0);
+        let (count, all) = (refusable.count(), world.attacks().len());
+        let caps = |rooms: &[f64], refuse, both| {
+            let choice = |room: &f64| Choice { refuse, both, room: *room };
+            rooms.iter().map(choice).collect::<Vec<_>>()
+        };
+        let choices = if count == 0 {
+            let rooms = if all == 0 { &ROOMS[..1] } else { &ROOMS };
+            caps(rooms, false, false)
+        } else if count == all && fits && apart {
+            // Nothing is left for a cap but the seconds in which addresses are not yet refused.
+            [caps(&[0.0], true, false), caps(&[4.0], true, true)].concat()
+        } else {
+            let alone = if count == all { &ROOMS_BESIDE[..1] } else { &ROOMS[1..] };
+            let beside = caps(&ROOMS_BESIDE, true, true);
+            [caps(alone, true, false), beside, caps(&ROOMS_BESIDE, false, false)].concat()
+        };
+        let mut oracles: Vec<Self> = Vec::new();
+        for choice in choices {
+            let oracle = Self::new(scenario, world, choice);
+            // Where hardly anybody calls, every room comes to the same cap.
+            if !oracles.iter().any(|known| known.does_the_same(&oracle)) {
+                oracles.push(oracle);
+            }
+        }
+        oracles
+    }
+
+    fn does_the_same(&self, other: &Self) -> bool {
+        let same = |(a, b): (&Plan, &Plan)| {
+            (a.refuse, a.cap) == (b.refuse, b.cap) && (!a.cap || a.victims == b.victims)
+        };
+        self.plans.iter().zip(&other.plans).all(same)
+    }
+
+    fn new(scenario: &Scenario, world: &World, choice: Choice) -> Self {
         let plans = world.attacks().iter().map(|attack| {
-            let specs: Vec<&FunctionSpec> =
-                attack.functions.iter().map(|index| &scenario.functions[*index]).collect();
-            let rest = |spec: &&FunctionSpec| {
-                spec.api.as_ref().is_some_and(|api| api.kind == ApiKind::Rest)
-            };
-            let slow = attack.spec.rotate_ms.is_none_or(|rotate| rotate >= ROTATION_MS_MIN);
-            let few = u64::from(attack.spec.sources) <= limit;
-            let victims = attack.functions.iter().map(|index| need(scenario, *index));
+            let refuse = choice.refuse && is_refusable(scenario, attack);
+            let victims = attack.functions.iter();
             Plan {
-                refuse: specs.iter().all(rest) && slow && few && attack.spec.overlap < 1.0,
-                victims: victims.collect(),
+                refuse,
+                cap: choice.both || !refuse,
+                weight: weight(scenario, attack),
+                victims: victims.map(|index| cap(scenario, *index, choice.room)).collect(),
                 capped: 0,
                 seen_at: None,
                 attack: attack.clone(),
             }
         });
-        Self { plans: plans.collect(), delay_ms: scenario.telling_ms(), blocked: BTreeSet::new() }
+        let mut plans: Vec<Plan> = plans.collect();
+        plans.sort_by(|a, b| b.weight.total_cmp(&a.weight));
+        Self {
+            plans,
+            delay_ms: scenario.telling_ms(),
+            addresses_max: scenario.platform.blocked_addresses_max,
+            blocked: BTreeSet::new(),
+        }
+    }
+
+    /// The addresses to refuse of what is seen at `seen`: as many as fit, the costliest first.
+    fn hostile(&self, seen: EventTime, now: EventTime) -> BTreeSet<IpAddr> {
+        let mut hostile = BTreeSet::new();
+        for plan in self.plans.iter().filter(|plan| plan.refuse && plan.is_on(seen, now)) {
+            for address in plan.attack.addresses(seen) {
+                if hostile.len() < self.addresses_max {
+                    hostile.insert(address);
+                }
+            }
+        }
+        hostile
     }
 }
 
-/// A function and the concurrency that its legitimate callers need (Little's law).
-fn need(scenario: &Scenario, index: usize) -> (usize, FunctionKey, u32) {
+/// Whether the firewall knows some of its addresses in time.
+fn is_refusable(scenario: &Scenario, attack: &Attack) -> bool {
+    let mut specs = attack.functions.iter().map(|index| &scenario.functions[*index]);
+    let rest = |spec: &FunctionSpec| spec.api.as_ref().is_some_and(|api| api.kind == ApiKind::Rest);
+    let slow = attack.spec.rotate_ms.is_none_or(|rotate| rotate >= ROTATION_MS_MIN);
+    specs.all(rest) && slow && attack.spec.overlap < 1.0
+}
+
+/// Milliseconds and megabytes that one address costs in a second.
+fn weight(scenario: &Scenario, attack: &Attack) -> f64 {
+    let use_of = |spec: &FunctionSpec| mean_seconds(spec) * f64::from(spec.memory.get());
+    let uses = attack.functions.iter().map(|index| use_of(&scenario.functions[*index]));
+    let mean = uses.sum::<f64>() / attack.functions.len().max(1) as f64;
+    attack.rps / f64::from(attack.spec.sources.max(1)) * mean * attack.spec.slow
+}
+
+fn mean_seconds(spec: &FunctionSpec) -> f64 {
+    let places = (0..1_000).map(|place| spec.duration.quantile((f64::from(place) + 0.5) / 1e3));
+    places.sum::<f64>() / 1e6
+}
+
+/// A function with a cap so far above the concurrency that its legitimate callers need on average
+/// (Little's law), and what it had.
+fn cap(scenario: &Scenario, index: usize, room: f64) -> (usize, FunctionKey, u32, Option<u32>) {
     let spec = &scenario.functions[index];
     let own = scenario.loads.iter().filter(|load| load.function == index);
     let peak = own.map(|load| load.pace.mean_rps() * (1.0 + load.season.daily)).sum::<f64>();
-    let places = (0..1_000).map(|place| spec.duration.quantile((f64::from(place) + 0.5) / 1e3));
-    let seconds = places.sum::<f64>() / 1e6;
-    let mean = peak * seconds;
-    let cap = whole(mean + ROOM * libm::sqrt(mean)) + 1;
-    (index, spec.key.clone(), u32::try_from(cap).unwrap_or(u32::MAX))
+    let mean = peak * mean_seconds(spec);
+    let cap = whole((mean + room * libm::sqrt(mean)).max(0.0)) + 1;
+    let cap = u32::try_from(cap).unwrap_or(u32::MAX).min(spec.reserved.unwrap_or(u32::MAX));
+    (index, spec.key.clone(), cap, spec.reserved)
 }
 
 impl Plan {
+    fn is_on(&self, seen: EventTime, now: EventTime) -> bool {
+        self.attack.onset <= seen && now < self.attack.end
+    }
+
     fn has_backlog(&self, plant: &mut Plant) -> bool {
         let platform = plant.platform();
         platform.is_some_and(|platform| {
@@ -97,13 +194,14 @@ impl Plan {
     fn cap(&mut self, on: bool, plant: &mut Plant, now: EventTime) {
         loop {
             let next = if on { Some(self.capped) } else { self.capped.checked_sub(1) };
-            let Some((_, function, value)) = next.and_then(|next| self.victims.get(next)) else {
+            let Some((_, function, value, prior)) = next.and_then(|next| self.victims.get(next))
+            else {
                 return;
             };
             let function = function.clone();
             let command = match on {
                 true => Command::SetReserved { function, value: *value },
-                false => Command::ClearReserved { function },
+                false => give_back(function, *prior),
             };
             if plant.command(command, now).is_err() {
                 return;
@@ -125,23 +223,24 @@ impl Policy for Oracle {
         let now = second.end;
         // What it sees now.
         let seen = now.plus_ms(-self.delay_ms);
-        let mut hostile = BTreeSet::new();
         for plan in &mut self.plans {
-            let on = plan.attack.onset <= seen && now < plan.attack.end;
+            let on = plan.is_on(seen, now);
             if on {
                 plan.seen_at.get_or_insert(now);
             }
-            if !plan.refuse {
+            if plan.cap {
                 let plant = &mut lock(plant);
                 // Given back any earlier, a backlog of hostile events would run all the same.
                 let held = plan.capped > 0 && plan.has_backlog(plant);
                 plan.cap(on || held, plant, now);
-            } else if on {
-                hostile.extend(plan.attack.addresses(seen));
             }
         }
-        let due = now.ms() % UPDATE_MS == 0 || hostile.is_empty() || self.blocked.is_empty();
-        if due && hostile != self.blocked {
+        let any = self.plans.iter().any(|plan| plan.refuse && plan.is_on(seen, now));
+        if now.ms() % UPDATE_MS != 0 && any != self.blocked.is_empty() {
+            return;
+        }
+        let hostile = self.hostile(seen, now);
+        if hostile != self.blocked {
             let addresses = hostile.clone();
             if lock(plant).command(Command::SetBlocked { addresses }, now).is_ok() {
                 self.blocked = hostile;
@@ -151,6 +250,6 @@ impl Policy for Oracle {
 
     fn claims(&self) -> Claims {
         let seen = self.plans.iter().filter_map(|plan| plan.seen_at);
-        Claims { alarms: seen.map(|at| (at, None)).collect(), bounds: Vec::new() }
+        Claims { alarms: seen.map(|at| (at, None)).collect(), ..Claims::default() }
     }
 }

@@ -6,10 +6,11 @@
 use core::net::IpAddr;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::{Claims, Policy, Second};
+use super::{Claims, Policy, Second, names};
+use crate::record::FunctionKey;
 use crate::simulation::plant::{SharedPlant, lock};
 use crate::simulation::platform::Command;
-use crate::units::EventTime;
+use crate::simulation::scenario::Scenario;
 
 const LIMIT: u32 = 2_000;
 const LOOK_MS: i64 = 10_000;
@@ -18,16 +19,40 @@ const LOOKS: usize = 30;
 const BLOCKED_MAX: usize = 10_000;
 
 /// Refuses busy addresses at the edge.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct SourceLimit {
+    functions: Vec<FunctionKey>,
     now: BTreeMap<IpAddr, u32>,
     looks: VecDeque<BTreeMap<IpAddr, u32>>,
     totals: BTreeMap<IpAddr, u32>,
     blocked: BTreeSet<IpAddr>,
-    first: Option<EventTime>,
+    claims: Claims,
 }
 
 impl SourceLimit {
+    /// In front of all APIs.
+    pub fn new(scenario: &Scenario) -> Self {
+        Self {
+            functions: names(scenario),
+            now: BTreeMap::new(),
+            looks: VecDeque::new(),
+            totals: BTreeMap::new(),
+            blocked: BTreeSet::new(),
+            claims: Claims::default(),
+        }
+    }
+
+    /// Each function that an address asks for the first time since it is refused has an alarm.
+    fn alarm(&mut self, second: &Second<'_>, busy: &BTreeSet<IpAddr>) {
+        let fresh = |address: &IpAddr| busy.contains(address) && !self.blocked.contains(address);
+        let asked = second.requests.iter();
+        let asked = asked.filter(|request| request.address.as_ref().is_some_and(fresh));
+        let asked: BTreeSet<usize> = asked.map(|request| request.function).collect();
+        for function in asked {
+            self.claims.alarms.push((second.end, Some(self.functions[function].clone())));
+        }
+    }
+
     fn look(&mut self) -> BTreeSet<IpAddr> {
         let now = std::mem::take(&mut self.now);
         for (address, count) in &now {
@@ -65,7 +90,7 @@ impl Policy for SourceLimit {
         }
         let busy = self.look();
         if second.in_window && busy != self.blocked {
-            self.first.get_or_insert(second.end);
+            self.alarm(second, &busy);
             let addresses = busy.clone();
             let done = lock(plant).command(Command::SetBlocked { addresses }, second.end);
             if done.is_ok() {
@@ -75,6 +100,6 @@ impl Policy for SourceLimit {
     }
 
     fn claims(&self) -> Claims {
-        Claims::at(self.first)
+        self.claims.clone()
     }
 }

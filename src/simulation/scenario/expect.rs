@@ -21,10 +21,13 @@ pub struct Expect {
     pub denied_share_max: Option<f64>,
     /// Everything is given back within this many milliseconds of the end of the last attack.
     pub restored_within_ms: Option<u64>,
-    /// Changes to the platform, at most.
+    /// Changes that let in less, at most.
     pub actions_max: Option<u32>,
-    /// The function's spend stays below the bound that the alarm told.
+    /// A bound on an hour of the window is told, and the function's spend stays below each.
     pub bound_holds: bool,
+    /// The share of legitimate requests that is said to be refused differs from what is denied by
+    /// at most this share of it.
+    pub refused_error_max: Option<f64>,
 }
 
 impl Expect {
@@ -40,6 +43,7 @@ impl Expect {
             restored_within_ms: section.span("restored_within", time),
             actions_max: section.whole("actions_max", 0..=1_000_000),
             bound_holds: section.flag("bound_holds"),
+            refused_error_max: section.number("refused_error_max", 0.0..=1e6),
         };
         section.finish();
         expect

@@ -1,5 +1,6 @@
 //! `[[load]]` and `[[trace]]`: who calls what.
 
+use std::fs;
 use std::path::Path;
 
 use xxhash_rust::xxh3::xxh3_64;
@@ -129,6 +130,15 @@ fn trace(
         return;
     };
     let paths = TracePaths { calls, durations, memory }.with_siblings();
+    // Opening a pipe would wait for somebody who writes.
+    let is_other = |path: &Path| fs::metadata(path).is_ok_and(|found| !found.is_file());
+    let others = [("durations", &paths.durations), ("memory", &paths.memory)];
+    let others = others.into_iter().filter_map(|(key, path)| Some((key, path.as_ref()?)));
+    let mut all = others.chain([("calls", &paths.calls)]);
+    if let Some((key, path)) = all.find(|(_, path)| is_other(path)) {
+        section.problem(key, format!("{} is no regular file, give one", path.display()));
+        return;
+    }
     let mut trace = match Trace::read(&paths, Window { first, minutes }) {
         Ok(trace) => trace,
         Err(error) => {

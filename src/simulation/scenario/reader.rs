@@ -27,6 +27,10 @@ pub fn read(path: &Path) -> Result<Scenario, ScenarioProblems> {
         file: path.display().to_string(),
         problems: vec![Problem { line: 0, key: String::new(), words }],
     };
+    // Opening a pipe would wait for somebody who writes.
+    if std::fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+        return Err(fault("no regular file; give a TOML file".to_owned()));
+    }
     let file = File::open(path)
         .map_err(|error| fault(format!("cannot be read: {error}; check the path")))?;
     let mut text = String::new();

@@ -93,3 +93,16 @@ fn text_that_is_no_toml_is_refused_with_its_line() {
     let error = read_text(Path::new("x.toml"), "").unwrap_err().to_string();
     assert!(error.contains("question: missing") && error.contains("function: missing"), "{error}");
 }
+
+#[test]
+fn what_is_no_regular_file_is_refused_before_it_is_opened() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let problems = read(folder).unwrap_err().to_string();
+    assert!(problems.contains("no regular file"), "{problems}");
+    let text = "question = \"?\"\n[[trace]]\ncalls = \"src\"\n";
+    let problems = read_text(&folder.join("test.toml"), text).unwrap_err().to_string();
+    assert!(
+        problems.contains("trace[0].calls") && problems.contains("no regular file"),
+        "{problems}"
+    );
+}

@@ -27,7 +27,7 @@ pub struct PolicyScore {
     pub saved_usd: Option<Spread>,
     /// Milliseconds of the attack's burn.
     pub beyond_ms: Option<Spread>,
-    /// The leak over the oracle's.
+    /// The leak over the least that is reached at no more requests denied.
     pub oracle_ratio: Option<Spread>,
     /// Legitimate requests.
     pub denied: Option<Spread>,
@@ -51,6 +51,14 @@ pub struct PolicyScore {
     pub bounds: u64,
     /// Bounds that were passed.
     pub bounds_passed: u64,
+    /// The same hour's spend without anybody's doing over the bound, the most of each seed.
+    pub bound_reach: Option<Spread>,
+    /// Share of legitimate requests that was said to be refused while something was held.
+    pub refused_told: Option<Spread>,
+    /// Share that was denied then.
+    pub refused_measured: Option<Spread>,
+    /// Seeds in which it watched a budget and had no reason to act.
+    pub idle: u64,
     /// Promises that were not kept.
     pub broken: u64,
     /// One by one.
@@ -113,6 +121,10 @@ impl PolicyScore {
             calls: sum(&|run| run.calls),
             bounds: sum(&|run| run.bounds),
             bounds_passed: sum(&|run| run.bounds_passed),
+            bound_reach: spread(&|run| run.bound_reach),
+            refused_told: spread(&|run| run.refused_told),
+            refused_measured: spread(&|run| run.refused_measured),
+            idle: counted(&|run| run.is_idle),
             broken: sum(&|run| run.broken.len() as u64),
             runs,
         }
@@ -130,6 +142,13 @@ pub struct Verdict {
     pub found: Option<f64>,
     /// Whether it holds.
     pub holds: bool,
+}
+
+/// By how much the share that was said to be refused differs from what was denied, relative to
+/// this; below one in a hundred, to one in a hundred.
+fn refusal_error(run: &RunScore) -> Option<f64> {
+    let (told, measured) = run.refused_told.zip(run.refused_measured)?;
+    Some((told - measured).abs() / measured.max(0.01))
 }
 
 /// Judges a policy; the worst seed counts, but for medians.
@@ -152,10 +171,16 @@ pub(super) fn verdicts(expect: &Expect, score: &PolicyScore) -> Vec<Verdict> {
     most("denied_share_max", expect.denied_share_max, max(score.denied_share));
     let restored = score.restored_ms.filter(|_| score.holding == 0);
     most("restored_within", ms(expect.restored_within_ms), max(restored));
-    most("actions_max", expect.actions_max.map(f64::from), Some(score.actions as f64));
+    let actions = score.runs.iter().map(|run| run.actions).max();
+    let actions = actions.map(|actions| actions as f64);
+    most("actions_max", expect.actions_max.map(f64::from), actions);
     if expect.bound_holds {
-        most("bound_holds", Some(0.0), Some(score.bounds_passed as f64));
+        // Where nothing was told nothing has held.
+        let passed = (score.bounds > 0).then_some(score.bounds_passed as f64);
+        most("bound_holds", Some(0.0), passed);
     }
+    let error = score.runs.iter().filter_map(refusal_error).max_by(f64::total_cmp);
+    most("refused_error_max", expect.refused_error_max, error);
     most("broken promises", Some(0.0), Some(score.broken as f64));
     if let Some(limit) = expect.saved_share_min {
         let share = |run: &RunScore| {

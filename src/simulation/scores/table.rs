@@ -11,7 +11,9 @@ use crate::units::NanoUsd;
 const NONE: &str = "-";
 const HEADING: &str = "policy,noticed,after p50/p99,contained,after p50,leaked,\
                        beyond delays p50/p99,saved,x oracle,denied,share,false actions,\
-                       restored after p50,again,calls,broken";
+                       restored after p50,again,calls,bounds passed,refused told/measured,broken";
+/// What stands in the row of a policy that watches a budget which is never spent.
+const IDLE: &str = "cannot act here";
 
 impl fmt::Display for ScenarioScore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -41,6 +43,11 @@ fn row(score: &PolicyScore, seeds: usize) -> Vec<String> {
     let attacked = score.attacks > 0;
     let if_attacked = |text: String| if attacked { text } else { NONE.to_owned() };
     let money = |usd: f64| NanoUsd::from_usd(usd).to_string();
+    if score.idle == seeds as u64 && seeds > 0 {
+        let mut cells = vec![NONE.to_owned(); HEADING.split(',').count()];
+        (cells[0], cells[1]) = (score.policy.to_owned(), IDLE.to_owned());
+        return cells;
+    }
     let both = |spread: Spread| format!("{} {}", seconds(spread.p50), seconds(spread.p99));
     vec![
         score.policy.to_owned(),
@@ -62,6 +69,14 @@ fn row(score: &PolicyScore, seeds: usize) -> Vec<String> {
         },
         score.oscillations.to_string(),
         score.calls.to_string(),
+        of(score.bound_reach, &|reach| {
+            // Behind it how much of the bound is spent without anybody's doing.
+            format!("{}/{}, {:.0} %", score.bounds_passed, score.bounds, 100.0 * reach.max)
+        }),
+        score.refused_told.zip(score.refused_measured).map_or_else(
+            || NONE.to_owned(),
+            |(told, measured)| format!("{:.1}/{:.1} %", 100.0 * told.mean, 100.0 * measured.mean),
+        ),
         score.broken.to_string(),
     ]
 }
