@@ -85,8 +85,17 @@ fn line(number: u64) -> String {
 fn record(number: u64, function: &str, ms: u64, billed_ms: u64) -> String {
     let time = jiff::Timestamp::from_millisecond(ms.cast_signed()).unwrap();
     format!(
-        r#"{{"kind":"invocation","time":"{time}","account":"111122223333","region":"eu-west-1","function":"{function}","request_id":"{:08x}-0000-4000-8000-{number:012x}","billed_ms":{billed_ms},"memory_mb":512,"status":"success"}}"#,
-        number.wrapping_mul(0x9E37_79B9) >> 32,
+        concat!(
+            r#"{{"kind":"invocation","time":"{time}","account":"111122223333","#,
+            r#""region":"eu-west-1","function":"{function}","#,
+            r#""request_id":"{id:08x}-0000-4000-8000-{number:012x}","#,
+            r#""billed_ms":{billed_ms},"memory_mb":512,"status":"success"}}"#
+        ),
+        time = time,
+        function = function,
+        number = number,
+        billed_ms = billed_ms,
+        id = number.wrapping_mul(0x9E37_79B9) >> 32,
     )
 }
 

@@ -321,7 +321,7 @@ fn bytes_that_are_no_message_are_refused_with_their_reason() {
         (&invalid_utf8, Reason::InvalidUtf8),
         (&zipped(&inside_gzip), Reason::InvalidUtf8),
         (b"\xff", Reason::InvalidUtf8),
-        (&vec![b'x'; 10 << 20], Reason::MessageTooLong),
+        (&vec![b'x'; (10 << 20) + 1], Reason::MessageTooLong),
         (&vec![b'x'; 7 << 20], Reason::UnknownFormat),
         (&native.as_bytes()[..native.len() - 1], Reason::InvalidJson),
         (format!("{native}x").as_bytes(), Reason::InvalidJson),

@@ -72,7 +72,8 @@ pub(crate) fn gives_the_alarms_of_a_replay(brokers: &str, produce: impl Fn(&[Str
     let config = recorded.path("bursar.toml");
     // The mock cluster lets a group whose member has left rest for the length of a session.
     let text = format!(
-        "[input]\nkind = \"kafka\"\n[input.kafka]\nbrokers = [\"{brokers}\"]\ntopics = [\"{TOPIC}\"]\n\
+        "[input]\nkind = \"kafka\"\n[input.kafka]\nbrokers = [\"{brokers}\"]\n\
+         topics = [\"{TOPIC}\"]\n\
          start = \"earliest\"\nproperties = {{ \"session.timeout.ms\" = 6000 }}\n",
     );
     fs::write(&config, text).unwrap();
