@@ -162,10 +162,12 @@ impl Daemon {
         Self { running, folder, address }
     }
 
+    #[cfg(feature = "kafka")]
     pub(crate) fn pid(&self) -> u32 {
         self.running.pid()
     }
 
+    #[cfg(feature = "kafka")]
     pub(crate) fn signal(&self, name: &str) {
         self.running.signal(name);
     }
