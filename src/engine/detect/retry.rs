@@ -54,12 +54,13 @@ pub struct RetryChannel {
     /// The second of the open block, and what is in it.
     #[serde(skip)]
     second: u32,
+    /// Of a second with more calls than fit, the first count.
     #[serde(skip)]
-    calls: u32,
+    calls: u16,
     #[serde(skip)]
-    failed: u32,
+    failed: u16,
     #[serde(skip)]
-    repeated: u32,
+    repeated: u16,
     blocks: u32,
 }
 
@@ -84,10 +85,10 @@ impl RetryChannel {
         if self.calls == 0 {
             self.second = second;
         }
-        if self.calls < u32::MAX {
+        if self.calls < u16::MAX {
             self.calls += 1;
-            self.failed += u32::from(failed);
-            self.repeated += u32::from(repeat);
+            self.failed += u16::from(failed);
+            self.repeated += u16::from(repeat);
         }
         complete
     }
