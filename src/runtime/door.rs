@@ -39,3 +39,8 @@ impl Sink for Door<'_> {
         }
     }
 }
+
+/// A lane as it is shown.
+pub(super) fn lane_name(lanes: &[String], lane: u32) -> &str {
+    usize::try_from(lane).ok().and_then(|lane| lanes.get(lane)).map_or("?", String::as_str)
+}

@@ -20,7 +20,7 @@ use crate::units::{AccountId, EventTime, NanoUsd};
 
 use super::clock::{self, Present};
 use super::dead_letter::DeadLetters;
-use super::door::Door;
+use super::door::{Door, lane_name};
 use super::recorder::Recorder;
 use super::shards::{ShardDied, Shards, Totals, UsageRow};
 use super::wallets::Wallets;
@@ -589,10 +589,6 @@ impl Pipeline {
             actions: self.recorder.actions,
         }
     }
-}
-
-fn lane_name(lanes: &[String], lane: u32) -> &str {
-    usize::try_from(lane).ok().and_then(|lane| lanes.get(lane)).map_or("?", String::as_str)
 }
 
 /// Notes how far a lane has come.
