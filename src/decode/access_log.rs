@@ -38,6 +38,7 @@ pub(super) const FORMAT: Format = Format {
     text: |_| false,
     decode: |text, place, scratch: &mut Scratch, sink| {
         decode(text, place, &mut scratch.route, sink);
+        Ok(())
     },
 };
 

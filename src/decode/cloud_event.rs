@@ -28,11 +28,7 @@ pub(super) const FORMAT: Format = Format {
     keys: &["specversion"],
     array: false,
     text: |_| false,
-    decode: |text, place, scratch, sink| {
-        if let Err(refused) = structured(text, place, scratch, sink) {
-            refused.tell(text.as_bytes(), sink);
-        }
-    },
+    decode: |text, place, scratch, sink| structured(text, place, scratch, sink),
 };
 
 /// The headers of a Kafka message that [`EventHeaders`] looks at; a source need keep no others.

@@ -32,11 +32,7 @@ pub(super) const FORMAT: Format = Format {
     keys: &["messageType", "logGroup", "logEvents"],
     array: false,
     text: |_| false,
-    decode: |text, place, scratch, sink| {
-        if let Err(refused) = decode(text, place, scratch, sink) {
-            refused.tell(text.as_bytes(), sink);
-        }
-    },
+    decode: |text, place, scratch, sink| decode(text, place, scratch, sink),
 };
 
 fn decode(

@@ -22,11 +22,7 @@ pub(super) const FORMAT: Format = Format {
     keys: &["detail-type"],
     array: false,
     text: |_| false,
-    decode: |text, place, _, sink| {
-        if let Err(refused) = decode(text, place, sink) {
-            refused.tell(text.as_bytes(), sink);
-        }
-    },
+    decode: |text, place, _, sink| decode(text, place, sink),
 };
 
 #[derive(Deserialize)]

@@ -22,11 +22,7 @@ pub(super) const FORMAT: Format = Format {
     keys: &[],
     array: false,
     text: |text| time_of(text).is_some(),
-    decode: |text, place, _, sink| {
-        if let Err(refused) = decode(text, place, sink) {
-            refused.tell(text.as_bytes(), sink);
-        }
-    },
+    decode: |text, place, _, sink| decode(text, place, sink),
 };
 
 const TYPES: [&str; 6] = ["http", "https", "h2", "grpcs", "ws", "wss"];

@@ -17,7 +17,10 @@ pub(super) const FORMAT: Format = Format {
     keys: &["metric_stream_name", "metric_name"],
     array: false,
     text: |_| false,
-    decode: |text, _, _, sink| decode(text, sink),
+    decode: |text, _, _, sink| {
+        decode(text, sink);
+        Ok(())
+    },
 };
 
 #[derive(Default)]

@@ -160,8 +160,8 @@ struct Format {
     array: bool,
     /// Whether this text, which is not JSON, is this format.
     text: fn(&str) -> bool,
-    /// Reads a whole message that was recognised.
-    decode: fn(&str, &Place<'_>, &mut Scratch, &mut dyn Sink),
+    /// Reads a whole message that was recognised; refuses all of it, or tells what it refuses.
+    decode: fn(&str, &Place<'_>, &mut Scratch, &mut dyn Sink) -> Result<(), Refused>,
 }
 
 /// All formats of text. No key stands in two of them.
@@ -245,12 +245,12 @@ fn read(message: &[u8], place: &Place<'_>, scratch: &mut Scratch, sink: &mut dyn
     if otlp::tells(message) {
         return otlp::decode(message, sink);
     }
-    match text_of(message) {
-        Ok(text) => match recognise(text) {
-            Ok(format) => (format.decode)(text, place, scratch, sink),
-            Err(refused) => refused.tell(message, sink),
-        },
-        Err(refused) => refused.tell(message, sink),
+    let told = text_of(message).and_then(|text| {
+        let format = recognise(text)?;
+        (format.decode)(text, place, scratch, sink)
+    });
+    if let Err(refused) = told {
+        refused.tell(message.trim_ascii(), sink);
     }
 }
 

@@ -60,11 +60,7 @@ pub(super) const FORMAT: Format = Format {
     keys: &["kind"],
     array: false,
     text: |_| false,
-    decode: |text, place, _: &mut Scratch, sink| {
-        if let Err(refused) = bare(text, place, sink) {
-            refused.tell(text.as_bytes(), sink);
-        }
-    },
+    decode: |text, place, _: &mut Scratch, sink| bare(text, place, sink),
 };
 
 #[derive(Default)]

@@ -32,11 +32,7 @@ pub(super) const FORMAT: Format = Format {
     keys: &["eventType"],
     array: false,
     text: |_| false,
-    decode: |text, place, _, sink| {
-        if let Err(refused) = decode(text, place, sink) {
-            refused.tell(text.as_bytes(), sink);
-        }
-    },
+    decode: |text, place, _, sink| decode(text, place, sink),
 };
 
 #[derive(Deserialize)]

@@ -33,7 +33,10 @@ pub(super) const FORMAT: Format = Format {
         let (_, line) = split_time(text);
         is_report(line) || is_platform(line)
     },
-    decode: |text, place, _: &mut Scratch, sink| decode(text, place, sink),
+    decode: |text, place, _: &mut Scratch, sink| {
+        decode(text, place, sink);
+        Ok(())
+    },
 };
 
 const ID: &[u8] = b"RequestId: ";

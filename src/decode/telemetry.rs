@@ -35,6 +35,7 @@ pub(super) const FORMAT: Format = Format {
         } else {
             object(text, place, sink);
         }
+        Ok(())
     },
 };
 

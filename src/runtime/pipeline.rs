@@ -203,18 +203,8 @@ impl Pipeline {
         position: Position,
         tell: impl FnOnce(&mut dyn FnMut(&Record<'_>)),
     ) -> Result<(), ShardDied> {
-        self.passed.messages += 1;
         self.arrived = self.present.now();
-        let mut door = Door {
-            intake: &mut self.intake,
-            dead: &mut self.dead,
-            passed: &mut self.passed,
-            lane: lane_name(&self.lanes, position.lane),
-            position,
-            wall: self.arrived,
-        };
-        tell(&mut |record| door.record(record));
-        self.taken()
+        self.enter(position, |_, _, door| tell(&mut |record| door.record(record)))
     }
 
     /// Takes what was sent in to its end.
@@ -237,8 +227,20 @@ impl Pipeline {
 
     fn message(&mut self, message: &Message<'_>) -> Result<(), ShardDied> {
         let Message { position, headers, payload, .. } = *message;
-        self.passed.messages += 1;
         self.passed.bytes += payload.len() as u64;
+        self.enter(position, |decoder, context, door| match EventHeaders::of(headers.iter()) {
+            None => decoder.decode(payload, context, door),
+            Some(event) => decoder.decode_event(payload, &event, context, door),
+        })
+    }
+
+    /// Lets one message in, as `read` tells it.
+    fn enter(
+        &mut self,
+        position: Position,
+        read: impl FnOnce(&mut Decoder, &Context<'_>, &mut Door<'_>),
+    ) -> Result<(), ShardDied> {
+        self.passed.messages += 1;
         let context = Context {
             account: self.defaults.account,
             region: &self.defaults.region,
@@ -252,10 +254,7 @@ impl Pipeline {
             position,
             wall: self.arrived,
         };
-        match EventHeaders::of(headers.iter()) {
-            None => self.decoder.decode(payload, &context, &mut door),
-            Some(event) => self.decoder.decode_event(payload, &event, &context, &mut door),
-        }
+        read(&mut self.decoder, &context, &mut door);
         self.taken()
     }
 

@@ -171,6 +171,13 @@ impl Broker {
         config
     }
 
+    /// How many members a consumer group has.
+    pub(crate) fn members(&self, group: &str) -> usize {
+        let consumer: BaseConsumer = self.client().create().unwrap();
+        let list = consumer.fetch_group_list(Some(group), PATIENCE).unwrap();
+        list.groups().iter().map(|group| group.members().len()).sum()
+    }
+
     /// The certificate that the broker shows, which is its own authority.
     pub(crate) fn certificate(&self) -> PathBuf {
         self.path("broker.pem")

@@ -3,7 +3,6 @@
 use std::fs;
 use std::path::PathBuf;
 use std::thread;
-use std::time::Duration;
 
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
@@ -104,7 +103,7 @@ fn nothing_is_lost_when_the_broker_dies_the_topic_grows_or_the_reader_stands_sti
     // Longer than the group keeps a member that says nothing.
     daemon.signal("STOP");
     broker.produce(TOPIC, 8, third.iter().map(String::as_bytes));
-    thread::sleep(Duration::from_secs(10));
+    until("the group to let it go", PATIENCE, || broker.members("bursar").eq(&0).then_some(()));
     daemon.signal("CONT");
     wait_for(&daemon, all.len());
 
