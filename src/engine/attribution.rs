@@ -10,6 +10,7 @@ mod join;
 mod naming;
 pub mod pane;
 pub mod reference;
+mod repeats;
 mod table;
 
 use serde::Serialize;

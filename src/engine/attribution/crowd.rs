@@ -1,18 +1,7 @@
 //! Attack or crowd: whether few callers return again and again, or many come.
 //!
-//! The question is put to one caller after the other: is this somebody new or one who was here
-//! before, and how often? Every law of callers answers with a chance, and the chances multiply.
-//! What few attackers would make likely, divided by what the most favourable of the crowds would,
-//! is an e-value: under any of these crowds it exceeds 1,000 at any time at all in at most one of
-//! 1,000 surges (Ville 1939; Ramdas, Grünwald, Vovk, Shafer, Statistical Science 38(4), 2023,
-//! doi:10.1214/23-STS894). So an attack may be called one after fifteen requests.
-//!
-//! Crowds are Pitman-Yor laws (Annals of Probability 25(2), 1997, doi:10.1214/aop/1024404422), from
-//! the flat to the ones with Zipf popularity, each also with sessions. They are tied to the
-//! reference by one number: two requests of a crowd come from the same address at most as often as
-//! two ordinary ones do. Where hardly anybody but regulars calls, these are left out, since their
-//! doing more is a busy day, and a crowd of others may be as uneven as crowds are. One single
-//! address, whichever it is, may do as it likes, since a batch job is no attack.
+//! The evidence of returns is gathered in `repeats`; here it is read together with errors, the
+//! share of new callers and who carries most.
 //!
 //! A botnet with ever new addresses looks like a crowd to all this, and is called one unless its
 //! requests fail more often than usual.
@@ -22,50 +11,10 @@ use serde::Serialize;
 use super::pane::Pane;
 use super::reference::Reference;
 
-/// Chance that two requests have the same caller, beyond which no crowd goes. Zipf popularity with
-/// exponent 1.3 among 2,000 has 0.1; it is assumed where the reference knows too few to tell.
-pub(super) const UNLIKE_MAX: f64 = 0.1;
-/// Discounts of the crowds, which are inverse exponents of their popularity (0 is flat), and the
-/// most that two requests of one are of the same caller where the reference cannot tell: of two
-/// hundred clients alike, and of populations with exponents 2, 1.3 and 1.1.
-const DISCOUNTS: [(f64, f64); 4] = [(0.0, 0.005), (0.5, 0.02), (0.77, UNLIKE_MAX), (0.9, 0.05)];
-/// Where it can tell, up to so many times that.
-const MEASURED: f64 = 4.0;
-/// Two requests of so many callers are of the same one with at most this over their number.
-const FEW_OVER: f64 = 2.0;
-/// Clients come for several requests: so much of a crowd may be such returns where the reference
-/// cannot tell,
-const SESSIONS: f64 = 0.5;
-/// and otherwise as much as returns among so many requests in a row explain.
-const SESSION_REACH: f64 = 64.0;
-/// A crowd may be more diverse than ordinary callers: their chance of a return is tried divided by
-/// powers of four, down to nearly nobody's returning.
-const DIVERSITIES: usize = 5;
-const CROWDS: usize = 2 * DISCOUNTS.len() * DIVERSITIES;
-const UNLIKE_MIN: f64 = 1e-4;
-/// Attackers, about, where few have been seen yet.
-const ATTACKERS: [f64; 4] = [4.0, 16.0, 64.0, 256.0];
-/// Share of the requests that are others' all the same.
-const BYSTANDERS: f64 = 0.1;
-/// The last is the one that goes by how many were seen once, twice and three times.
-const ATTACKS: usize = ATTACKERS.len() + 1;
-/// Up to how often seen sources are counted apart.
-const SEEN: usize = 3;
-/// Evidence is complete after so many requests of no regulars: what has not shown by then is not
-/// to be seen in this way.
-const REQUESTS_MAX: u32 = 1_024;
-/// The evidence is looked at after each of so many requests, and then after every sixteenth.
-const LOOKED_AT_EACH: u32 = 128;
-const LOOK_EVERY: u32 = 16;
 /// An attack is called one from this e-value on.
 const ATTACK_LOG10: f64 = 3.0;
 /// Requests before anything but an attack is said.
 const REQUESTS_MIN: u64 = 15;
-/// Requests of no regular before a crowd is called one: few attackers take a while to come back.
-const COMPARED_MIN: u32 = 200;
-/// And so many of its requests are its callers' only ones, by which Good and Turing tell the share
-/// of callers yet to come.
-const OPEN_SHARE: f64 = 0.06;
 /// In no crowd have the eight busiest more than this share of the requests.
 const TOP_SHARE_MAX: f64 = 0.8;
 /// Strangers and usual callers must differ by so much in what the filter says of them: a handful
@@ -129,7 +78,7 @@ pub struct Crowd {
     pub requests: u64,
     /// Addresses, about.
     pub distinct: u64,
-    /// Requests that were looked at: of no regular, and not more than tell something.
+    /// Requests that were looked at lately: of no regular, and not more than tell something.
     pub compared: u32,
     /// Of these, how many came from an address that was there before.
     pub repeats: u32,
@@ -148,227 +97,20 @@ pub struct Crowd {
     pub error_share_usual: Option<f64>,
 }
 
-/// Which callers return: evidence that grows request by request.
-#[derive(Debug, Clone)]
-pub(super) struct Repeats {
-    /// Chance that two requests of a crowd have the same caller.
-    unlike: Option<f64>,
-    /// The same if the ordinary callers were few and alike.
-    few: f64,
-    requests: u32,
-    sources: u32,
-    /// Requests of the address with the most, and which it is.
-    most: u32,
-    busiest: u64,
-    /// Sources seen once, twice and so on.
-    seen: [u32; SEEN],
-    crowds: [Likelihood; CROWDS],
-    attacks: [Likelihood; ATTACKS],
-    best: f64,
-    complete: bool,
-}
-
-impl Repeats {
-    /// Begins, against the callers that were ordinary until now.
-    pub(super) fn new(reference: &Reference) -> Self {
-        Self {
-            unlike: reference.unlike(),
-            few: FEW_OVER / reference.distinct().max(1.0),
-            requests: 0,
-            sources: 0,
-            most: 0,
-            busiest: 0,
-            seen: [0; SEEN],
-            crowds: [Likelihood::ONE; CROWDS],
-            attacks: [Likelihood::ONE; ATTACKS],
-            best: 0.0,
-            complete: false,
-        }
-    }
-
-    /// Notes a request of an address that has had `before`.
-    pub(super) fn note(&mut self, hash: u64, before: u32) {
-        self.crowds_expected(hash, before);
-        for index in 0..ATTACKS {
-            let chance = match ATTACKERS.get(index) {
-                Some(&attackers) => self.chance_of_few(before, attackers),
-                None => self.chance_of_seen(before),
-            };
-            self.attacks[index].times(chance);
-        }
-        for (times, sources) in (1..).zip(&mut self.seen) {
-            *sources += u32::from(before + 1 == times);
-            *sources -= u32::from(before == times);
-        }
-        self.requests += 1;
-        self.sources += u32::from(before == 0);
-        if before + 1 > self.most {
-            self.most = before + 1;
-            self.busiest = hash;
-        }
-        if self.requests <= LOOKED_AT_EACH || self.requests.is_multiple_of(LOOK_EVERY) {
-            self.best = self.best.max(self.evidence());
-        }
-        self.complete = self.requests >= REQUESTS_MAX;
-    }
-
-    /// Whether there is no end of callers: some are still seen for the first time.
-    fn are_open(&self) -> bool {
-        let requests = f64::from(self.requests);
-        self.requests >= COMPARED_MIN && f64::from(self.seen[0]) >= OPEN_SHARE * requests
-    }
-
-    /// Whether requests of an address are to be noted.
-    pub(super) fn concern(&self, hash: u64, reference: &Reference) -> bool {
-        !self.complete && (self.unlike.is_some() || !reference.is_regular_address(hash))
-    }
-
-    /// Nothing more can be learned: not every address is still known.
-    pub(super) fn complete(&mut self) {
-        self.complete = true;
-    }
-
-    fn crowds_expected(&mut self, hash: u64, before: u32) {
-        // One address may be apart from the crowd; it is the one with the most so far.
-        let has_apart = self.most > 1;
-        let share = f64::from(self.most.saturating_sub(1)) / f64::from(self.requests + 1);
-        let (requests, sources) = if has_apart {
-            (self.requests - self.most, self.sources - 1)
-        } else {
-            (self.requests, self.sources)
-        };
-        let sessions = self.unlike.map_or(SESSIONS, |unlike| SESSIONS.min(SESSION_REACH * unlike));
-        let is_apart = has_apart && hash == self.busiest;
-        let back = f64::from(before) / f64::from(requests.max(1));
-        for (index, crowd) in self.crowds.iter_mut().enumerate() {
-            let quarters = u32::try_from(index / 2 / DISCOUNTS.len()).unwrap_or_default();
-            let (discount, unlike) = DISCOUNTS[index / 2 % DISCOUNTS.len()];
-            let unlike =
-                self.unlike.map_or(unlike, |usual| usual.min((MEASURED * unlike).max(self.few)));
-            // Sessions are returns too, beside those that popularity makes; what the reference saw
-            // has both in it.
-            let beside = if self.unlike.is_none() { 2 } else { 0 };
-            let quarters = quarters + if index % 2 == 1 { beside } else { 0 };
-            let unlike = (unlike / f64::from(4_u32.pow(quarters))).max(UNLIKE_MIN);
-            let chance = Law::new(discount, unlike).chance(before, requests, sources);
-            let chance = match index % 2 {
-                _ if is_apart => share,
-                0 => (1.0 - share) * chance,
-                _ => (1.0 - share) * ((1.0 - sessions) * chance + sessions * back),
-            };
-            crowd.times(chance);
-        }
-    }
-
-    /// So many attackers share the requests in any proportions (Laplace's rule of succession);
-    /// bystanders are always new.
-    fn chance_of_few(&self, before: u32, attackers: f64) -> f64 {
-        let (requests, sources) = (f64::from(self.requests), f64::from(self.sources));
-        let places = requests + attackers.max(sources);
-        let own = 1.0 - BYSTANDERS;
-        match before {
-            0 => own * (attackers - sources).max(0.0) / places + BYSTANDERS,
-            _ => own * (f64::from(before) + 1.0) / places,
-        }
-    }
-
-    /// Good and Turing's estimate (Good, Biometrika 40, 1953): the next request is of a source seen
-    /// so often with the weight of the requests of sources seen once more often. Bystanders stay
-    /// new and attackers come back, in whatever numbers.
-    fn chance_of_seen(&self, before: u32) -> f64 {
-        let mut weights = [0.0; SEEN + 1];
-        let mut sources = [1.0; SEEN + 1];
-        let mut left = self.requests;
-        for times in 0..SEEN {
-            let requests = self.seen[times] * u32::try_from(times + 1).unwrap_or_default();
-            left -= requests;
-            weights[times] = f64::from(requests) + 0.5;
-            if times > 0 {
-                sources[times] = f64::from(self.seen[times - 1]);
-            }
-        }
-        // Whoever was seen more often is likely in proportion.
-        let often = left + self.seen[SEEN - 1] * u32::try_from(SEEN).unwrap_or_default();
-        weights[SEEN] = f64::from(left) + 0.5;
-        sources[SEEN] = f64::from(often);
-        let possible = weights.iter().zip(&sources).filter(|(_, sources)| **sources > 0.0);
-        let all: f64 = possible.map(|(weight, _)| weight).sum();
-        let class = (before as usize).min(SEEN);
-        let own = if class == SEEN { f64::from(before) } else { 1.0 };
-        weights[class] / all * own / sources[class]
-    }
-
-    /// Natural logarithm of the evidence.
-    fn evidence(&self) -> f64 {
-        let attacks = self.attacks.map(Likelihood::log);
-        let likeliest = attacks.into_iter().fold(f64::NEG_INFINITY, f64::max);
-        let sum: f64 = attacks.iter().map(|log| libm::exp(log - likeliest)).sum();
-        let crowds = self.crowds.map(Likelihood::log);
-        let crowd = crowds.into_iter().fold(f64::NEG_INFINITY, f64::max);
-        likeliest + libm::log(sum / ATTACKS as f64) - crowd
-    }
-}
-
-/// Product of chances. A logarithm is taken now and then only, before the product gets too small.
-#[derive(Debug, Clone, Copy)]
-struct Likelihood {
-    log: f64,
-    product: f64,
-}
-
-impl Likelihood {
-    const ONE: Self = Self { log: 0.0, product: 1.0 };
-
-    fn times(&mut self, chance: f64) {
-        self.product *= chance;
-        if self.product < 1e-200 {
-            *self = Self { log: self.log(), product: 1.0 };
-        }
-    }
-
-    fn log(self) -> f64 {
-        self.log + libm::log(self.product.max(f64::MIN_POSITIVE))
-    }
-}
-
-/// A law of the next caller.
-struct Law {
-    discount: f64,
-    concentration: f64,
-}
-
-impl Law {
-    fn new(discount: f64, unlike: f64) -> Self {
-        // Two requests have the same caller with chance (1 - discount) / (1 + concentration).
-        Self { discount, concentration: (1.0 - discount) / unlike - 1.0 }
-    }
-
-    fn chance(&self, before: u32, requests: u32, sources: u32) -> f64 {
-        if requests == 0 {
-            return 1.0;
-        }
-        let places = f64::from(requests) + self.concentration;
-        match before {
-            0 => (self.concentration + self.discount * f64::from(sources)) / places,
-            _ => (f64::from(before) - self.discount) / places,
-        }
-    }
-}
-
 impl Crowd {
     /// What the callers in `pane` look like, against those of `reference`.
     pub(super) fn of(pane: &Pane, reference: &Reference) -> Self {
-        let repeats = pane.repeats();
+        let piece = pane.repeats().piece();
         let requests = pane.requests();
-        let least = 1.0 / repeats.unlike.unwrap_or(UNLIKE_MAX).max(UNLIKE_MIN) - 1.0;
-        let compared = f64::from(repeats.requests);
+        let least = 1.0 / piece.unlike() - 1.0;
+        let compared = f64::from(piece.requests());
         let mut crowd = Self {
             requests,
             distinct: pane.distinct(),
-            compared: repeats.requests,
-            repeats: repeats.requests - repeats.sources,
+            compared: piece.requests(),
+            repeats: piece.returns(),
             repeats_expected: (compared - least * libm::log1p(compared / least)).max(0.0),
-            evidence_log10: repeats.best / core::f64::consts::LN_10,
+            evidence_log10: pane.repeats().best() / core::f64::consts::LN_10,
             new_share: new_share(pane, reference),
             top_share: pane.top_share(),
             error_share: pane.failed_share(),
@@ -380,22 +122,21 @@ impl Crowd {
     }
 
     fn judge(&self, pane: &Pane, reference: &Reference) -> (Verdict, Reason) {
-        let repeats = pane.repeats();
-        let now_log10 = repeats.evidence() / core::f64::consts::LN_10;
-        let alone = f64::from(repeats.most) >= ALONE * self.requests as f64;
+        let piece = pane.repeats().piece();
+        let evidence = piece.evidence();
         if self.evidence_log10 >= ATTACK_LOG10 {
             (Verdict::Attack, Reason::Repeats)
         } else if self.requests < REQUESTS_MIN {
             (Verdict::Unknown, Reason::FewKnown)
-        } else if alone {
+        } else if piece.most_share() >= ALONE {
             (Verdict::Unknown, Reason::OneSource)
         } else if grown(pane, reference) {
             (Verdict::Unknown, Reason::RegularGrew)
         } else if self.errors_rose() {
             (Verdict::Unknown, Reason::ErrorsRose)
-        } else if self.new_share.is_some_and(|share| share <= 1.0 - USUAL) && now_log10 <= 0.0 {
+        } else if self.new_share.is_some_and(|share| share <= 1.0 - USUAL) && evidence <= 0.0 {
             (Verdict::Crowd, Reason::UsualSources)
-        } else if now_log10 <= 0.0 && repeats.are_open() && self.top_share <= TOP_SHARE_MAX {
+        } else if evidence <= 0.0 && piece.are_open() && self.top_share <= TOP_SHARE_MAX {
             (Verdict::Crowd, Reason::ManySources)
         } else {
             (Verdict::Unknown, Reason::Unclear)

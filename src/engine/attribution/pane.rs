@@ -1,8 +1,9 @@
 //! Who has been calling since evidence began to gather, by name and by what it cost.
 
-use super::crowd::{Crowd, Repeats};
+use super::crowd::Crowd;
 use super::join::{Join, Known};
 use super::reference::Reference;
+use super::repeats::Repeats;
 use super::table::Table;
 use crate::engine::batch::{Batch, Dimension, Event, EventKind, Timeliness, prefix_of};
 use crate::record::{SOURCE_BYTES_MAX, Status};
@@ -104,26 +105,18 @@ impl Pane {
             if slot.is_known() {
                 hashes[index] = slot.hash;
                 let name = batch.source_name(slot);
-                let before = self.tables[index].add(slot.hash, slot.hash, cost, name);
+                self.tables[index].add(slot.hash, slot.hash, cost, name);
                 if index == Dimension::Address as usize {
                     let prefix = Dimension::Prefix as usize;
                     hashes[prefix] = prefix_hash(slot.hash);
                     let network = prefix_of(name);
                     self.tables[prefix].add(hashes[prefix], slot.hash, cost, &network);
-                    self.address(slot.hash, before, reference);
+                    self.strange += u64::from(reference.is_strange(slot.hash));
+                    self.repeats.note(slot.hash, reference);
                 }
             }
         }
         hashes
-    }
-
-    fn address(&mut self, hash: u64, before: u32, reference: &Reference) {
-        self.strange += u64::from(reference.is_strange(hash));
-        if !self.table(Dimension::Address).is_exact() {
-            self.repeats.complete();
-        } else if self.repeats.concern(hash, reference) {
-            self.repeats.note(hash, before);
-        }
     }
 
     fn correct(&mut self, hashes: &[u64; Dimension::COUNT], assumed: f64, cost: f64) {

@@ -5,7 +5,7 @@
 
 use std::cmp::Reverse;
 
-use super::crowd::UNLIKE_MAX;
+use super::repeats::UNLIKE_MAX;
 use crate::engine::batch::SourceSlot;
 
 /// Addresses that are told apart.

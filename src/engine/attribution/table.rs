@@ -25,8 +25,6 @@ pub(super) struct Table {
     pub(super) total: f64,
     /// Requests.
     pub(super) requests: u64,
-    /// Of these, the ones whose source had to make somebody else's room its own.
-    displaced: u64,
 }
 
 /// One source.
@@ -64,12 +62,11 @@ impl Table {
             registers: [0; REGISTERS],
             total: 0.0,
             requests: 0,
-            displaced: 0,
         }
     }
 
-    /// Notes a request by `member` of a source. Returns how many it had before.
-    pub(super) fn add(&mut self, hash: u64, member: u64, cost: f64, name: &[u8]) -> u32 {
+    /// Notes a request by `member` of a source.
+    pub(super) fn add(&mut self, hash: u64, member: u64, cost: f64, name: &[u8]) {
         self.total += cost;
         self.requests += 1;
         let register = usize::from(hash.to_le_bytes()[0]);
@@ -81,7 +78,6 @@ impl Table {
         entry.squares += cost * cost;
         entry.members |= 1 << (member % 64);
         entry.requests = entry.requests.saturating_add(1);
-        entry.requests - 1
     }
 
     fn make_room(&mut self, hash: u64, name: &[u8]) -> usize {
@@ -97,7 +93,6 @@ impl Table {
             self.entries.push(Entry::default());
             self.entries.len() - 1
         } else {
-            self.displaced += 1;
             let place = self.least();
             self.hashes[place] = hash;
             self.entries[place] = Entry { error: self.weights[place], ..Entry::default() };
@@ -120,11 +115,6 @@ impl Table {
             self.weights[place] = (self.weights[place] + cost - assumed).max(entry.error);
             entry.squares = (entry.squares + cost * cost - assumed * assumed).max(0.0);
         }
-    }
-
-    /// Whether every source since the beginning is still in it.
-    pub(super) fn is_exact(&self) -> bool {
-        self.displaced == 0
     }
 
     /// Every source.

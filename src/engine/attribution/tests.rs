@@ -187,6 +187,22 @@ fn busy_days_and_flash_crowds_are_crowds() {
 }
 
 #[test]
+fn a_surge_is_judged_anew_as_it_doubles() {
+    let drawn = |index: u32| {
+        let mixed = u64::from(index + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        u32::try_from((mixed ^ (mixed >> 27)) % 2_000).unwrap()
+    };
+    let crowd = |count| (0..count).map(move |index| call(user(drawn(index))));
+    let reference = Traffic::of(crowd(3_000)).reference();
+    let long = Traffic::of(crowd(20_000)).pane(&reference).crowd(&reference);
+    assert_eq!(long.verdict, Verdict::Crowd, "{long:?}");
+    let hidden = crowd(2_000).chain(attack(2, 4_000));
+    let hidden = Traffic::of(hidden).pane(&reference).crowd(&reference);
+    assert_eq!(hidden.verdict, Verdict::Attack, "{hidden:?}");
+}
+
+#[test]
 fn what_the_callers_do_not_tell_stays_unknown() {
     let reference = quiet();
     let services = Traffic::of((0..3_000).map(|index| call(user(index % 4)))).reference();
