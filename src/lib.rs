@@ -29,6 +29,9 @@ pub mod control;
 
 pub mod act;
 
+#[cfg(feature = "aws")]
+pub mod aws;
+
 pub mod observe;
 
 pub mod simulation;
@@ -38,6 +41,8 @@ pub mod score;
 pub mod report;
 
 pub mod runtime;
+
+pub mod store;
 
 pub mod swarm;
 

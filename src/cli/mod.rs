@@ -19,6 +19,9 @@ pub mod score;
 
 pub mod check;
 
+#[cfg(feature = "aws")]
+pub mod restrictions;
+
 mod output;
 
 use std::io;
@@ -49,6 +52,8 @@ Examples:
   bursar replay --decisions d.jsonl - < records.jsonl
   bursar learn --out baselines.jsonl.gz history.jsonl.gz   what is normal here?
   bursar evaluate --truth t.json --decisions d.jsonl   how good was it?
+  bursar restrictions                         what is capped now?
+  bursar restore --all                        give everything back, daemon or not
   bursar score requests.csv                   what is unusual in a metric export?";
 
 #[derive(Debug, Subcommand)]
@@ -62,6 +67,12 @@ enum Command {
     Tune(tune::TuneArgs),
     Score(score::ScoreArgs),
     Check(check::CheckArgs),
+    #[cfg(feature = "aws")]
+    Restrictions(restrictions::RestrictionsArgs),
+    #[cfg(feature = "aws")]
+    Restore(restrictions::RestoreArgs),
+    #[cfg(feature = "aws")]
+    StopActions(restrictions::StopActionsArgs),
 }
 
 /// Why a command did not do what it should.
@@ -101,6 +112,12 @@ pub fn main() -> u8 {
         Command::Tune(args) => tune::run(&args),
         Command::Score(args) => score::run(&args, &mut io::stderr()).map_err(Failure::Other),
         Command::Check(args) => check::run(&args),
+        #[cfg(feature = "aws")]
+        Command::Restrictions(args) => restrictions::list(&args),
+        #[cfg(feature = "aws")]
+        Command::Restore(args) => restrictions::restore(&args),
+        #[cfg(feature = "aws")]
+        Command::StopActions(args) => restrictions::stop(&args),
     };
     match done {
         Ok(()) => 0,

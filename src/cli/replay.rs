@@ -11,6 +11,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 
 use crate::act::dry_run::DryRun;
+use crate::act::hands::Hands;
 use crate::config::settings::{InputKind, Settings};
 use crate::control::settings::Mode;
 use crate::decode;
@@ -186,7 +187,7 @@ pub(super) fn assemble(
         accounts: Accounts::new(settings.detection.clone()),
         bills: prices.bills,
         control: wiring::control(settings),
-        actuator: Box::new(DryRun),
+        hands: Hands::here(Box::new(DryRun)),
         recorder,
         dead,
         batch_records: settings.batch_records,

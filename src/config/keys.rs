@@ -4,10 +4,12 @@
 use super::kind::{Kind, Setting};
 use super::names::{
     any_text, is_broker, is_consumer_or_empty, is_function_or_empty, is_pattern, is_region,
-    is_region_or_empty, is_stream_or_empty, is_time_or_empty, is_topic, is_url_or_empty, is_word,
-    not_empty,
+    is_region_or_empty, is_role_or_empty, is_stream_or_empty, is_time_or_empty, is_topic,
+    is_url_or_empty, is_word, not_empty,
 };
-use super::settings::{InputKind, KafkaStart, KinesisStart, LogFormat, LogLevel, Settings};
+use super::settings::{
+    InputKind, KafkaStart, KinesisStart, LogFormat, LogLevel, Release, Settings,
+};
 use crate::control::settings::Mode;
 use crate::cost::Gateway;
 use crate::engine::watch::LATENESS_SECONDS_MAX;
@@ -57,7 +59,7 @@ pub(super) static KEYS: &[Key<Settings>] = &[
         |s| &mut s.control.mode,
         Kind::Choice(Mode::NAMES),
         "\"observe\" says what it would do and changes nothing; \"enforce\" applies it. Enforcing \
-         needs an actuator, and the only one is that of the embedded platform.",
+         needs an actuator: the embedded platform brings its own, for all else there is lambda.",
     ),
     key(
         "input.kind",
@@ -368,6 +370,12 @@ pub(super) static KEYS: &[Key<Settings>] = &[
         "At most this many functions are newly restricted in a minute.",
     ),
     key(
+        "control.veto",
+        |s| &mut s.control.veto_seconds,
+        Kind::Duration(0, 30 * DAY),
+        "What somebody else has changed or lifted is left alone for this long.",
+    ),
+    key(
         "server.enabled",
         |s| &mut s.server.enabled,
         Kind::Flag,
@@ -391,6 +399,46 @@ pub(super) static KEYS: &[Key<Settings>] = &[
         |s| &mut s.log.level,
         Kind::Choice(LogLevel::NAMES),
         "The least important level that is written.",
+    ),
+    key(
+        "lambda.enabled",
+        |s| &mut s.lambda.enabled,
+        Kind::Flag,
+        "Whether mode enforce caps functions by their reserved concurrency through the Lambda \
+         API. Credentials come from the environment, a profile or a role.",
+    ),
+    key(
+        "lambda.endpoint",
+        |s| &mut s.lambda.endpoint,
+        Kind::Text("\"\" for the cloud's own, or an http:// or https:// address", is_url_or_empty),
+        "Another service than the cloud's own, for tests.",
+    ),
+    key(
+        "lambda.requests_per_second",
+        |s| &mut s.lambda.requests_per_second,
+        Kind::Count(1, 15),
+        "Calls a second, at most. The account has 15 for all its tools together.",
+    ),
+    key(
+        "lambda.release",
+        |s| &mut s.lambda.release,
+        Kind::Choice(Release::NAMES),
+        "Who gives back when bursar no longer can, since reserved concurrency has no time-out: \
+         \"schedule\" leaves a one-time EventBridge schedule with each restriction, \"timer\" \
+         relies on a timer of yours that runs `bursar restore --expired` every few minutes.",
+    ),
+    key(
+        "lambda.release_role",
+        |s| &mut s.lambda.release_role,
+        Kind::Text("a role's ARN, or \"\"", is_role_or_empty),
+        "The role by which such a schedule writes the prior state back.",
+    ),
+    key(
+        "state.journal",
+        |s| &mut s.journal,
+        Kind::Text("a path", not_empty),
+        "Directory of the restrictions in force and of what stood there before. Keep it on storage \
+         that outlives the container.",
     ),
     key(
         "output.decisions",

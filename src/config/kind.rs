@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use config::ValueKind;
 
-use super::settings::{InputKind, KafkaStart, KinesisStart, LogFormat, LogLevel};
+use super::settings::{InputKind, KafkaStart, KinesisStart, LogFormat, LogLevel, Release};
 use crate::control::settings::Mode;
 use crate::cost::Gateway;
 use crate::units::{AccountId, EventTime, NanoUsd};
@@ -274,6 +274,7 @@ choices! {
         "files" = Files;
     KafkaStart: "earliest" = Earliest, "latest" = Latest, "timestamp" = Timestamp;
     KinesisStart: "trim_horizon" = TrimHorizon, "latest" = Latest, "at_timestamp" = AtTimestamp;
+    Release: "nobody" = Nobody, "schedule" = Schedule, "timer" = Timer;
     Gateway: "observed" = Observed, "none" = None, "http_api" = HttpApi, "rest_api" = RestApi;
     LogFormat: "human" = Human, "json" = Json;
     LogLevel: "error" = Error, "warn" = Warn, "info" = Info, "debug" = Debug, "trace" = Trace;

@@ -61,6 +61,11 @@ pub(super) fn is_consumer_or_empty(text: &str) -> bool {
     text.is_empty() || (arn && text.len() <= 2_048 && not_empty(text))
 }
 
+pub(super) fn is_role_or_empty(text: &str) -> bool {
+    let arn = text.starts_with("arn:") && text.contains(":iam::") && text.contains(":role/");
+    text.is_empty() || (arn && is_word(text))
+}
+
 pub(super) fn is_region_or_empty(text: &str) -> bool {
     text.is_empty() || is_region(text)
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::problems::{Fault, Problem};
 use super::raw::RawConfig;
-use super::settings::{InputKind, KafkaStart, KinesisStart, Settings};
+use super::settings::{InputKind, KafkaStart, KinesisStart, Release, Settings};
 use crate::control::settings::Mode;
 
 /// Adds what contradicts itself. Rules about a key that was refused already keep quiet.
@@ -24,12 +24,33 @@ pub(super) fn check(settings: &Settings, raw: &RawConfig, problems: &mut Vec<Pro
 }
 
 fn mode(settings: &Settings, broken: &mut Vec<(String, String)>) {
-    if settings.control.mode == Mode::Enforce && settings.input.kind != InputKind::Embedded {
+    if settings.control.mode != Mode::Enforce || settings.input.kind == InputKind::Embedded {
+        return;
+    }
+    let lambda = &settings.lambda;
+    if !lambda.enabled {
         broken.push((
             "mode".to_owned(),
-            "\"enforce\" works with input.kind = \"embedded\" only, because no actuator can reach \
-             a real platform; set mode = \"observe\""
+            "\"enforce\" needs an actuator, set lambda.enabled = true or mode = \"observe\""
                 .to_owned(),
+        ));
+    } else if settings.input.kind == InputKind::Files {
+        broken.push((
+            "mode".to_owned(),
+            "\"enforce\" acts on the present, and files are the past; set mode = \"observe\""
+                .to_owned(),
+        ));
+    } else if lambda.release == Release::Nobody {
+        broken.push((
+            "lambda.release".to_owned(),
+            "\"enforce\" needs somebody who gives back when bursar no longer can: \"schedule\" with \
+             lambda.release_role, or \"timer\" and a timer that runs `bursar restore --expired`"
+                .to_owned(),
+        ));
+    } else if (lambda.release == Release::Schedule) == lambda.release_role.is_empty() {
+        broken.push((
+            "lambda.release_role".to_owned(),
+            "goes with lambda.release = \"schedule\", give both or neither".to_owned(),
         ));
     }
 }

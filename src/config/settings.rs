@@ -35,6 +35,10 @@ pub struct Settings {
     pub budgets: Vec<Budget>,
     /// Limits and times of the control ladder, and the mode.
     pub control: ControlSettings,
+    /// Capping functions through the Lambda API.
+    pub lambda: LambdaConfig,
+    /// Where restrictions are journalled.
+    pub journal: String,
     /// Which function stands behind an entry point.
     pub routes: Vec<ConfiguredRoute>,
     /// The HTTP server.
@@ -60,6 +64,8 @@ impl Default for Settings {
             cost: CostConfig::default(),
             budgets: Vec::new(),
             control: ControlSettings::default(),
+            lambda: LambdaConfig::default(),
+            journal: "bursar-journal".to_owned(),
             routes: Vec::new(),
             server: ServerSettings::default(),
             log: LogSettings::default(),
@@ -103,6 +109,44 @@ impl Default for InputSettings {
             embedded_seed: 1,
         }
     }
+}
+
+/// Capping functions through the Lambda API.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LambdaConfig {
+    /// Whether it is done in mode enforce.
+    pub enabled: bool,
+    /// Another service than the cloud's own; empty for that.
+    pub endpoint: String,
+    /// Calls a second, at most.
+    pub requests_per_second: u32,
+    /// Who gives back when this process no longer can.
+    pub release: Release,
+    /// The role by which the scheduler does.
+    pub release_role: String,
+}
+
+impl Default for LambdaConfig {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            endpoint: String::new(),
+            requests_per_second: 5,
+            release: Release::Nobody,
+            release_role: String::new(),
+        }
+    }
+}
+
+/// Who gives back what is restricted when the daemon no longer can.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Release {
+    /// Nobody: nothing may be restricted.
+    Nobody,
+    /// The platform itself, by a schedule that is left with each restriction.
+    Schedule,
+    /// A timer of the operator's that runs `bursar restore --expired`.
+    Timer,
 }
 
 /// The sources.

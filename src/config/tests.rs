@@ -116,7 +116,7 @@ fn every_kind_of_mistake_is_refused() {
         ("[input]\nkind = \"files\"", "input.files.paths: needed by this input.kind"),
         (
             "mode = \"enforce\"\n[input]\nkind = \"files\"\nfiles.paths = [\"-\"]",
-            "mode: \"enforce\" works with input.kind = \"embedded\" only",
+            "mode: \"enforce\" needs an actuator",
         ),
         ("[input.kafka.properties]\n\"group.id\" = \"x\"", "set by input.kafka.brokers"),
         ("[kafka]\ngroup = \"x\"", "kafka: unknown key, did you mean input.kafka? "),

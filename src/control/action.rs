@@ -1,13 +1,13 @@
 //! What control wants, what became of it, and what is in force.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::settings::Mode;
 use crate::record::FunctionKey;
 use crate::units::EventTime;
 
 /// The hand that changes something on the platform.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ActuatorKind {
     /// A firewall's set of refused addresses, before the function.
@@ -63,7 +63,7 @@ impl Verb {
 }
 
 /// What callers notice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LossClass {
     /// Callers see 403 or 429.
@@ -71,7 +71,7 @@ pub enum LossClass {
 }
 
 /// What stands at an actuator's target.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", content = "value", rename_all = "lowercase")]
 pub enum Setting {
     /// Nobody has looked.
@@ -83,7 +83,7 @@ pub enum Setting {
 }
 
 /// A set value.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Value {
     /// Concurrency.

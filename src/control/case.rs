@@ -13,6 +13,8 @@ const CANARY_STEPS: u8 = 2;
 const SATURATED: f64 = 0.95;
 /// Hold-down doubles at most this often: 2^10 × 5 minutes is 3.5 days.
 const DOUBLINGS_MAX: u32 = 10;
+/// A rung that does not take is tried after twice the time again, up to 2^6 times.
+const FAILURES_MAX: u32 = 6;
 /// A source throttle waits this many seconds for names; where none come, the cap goes first.
 const NAMES_WITHIN_SECONDS: i64 = 5;
 /// After a week without a trip a function is forgiven.
@@ -38,6 +40,8 @@ pub(super) struct Case {
     last_trip: Option<EventTime>,
     /// When a rung last did not take.
     failed_at: Option<EventTime>,
+    /// And how often in a row.
+    failures: u32,
     /// Intents whose outcome is awaited.
     pub(super) waiting: u32,
     /// The reason for not acting was given for this alarm.
@@ -47,10 +51,15 @@ pub(super) struct Case {
 impl Case {
     /// A case that begins with `alarm`.
     pub(super) fn new(alarm: &Alarm) -> Self {
+        Self::adopted(alarm.id.clone(), alarm.decided_at)
+    }
+
+    /// A case whose alarm is only known by name.
+    pub(super) fn adopted(alarm_id: String, opened_at: EventTime) -> Self {
         Self {
             alarm: None,
-            alarm_id: alarm.id.clone(),
-            opened_at: alarm.decided_at,
+            alarm_id,
+            opened_at,
             pulse: None,
             source: None,
             cap: None,
@@ -58,6 +67,7 @@ impl Case {
             trips: 0,
             last_trip: None,
             failed_at: None,
+            failures: 0,
             waiting: 0,
             told_why_not: false,
         }
@@ -138,6 +148,7 @@ impl Case {
     /// Every rung gets its time to show what it does.
     pub(super) fn has_settled(&self, now: EventTime, settings: &ControlSettings) -> bool {
         let settle = i64::from(settings.settle_seconds) * 1_000;
+        let settle = settle << self.failures.saturating_sub(1).min(FAILURES_MAX);
         self.changed_at().is_none_or(|changed| now.since_ms(changed) >= settle)
     }
 
@@ -207,15 +218,32 @@ impl Case {
         self.source.iter().chain(&self.cap).any(|held| now >= held.expires_at)
     }
 
-    /// Brings the restriction in line with what became of an intent.
-    pub(super) fn settle(&mut self, intent: &Intent, outcome: &Outcome) {
+    /// Where a restriction by this actuator stands.
+    pub(super) fn place(&mut self, actuator: ActuatorKind) -> &mut Option<Restriction> {
+        match actuator {
+            ActuatorKind::WafIpSet => &mut self.source,
+            ActuatorKind::ReservedConcurrency => &mut self.cap,
+        }
+    }
+
+    /// Where the restriction of this name stands.
+    pub(super) fn held_by_id(&mut self, id: &str) -> Option<&mut Option<Restriction>> {
+        let places = [&mut self.source, &mut self.cap];
+        places.into_iter().find(|place| place.as_ref().is_some_and(|held| held.id == id))
+    }
+
+    /// Brings the restriction in line with what became of an intent. Returns whether somebody else
+    /// has changed what it restricts.
+    pub(super) fn settle(&mut self, intent: &Intent, outcome: &Outcome) -> bool {
         self.waiting = self.waiting.saturating_sub(1);
+        let took = matches!(outcome.kind, OutcomeKind::Applied | OutcomeKind::Planned);
+        self.failures = if took { 0 } else { self.failures.saturating_add(1) };
         let place = match intent.actuator {
             ActuatorKind::WafIpSet => &mut self.source,
             ActuatorKind::ReservedConcurrency => &mut self.cap,
         };
         let Some(held) = place else {
-            return;
+            return false;
         };
         let at = outcome.effective_at.unwrap_or(intent.decided_at);
         let is_known = outcome.from != Setting::Unknown;
@@ -226,7 +254,7 @@ impl Case {
         {
             // Whoever changed it owns it now.
             *place = None;
-            return;
+            return true;
         }
         match (outcome.kind, intent.verb) {
             (OutcomeKind::Applied | OutcomeKind::Planned, Verb::Restore | Verb::Expire) => {
@@ -275,5 +303,6 @@ impl Case {
                 held.changed_at = intent.decided_at;
             }
         }
+        false
     }
 }

@@ -7,6 +7,7 @@
 //! at the restore).
 
 mod sources;
+mod upkeep;
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -58,6 +59,10 @@ pub struct Control {
     abstentions: Vec<Abstention>,
     directives: Vec<Directive>,
     spent: BTreeMap<usize, NanoUsd>,
+    /// Functions that somebody else has taken in hand, and until when they are left alone.
+    left_alone: BTreeMap<FunctionKey, EventTime>,
+    /// Why nothing new is begun.
+    held_off: Option<String>,
 }
 
 /// Names are waited for until they cover this part of the excess, or are late.
@@ -77,6 +82,8 @@ impl Control {
             abstentions: Vec::new(),
             directives: Vec::new(),
             spent: BTreeMap::new(),
+            left_alone: BTreeMap::new(),
+            held_off: None,
         }
     }
 
@@ -180,8 +187,9 @@ impl Control {
             mode != Mode::Observe || outcome.kind != OutcomeKind::Applied,
             "A3: applied in mode observe"
         );
+        let mut foreign = false;
         if let Some(case) = self.cases.get_mut(&intent.function) {
-            case.settle(&intent, &outcome);
+            foreign = case.settle(&intent, &outcome);
             let in_force = |restriction: &Option<Restriction>| {
                 restriction.as_ref().is_some_and(Restriction::is_in_force)
             };
@@ -194,6 +202,9 @@ impl Control {
                     .filter(|cap| cap.is_in_force())
                     .and_then(|cap| cap.current.number()),
             });
+        }
+        if foreign {
+            self.leave_alone(intent.function.clone(), intent.decided_at);
         }
         Action { intent, outcome, mode }
     }
@@ -235,7 +246,7 @@ impl Control {
         if fresh && alarm.severity == Severity::Notice && !at_risk {
             return;
         }
-        if let Some(reason) = self.shut_gate(function, case, alarm) {
+        if let Some(reason) = self.shut_gate(function, case, alarm, now) {
             // The first seconds' amounts are rough, and the gate may yet open.
             if !case.told_why_not && case.names_are_late(now) {
                 case.told_why_not = true;
@@ -249,7 +260,8 @@ impl Control {
             return;
         }
         let named: Vec<&SourceShare> = alarm.attribution.networks().collect();
-        let separable = !named.is_empty() && !alarm.attribution.diffuse;
+        let refusable = self.settings.rungs.contains(&ActuatorKind::WafIpSet);
+        let separable = refusable && !named.is_empty() && !alarm.attribution.diffuse;
         if separable && self.throttle_more_sources(case, alarm, &named, now) {
             return;
         }
@@ -261,7 +273,7 @@ impl Control {
             // More names are about to come, and a set is not changed every second.
         } else if case.source.is_none() && separable {
             self.throttle_sources(function, case, alarm, &named, now);
-        } else if case.source.is_none() && case.cap.is_none() && !case.names_are_late(now) {
+        } else if refusable && case.held().is_empty() && !case.names_are_late(now) {
             // Names may still come.
         } else if case.cap.is_none() {
             self.cap(function, case, alarm, now);
@@ -271,7 +283,22 @@ impl Control {
     }
 
     /// The first gate that keeps control from acting, if any.
-    fn shut_gate(&self, function: &FunctionKey, case: &Case, alarm: &Alarm) -> Option<String> {
+    fn shut_gate(
+        &self,
+        function: &FunctionKey,
+        case: &Case,
+        alarm: &Alarm,
+        now: EventTime,
+    ) -> Option<String> {
+        if let Some(reason) = &self.held_off {
+            return Some(reason.clone());
+        }
+        if let Some(until) = self.left_alone_until(function, now) {
+            return Some(format!(
+                "somebody else has changed what was restricted here, so it is left alone until \
+                 {until}"
+            ));
+        }
         if self.never_touch.iter().any(|pattern| pattern.matches(&function.as_ref())) {
             return Some("the function is on the never-touch list".into());
         }
@@ -310,8 +337,11 @@ impl Control {
         if f64::from(cap.value) >= demand.concurrency() {
             return;
         }
+        let named = !alarm.attribution.sources.is_empty() && !alarm.attribution.diffuse;
         let before = if case.source.is_some() {
             "the excess goes on beside the refused addresses"
+        } else if named {
+            "no actuator here can refuse the callers that are named"
         } else if alarm.attribution.distinct > 0 {
             "the callers cannot be told apart"
         } else {
@@ -490,10 +520,7 @@ impl Control {
         };
         let intent = self.change(&restriction, Verb::Restrict, to, now, reason);
         self.intents.push(intent);
-        match actuator {
-            ActuatorKind::WafIpSet => case.source = Some(restriction),
-            ActuatorKind::ReservedConcurrency => case.cap = Some(restriction),
-        }
+        *case.place(actuator) = Some(restriction);
         case.waiting += 1;
     }
 

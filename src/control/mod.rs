@@ -20,4 +20,4 @@ mod case;
 pub mod cap;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,13 +1,13 @@
 //! One restriction, from the wish to the last canary step.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::action::{ActuatorKind, LossClass, Setting};
 use crate::record::FunctionKey;
 use crate::units::EventTime;
 
 /// Where a restriction stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Stage {
     /// Decided in mode observe; nothing was changed.
@@ -19,7 +19,7 @@ pub enum Stage {
 }
 
 /// A restriction that is in force or planned.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Restriction {
     /// Its name.
     pub id: String,
@@ -36,7 +36,7 @@ pub struct Restriction {
     /// What stands there now.
     pub current: Setting,
     /// What stands there perhaps: the latest change was not answered.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub perhaps: Option<Setting>,
     /// What callers notice.
     pub loss_class: LossClass,

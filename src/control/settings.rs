@@ -1,5 +1,7 @@
 //! What control may do; validated by `config`.
 
+use super::action::ActuatorKind;
+
 /// Whether control acts or only says what it would do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -35,6 +37,10 @@ pub struct ControlSettings {
     pub expiry_seconds: u32,
     /// At most this many functions are newly restricted per minute.
     pub functions_per_minute_max: u32,
+    /// What somebody else has changed or lifted is left alone for this long, seconds.
+    pub veto_seconds: u32,
+    /// The rungs that there are hands for.
+    pub rungs: Vec<ActuatorKind>,
 }
 
 impl Default for ControlSettings {
@@ -50,6 +56,8 @@ impl Default for ControlSettings {
             hold_down_seconds: 300,
             expiry_seconds: 3_600,
             functions_per_minute_max: 20,
+            veto_seconds: 86_400,
+            rungs: ActuatorKind::ALL.to_vec(),
         }
     }
 }

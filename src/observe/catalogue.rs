@@ -107,6 +107,8 @@ catalogue! {
         "Actions that control decided on.";
     RESTRICTIONS = Gauge "bursar_restrictions_in_force", "restrictions", ["actuator"],
         "Restrictions in force.";
+    DRIFT = Counter "bursar_restrictions_changed_by_others_total", "restrictions", [],
+        "Restrictions that somebody else has changed or lifted, and that were left alone then.";
     BUDGET_USED = Gauge "bursar_budget_used_usd", "US dollars", ["scope"],
         "Spend of this calendar month under a budget.";
     BUDGET_REMAINING = Gauge "bursar_budget_remaining_usd", "US dollars", ["scope"],

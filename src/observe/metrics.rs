@@ -138,6 +138,8 @@ pub struct Metrics {
     pub alarms_opened: Counters,
     /// [`catalogue::ACTIONS`], by verb and outcome.
     pub actions: Counters,
+    /// [`catalogue::DRIFT`].
+    pub drift: IntCounter,
     /// [`catalogue::RESTRICTIONS`], by actuator.
     pub restrictions: Gauges,
     budgets: Snapshot,
@@ -193,6 +195,7 @@ impl Metrics {
                 &[labels.channels, labels.severities],
             )?,
             actions: counters(&catalogue::ACTIONS, &[labels.verbs, labels.outcomes])?,
+            drift: int_counter(registry, &catalogue::DRIFT)?,
             restrictions: gauges(&catalogue::RESTRICTIONS, &[labels.actuators])?,
             budgets: Snapshot::register(
                 registry,

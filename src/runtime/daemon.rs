@@ -9,8 +9,8 @@ use prometheus::Registry;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
-use crate::act::Actuator;
 use crate::act::dry_run::DryRun;
+use crate::act::hands::Hands;
 use crate::act::virtual_platform::VirtualActuator;
 use crate::config::settings::{InputKind, Settings};
 use crate::control::action::{ActuatorKind, OutcomeKind, Verb};
@@ -32,6 +32,7 @@ use super::dead_letter::DeadLetters;
 use super::feed::{Fed, Feed};
 use super::gauges::Gauges;
 use super::pipeline::{Defaults, Parts, Pipeline};
+use super::reach::Reach;
 use super::recorder::{Recorder, Sink};
 use super::wiring;
 
@@ -74,9 +75,10 @@ async fn serve(settings: &Settings, sinks: Sinks) -> anyhow::Result<()> {
         true => Some(http::bind(settings.server.listen).await?),
         false => None,
     };
-    let (source, actuator) = input(settings)?;
+    let (source, (hands, adopted)) = input(settings)?;
     let stop = Arc::new(AtomicBool::new(false));
-    let mut pipeline = pipeline(settings, sinks, actuator, Arc::clone(&api))?;
+    let mut pipeline = pipeline(settings, sinks, hands, Arc::clone(&api))?;
+    pipeline.adopt(adopted, clock::as_event_time(clock::wall()));
     if let Some(listener) = &listener {
         let address = listener.local_addr()?;
         pipeline.recorder().say(&welcome(settings, Some(address)));
@@ -150,6 +152,7 @@ fn read(
     api.view.set_ready("input", false, "nothing has been read yet");
     loop {
         let fed = feed.next(WAIT);
+        pipeline.attend();
         if !stopping && stop.load(Ordering::Relaxed) {
             stopping = true;
             pipeline.restore_all(clock::as_event_time(clock::wall()));
@@ -188,19 +191,22 @@ fn read(
     }
 }
 
-fn input(settings: &Settings) -> anyhow::Result<(Box<dyn Source>, Box<dyn Actuator>)> {
+fn input(settings: &Settings) -> anyhow::Result<(Box<dyn Source>, Reach)> {
     let clock = Clock { wall: clock::wall, elapsed: clock::elapsed };
-    let dry_run = || Box::new(DryRun) as Box<dyn Actuator>;
+    let dry_run = || (Hands::here(Box::new(DryRun)), Vec::new());
     match settings.input.kind {
         InputKind::Embedded => {
             let start = clock::as_event_time(clock::wall());
             let world = EmbeddedWorld::new(settings.input.embedded_seed, start)?;
             let world = Arc::new(Mutex::new(world));
-            let actuator: Box<dyn Actuator> = match settings.control.mode {
-                Mode::Enforce => Box::new(VirtualActuator::new(Arc::clone(&world))),
+            let reach = match settings.control.mode {
+                Mode::Enforce => {
+                    let actuator = VirtualActuator::new(Arc::clone(&world));
+                    (Hands::here(Box::new(actuator)), Vec::new())
+                }
                 Mode::Observe => dry_run(),
             };
-            Ok((Box::new(PlatformSource::new(world, clock)), actuator))
+            Ok((Box::new(PlatformSource::new(world, clock)), reach))
         }
         InputKind::Files => {
             let files = FileSettings::default();
@@ -208,13 +214,13 @@ fn input(settings: &Settings) -> anyhow::Result<(Box<dyn Source>, Box<dyn Actuat
             Ok((Box::new(source), dry_run()))
         }
         #[cfg(feature = "kafka")]
-        InputKind::Kafka => Ok((kafka(settings, clock)?, dry_run())),
+        InputKind::Kafka => Ok((kafka(settings, clock)?, super::reach::reach(settings)?)),
         #[cfg(not(feature = "kafka"))]
         InputKind::Kafka => anyhow::bail!(
             "input.kind is kafka, but this bursar was built without it; build with --features kafka"
         ),
         #[cfg(feature = "kinesis")]
-        InputKind::Kinesis => Ok((kinesis(settings, clock)?, dry_run())),
+        InputKind::Kinesis => Ok((kinesis(settings, clock)?, super::reach::reach(settings)?)),
         #[cfg(not(feature = "kinesis"))]
         InputKind::Kinesis => anyhow::bail!(
             "input.kind is kinesis, but this bursar was built without it; \
@@ -292,7 +298,7 @@ fn api_state(settings: &Settings) -> anyhow::Result<ApiState> {
 fn pipeline(
     settings: &Settings,
     sinks: Sinks,
-    actuator: Box<dyn Actuator>,
+    hands: Hands,
     api: Arc<ApiState>,
 ) -> anyhow::Result<Pipeline> {
     let prices = wiring::prices(settings)?;
@@ -324,7 +330,7 @@ fn pipeline(
         accounts: Accounts::new(settings.detection.clone()),
         bills: prices.bills,
         control: wiring::control(settings),
-        actuator,
+        hands,
         recorder,
         dead,
         batch_records: settings.batch_records,

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::act::Actuator;
+use crate::act::hands::Hands;
 use crate::act::virtual_platform::VirtualActuator;
 use crate::config::settings::Settings;
 use crate::control::settings::Mode;
@@ -167,7 +168,7 @@ pub fn pipeline(
         accounts: Accounts::new(settings.detection.clone()),
         bills: prices.bills,
         control: wiring::control(&settings),
-        actuator,
+        hands: Hands::here(actuator),
         recorder: Recorder::new().keeping(true),
         dead: DeadLetters::open(None, 0, 0)?,
         batch_records: settings.batch_records,

@@ -6,6 +6,7 @@ pub mod daemon;
 pub mod guard;
 
 pub mod baselines;
+pub mod reach;
 pub mod wiring;
 
 mod door;

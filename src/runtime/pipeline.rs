@@ -2,9 +2,11 @@
 //! what the shards say goes to control, what control wants goes to the actuator, and everything is
 //! recorded. Event time drives it; a live input lends its wall clock.
 
+mod acting;
+
 use std::time::Duration;
 
-use crate::act::Actuator;
+use crate::act::hands::Hands;
 use crate::control::ladder::Control;
 use crate::control::settings::Mode;
 use crate::cost::{AccountBook, Budget, BudgetOutlook, BudgetScope, Month, Usage};
@@ -81,7 +83,9 @@ pub struct Pipeline {
     bills: AccountBook,
     billed: Vec<UsageRow>,
     control: Control,
-    actuator: Box<dyn Actuator>,
+    hands: Hands,
+    /// When what is in force was last looked after.
+    tended: Option<EventTime>,
     recorder: Recorder,
     dead: DeadLetters,
     batch_records: usize,
@@ -113,8 +117,8 @@ pub struct Parts {
     pub bills: AccountBook,
     /// Control.
     pub control: Control,
-    /// Control's hand.
-    pub actuator: Box<dyn Actuator>,
+    /// Control's hands.
+    pub hands: Hands,
     /// Where everything is told.
     pub recorder: Recorder,
     /// Where what cannot be read goes.
@@ -123,12 +127,6 @@ pub struct Parts {
     pub batch_records: usize,
     /// What the present is.
     pub present: Present,
-}
-
-impl std::fmt::Debug for dyn Actuator {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Actuator")
-    }
 }
 
 impl Pipeline {
@@ -145,7 +143,8 @@ impl Pipeline {
             bills: parts.bills,
             billed: Vec::new(),
             control: parts.control,
-            actuator: parts.actuator,
+            hands: parts.hands,
+            tended: None,
             recorder: parts.recorder,
             dead: parts.dead,
             batch_records: parts.batch_records.max(1),
@@ -374,13 +373,6 @@ impl Pipeline {
         self.settle()
     }
 
-    /// Gives every restriction back; from here on nothing is acted on any more.
-    pub fn restore_all(&mut self, now: EventTime) {
-        self.stopping = true;
-        self.control.restore_all(now);
-        self.act(now);
-    }
-
     /// What passed so far.
     pub fn passed(&self) -> Passed {
         self.passed
@@ -465,7 +457,10 @@ impl Pipeline {
             // lapse in time.
             match self.present.now().filter(|present| self.is_catching_up(now, *present)) {
                 Some(present) => self.control.expire(present),
-                None => self.control.tick(now),
+                None => {
+                    self.control.hold_off(self.hands.stopped());
+                    self.control.tick(now);
+                }
             }
             self.act(now);
         }
@@ -476,18 +471,6 @@ impl Pipeline {
     /// Whether what is seen is the past, about which nothing can be done any more.
     fn is_catching_up(&self, now: EventTime, present: EventTime) -> bool {
         self.control.mode() == Mode::Enforce && present.since_ms(now) > FRESH_MS
-    }
-
-    fn act(&mut self, now: EventTime) {
-        let at = self.present.now().unwrap_or(now);
-        for intent in self.control.intents() {
-            let outcome = self.actuator.apply(&intent, at);
-            let action = self.control.outcome(intent, outcome);
-            self.recorder.action(&action);
-        }
-        for abstention in self.control.abstentions() {
-            self.recorder.abstention(&abstention, now);
-        }
     }
 
     /// Sends the batches to the shards, after taking what they have to say of the last.

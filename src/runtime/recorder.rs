@@ -235,6 +235,13 @@ impl Recorder {
         }
     }
 
+    /// Somebody else has changed what was restricted.
+    pub fn drift(&mut self) {
+        if let Some(api) = &self.api {
+            api.metrics.drift.inc();
+        }
+    }
+
     /// Something was not done.
     pub fn abstention(&mut self, abstention: &Abstention, now: EventTime) {
         self.line(&AbstentionLine::new(abstention, now));

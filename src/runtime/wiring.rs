@@ -6,6 +6,7 @@ use std::num::NonZeroUsize;
 use std::thread::available_parallelism;
 
 use crate::config::settings::{self as conf, Settings};
+use crate::control::action::ActuatorKind;
 use crate::control::ladder::Control;
 use crate::cost::{AccountBook, CostSettings, Drag, DragOverride, Pattern, PriceBook};
 use crate::engine::detect::Thresholds;
@@ -110,7 +111,11 @@ fn tell_loaded(loaded: &Loaded) {
 
 /// Control with its budgets.
 pub fn control(settings: &Settings) -> Control {
-    Control::new(settings.control.clone(), settings.budgets.clone())
+    let mut control = settings.control.clone();
+    if settings.lambda.enabled && settings.input.kind != conf::InputKind::Embedded {
+        control.rungs = vec![ActuatorKind::ReservedConcurrency];
+    }
+    Control::new(control, settings.budgets.clone())
 }
 
 /// The first line of the decisions.

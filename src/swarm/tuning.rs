@@ -77,5 +77,6 @@ fn control(dice: &mut Dice, scenario: &Scenario) -> ControlSettings {
         hold_down_seconds: dice.between(1, 180),
         expiry_seconds: dice.between(10, 600),
         functions_per_minute_max: dice.pick(&[0, 1, 2, 20, 20]),
+        ..ControlSettings::default()
     }
 }

@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use aws_config::retry::RetryConfig;
-use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
-use aws_config::timeout::TimeoutConfig;
-use aws_config::{AppName, BehaviorVersion, Region, SdkConfig};
+use super::lineage::Listed;
+use super::place::Place;
+use super::settings::KinesisSettings;
+use crate::aws::{self, Way};
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_kinesis::operation::subscribe_to_shard::SubscribeToShardOutput;
@@ -14,17 +14,9 @@ use aws_sdk_kinesis::primitives::DateTime;
 use aws_sdk_kinesis::types::{
     ShardIteratorType, StartingPosition, SubscribeToShardEvent, SubscribeToShardEventStream,
 };
-use aws_smithy_http_client::Builder as HttpClient;
-use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 
-use super::lineage::Listed;
-use super::place::Place;
-use super::settings::KinesisSettings;
-
-/// Time for one attempt of a call and, with what goes on around it, for the call.
+/// Time for one attempt of a call.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
-const OPERATION_TIMEOUT: Duration = Duration::from_secs(15);
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A subscription speaks every five seconds even when there is nothing to say.
 const SILENCE_MAX: Duration = Duration::from_secs(15);
@@ -94,38 +86,12 @@ impl Kinesis {
     /// Finds region and credentials; `None` where no region is known. Calls nobody but, on such a
     /// machine, the metadata service.
     pub(super) async fn find(settings: &KinesisSettings) -> Option<Self> {
-        let http = match &settings.endpoint {
-            // A service on this machine: the machine's certificates are not asked for.
-            Some(endpoint) if endpoint.starts_with("http://") => HttpClient::new().build_http(),
-            _ => HttpClient::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https(),
+        let way = Way {
+            region: settings.known_region(),
+            endpoint: settings.endpoint.clone(),
+            attempt: ATTEMPT_TIMEOUT,
         };
-        let timeouts = TimeoutConfig::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .operation_attempt_timeout(ATTEMPT_TIMEOUT)
-            .operation_timeout(OPERATION_TIMEOUT)
-            .build();
-        let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
-            .http_client(http)
-            .timeout_config(timeouts)
-            .retry_config(RetryConfig::disabled())
-            // Subscriptions are silent for seconds; they have a limit of their own.
-            .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
-        if let Ok(name) = AppName::new("bursar") {
-            loader = loader.app_name(name);
-        }
-        if let Some(region) = settings.known_region() {
-            loader = loader.region(Region::new(region));
-        }
-        if let Some(endpoint) = &settings.endpoint {
-            loader = loader.endpoint_url(endpoint);
-        }
-        #[cfg(test)]
-        {
-            use aws_sdk_kinesis::config::Credentials;
-            let nobody = Credentials::new("test", "test", None, None, "test");
-            loader = loader.credentials_provider(nobody);
-        }
-        let config: SdkConfig = loader.load().await;
+        let config = aws::load(&way).await;
         let region = config.region()?.to_string();
         let (stream, consumer) = (settings.stream.clone(), settings.consumer_arn.clone());
         Some(Self { client: Client::new(&config), stream, region, consumer })

@@ -1,0 +1,181 @@
+//! Where intents are carried out: at once where the platform is in this process, else by a thread
+//! of its own, so that a slow control plane holds up neither detection nor the next decision.
+
+use std::collections::VecDeque;
+use std::io;
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
+
+use super::{Actuator, Held};
+use crate::control::action::{Intent, Outcome, OutcomeKind, Setting};
+use crate::units::EventTime;
+
+/// Control waits for each outcome before it wants the next of a function, so what waits here is
+/// bounded by the functions in trouble.
+const JOBS_MAX: usize = 65_536;
+
+/// What a hand has to say.
+#[derive(Debug)]
+pub enum Heard {
+    /// What became of an intent.
+    Done(Box<Intent>, Outcome),
+    /// What stands where a restriction should be.
+    Found(String, Setting),
+}
+
+enum Job {
+    Apply(Box<Intent>, EventTime),
+    Tend(Vec<Held>, EventTime),
+}
+
+enum Place {
+    Here(Box<dyn Actuator>),
+    Apart { jobs: Sender<Job>, words: Receiver<Heard>, thread: JoinHandle<()>, tending: bool },
+}
+
+/// Control's hands.
+pub struct Hands {
+    place: Place,
+    heard: VecDeque<Heard>,
+    /// Intents whose outcome has not been heard.
+    awaited: usize,
+    stopped: Option<Box<dyn Fn() -> Option<String> + Send>>,
+}
+
+impl std::fmt::Debug for Hands {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Hands").field("awaited", &self.awaited).finish_non_exhaustive()
+    }
+}
+
+impl Hands {
+    /// Carried out within the call.
+    pub fn here(actuator: Box<dyn Actuator>) -> Self {
+        Self { place: Place::Here(actuator), heard: VecDeque::new(), awaited: 0, stopped: None }
+    }
+
+    /// Carried out by a thread of its own.
+    ///
+    /// # Errors
+    /// The system refuses a thread.
+    pub fn apart(mut actuator: Box<dyn Actuator>) -> io::Result<Self> {
+        let (jobs, waiting) = bounded::<Job>(JOBS_MAX);
+        let (tell, words) = unbounded();
+        let thread = Builder::new().name("hands".into()).spawn(move || {
+            for job in waiting {
+                let told = match job {
+                    Job::Apply(intent, at) => {
+                        let outcome = actuator.apply(&intent, at);
+                        vec![Heard::Done(intent, outcome)]
+                    }
+                    Job::Tend(held, at) => {
+                        let found = actuator.tend(&held, at).into_iter();
+                        let found = found.map(|(id, setting)| Heard::Found(id, setting));
+                        // The last word says that the round is over.
+                        found.chain([Heard::Found(String::new(), Setting::Unknown)]).collect()
+                    }
+                };
+                if told.into_iter().any(|word| tell.send(word).is_err()) {
+                    return;
+                }
+            }
+        })?;
+        let place = Place::Apart { jobs, words, thread, tending: false };
+        Ok(Self { place, heard: VecDeque::new(), awaited: 0, stopped: None })
+    }
+
+    /// With somebody who may say why nothing new is to be begun.
+    pub fn stopped_by(mut self, why: impl Fn() -> Option<String> + Send + 'static) -> Self {
+        self.stopped = Some(Box::new(why));
+        self
+    }
+
+    /// Why nothing new is to be begun, if that is so.
+    pub fn stopped(&self) -> Option<String> {
+        self.stopped.as_ref().and_then(|why| why())
+    }
+
+    /// Hands over an intent, decided on or before `at`.
+    pub fn give(&mut self, intent: Intent, at: EventTime) {
+        self.awaited += 1;
+        match &mut self.place {
+            Place::Here(actuator) => {
+                let outcome = actuator.apply(&intent, at);
+                self.heard.push_back(Heard::Done(Box::new(intent), outcome));
+            }
+            Place::Apart { jobs, .. } => {
+                if let Err(refused) = jobs.try_send(Job::Apply(Box::new(intent), at)) {
+                    let detail = if refused.is_full() {
+                        "too many changes are waiting for the control plane"
+                    } else {
+                        "the thread that makes changes has died"
+                    };
+                    let outcome = Outcome {
+                        kind: OutcomeKind::Refused,
+                        from: Setting::Unknown,
+                        effective_at: None,
+                        detail: detail.to_owned(),
+                    };
+                    if let Job::Apply(intent, _) = refused.into_inner() {
+                        self.heard.push_back(Heard::Done(intent, outcome));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Has what is in force looked after, unless that is still being done.
+    pub fn tend(&mut self, held: Vec<Held>, at: EventTime) {
+        match &mut self.place {
+            Place::Here(actuator) => {
+                let found = actuator.tend(&held, at).into_iter();
+                self.heard.extend(found.map(|(id, setting)| Heard::Found(id, setting)));
+            }
+            Place::Apart { jobs, tending, .. } => {
+                if !*tending && jobs.try_send(Job::Tend(held, at)).is_ok() {
+                    *tending = true;
+                }
+            }
+        }
+    }
+
+    /// The next word, if there is one.
+    pub fn heard(&mut self) -> Option<Heard> {
+        self.listen(Duration::ZERO)
+    }
+
+    /// How many outcomes are missing.
+    pub fn awaited(&self) -> usize {
+        self.awaited
+    }
+
+    /// The next word, if there is one within so long.
+    pub fn listen(&mut self, patience: Duration) -> Option<Heard> {
+        loop {
+            let word = match (self.heard.pop_front(), &mut self.place) {
+                (Some(word), _) => word,
+                (None, Place::Here(_)) => return None,
+                (None, Place::Apart { words, tending, thread, .. }) => {
+                    match words.recv_timeout(patience) {
+                        Ok(Heard::Found(id, _)) if id.is_empty() => {
+                            *tending = false;
+                            continue;
+                        }
+                        Ok(word) => word,
+                        Err(RecvTimeoutError::Timeout) => return None,
+                        Err(RecvTimeoutError::Disconnected) => {
+                            debug_assert!(thread.is_finished());
+                            return None;
+                        }
+                    }
+                }
+            };
+            if matches!(word, Heard::Done(..)) {
+                self.awaited = self.awaited.saturating_sub(1);
+            }
+            return Some(word);
+        }
+    }
+}

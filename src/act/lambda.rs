@@ -1,0 +1,325 @@
+//! The Lambda API, and the EventBridge Scheduler for releases: one attempt a call, within a rate
+//! that leaves most of the account's fifteen a second to others.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use aws_config::{Region, SdkConfig};
+use aws_sdk_lambda::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_scheduler::types::{
+    ActionAfterCompletion, FlexibleTimeWindow, FlexibleTimeWindowMode, Target,
+};
+use governor::clock::{Clock as _, DefaultClock};
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use tokio::runtime::Runtime;
+
+use super::reserved::{ControlPlane, Fault};
+use crate::aws::{self, Way};
+use crate::control::restriction::Restriction;
+use crate::record::FunctionKey;
+use crate::units::AccountId;
+
+/// For one call.
+const ATTEMPT: Duration = Duration::from_secs(5);
+/// Functions of more regions than there are would be invented.
+const REGIONS_MAX: usize = 64;
+/// The platform's release comes so long after the expiry, at which the daemon gives back itself.
+const RELEASE_AFTER_MS: i64 = 5 * 60_000;
+/// Lambda's own limit.
+const NAME_BYTES_MAX: usize = 64;
+const SCHEDULE_GROUP: &str = "default";
+
+/// How the calls are made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LambdaSettings {
+    /// Another service than the cloud's.
+    pub endpoint: Option<String>,
+    /// Calls a second, at most.
+    pub requests_per_second: u32,
+    /// The role by which the scheduler gives back; `None`: no release is left on the platform.
+    pub release_role: Option<String>,
+}
+
+struct Clients {
+    lambda: aws_sdk_lambda::Client,
+    scheduler: aws_sdk_scheduler::Client,
+}
+
+/// Calls to Lambda, in every region that a function is in.
+pub struct Lambda {
+    runtime: Runtime,
+    config: SdkConfig,
+    clients: BTreeMap<Box<str>, Clients>,
+    limiter: DefaultDirectRateLimiter,
+    release_role: Option<String>,
+}
+
+impl std::fmt::Debug for Lambda {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Lambda").finish_non_exhaustive()
+    }
+}
+
+/// An account's concurrency.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AccountLimits {
+    /// Of all functions together.
+    pub concurrency: u32,
+    /// What no function has reserved.
+    pub unreserved: u32,
+}
+
+impl Lambda {
+    /// Finds credentials.
+    ///
+    /// # Errors
+    /// The system refuses what a runtime needs.
+    pub fn new(settings: &LambdaSettings) -> std::io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let way = Way { region: None, endpoint: settings.endpoint.clone(), attempt: ATTEMPT };
+        let config = runtime.block_on(aws::load(&way));
+        let rate = NonZeroU32::new(settings.requests_per_second).unwrap_or(NonZeroU32::MIN);
+        let quota = Quota::per_second(rate).allow_burst(NonZeroU32::MIN);
+        Ok(Self {
+            runtime,
+            config,
+            clients: BTreeMap::new(),
+            limiter: RateLimiter::direct(quota),
+            release_role: settings.release_role.clone(),
+        })
+    }
+
+    /// Concurrency of the account in a region.
+    ///
+    /// # Errors
+    /// See [`Fault`].
+    pub fn account(&mut self, region: &str) -> Result<AccountLimits, Fault> {
+        self.wait_for_turn();
+        let call = self.clients(region)?.lambda.get_account_settings();
+        let answer = self.runtime.block_on(call.send());
+        let limits = answer.map_err(|error| fault("GetAccountSettings", &error))?.account_limit;
+        let number = |given: Option<i32>| u32::try_from(given.unwrap_or_default()).unwrap_or(0);
+        Ok(AccountLimits {
+            concurrency: limits
+                .as_ref()
+                .map_or(0, |limit| number(Some(limit.concurrent_executions))),
+            unreserved: number(limits.and_then(|limit| limit.unreserved_concurrent_executions)),
+        })
+    }
+
+    fn wait_for_turn(&self) {
+        let clock = DefaultClock::default();
+        while let Err(later) = self.limiter.check() {
+            let wait = later.wait_time_from(clock.now());
+            self.runtime.block_on(tokio::time::sleep(wait));
+        }
+    }
+
+    fn clients(&mut self, region: &str) -> Result<&Clients, Fault> {
+        if !self.clients.contains_key(region) {
+            if self.clients.len() >= REGIONS_MAX {
+                return Err(Fault::Refused(format!("{REGIONS_MAX} regions are served already")));
+            }
+            let config = self.config.to_builder().region(Region::new(region.to_owned())).build();
+            let clients = Clients {
+                lambda: aws_sdk_lambda::Client::new(&config),
+                scheduler: aws_sdk_scheduler::Client::new(&config),
+            };
+            self.clients.insert(region.into(), clients);
+        }
+        self.clients.get(region).ok_or_else(|| Fault::Refused("no client".to_owned()))
+    }
+}
+
+impl ControlPlane for Lambda {
+    fn reserved(&mut self, function: &FunctionKey) -> Result<Option<u32>, Fault> {
+        let name = arn(function)?;
+        self.wait_for_turn();
+        let call = self.clients(&function.region)?.lambda.get_function_concurrency();
+        let answer = self.runtime.block_on(call.function_name(name).send());
+        let answer = answer.map_err(|error| fault("GetFunctionConcurrency", &error))?;
+        let value = answer.reserved_concurrent_executions;
+        value
+            .map(|value| {
+                u32::try_from(value)
+                    .map_err(|_| Fault::Unclear(format!("a reserved concurrency of {value}")))
+            })
+            .transpose()
+    }
+
+    fn reserve(&mut self, function: &FunctionKey, value: Option<u32>) -> Result<(), Fault> {
+        let name = arn(function)?;
+        self.wait_for_turn();
+        let client = &self.clients(&function.region)?.lambda;
+        if let Some(value) = value {
+            let value = i32::try_from(value).unwrap_or(i32::MAX);
+            let call = client.put_function_concurrency().function_name(name);
+            let call = call.reserved_concurrent_executions(value).send();
+            let answer = self.runtime.block_on(call);
+            answer.map(drop).map_err(|error| fault("PutFunctionConcurrency", &error))
+        } else {
+            let call = client.delete_function_concurrency().function_name(name).send();
+            let answer = self.runtime.block_on(call);
+            answer.map(drop).map_err(|error| fault("DeleteFunctionConcurrency", &error))
+        }
+    }
+
+    fn leave_release(&mut self, restriction: &Restriction) -> Result<(), Fault> {
+        let Some(role) = self.release_role.clone() else {
+            return Ok(());
+        };
+        let schedule = Schedule::of(restriction, role)?;
+        self.wait_for_turn();
+        let client = self.clients(&restriction.function.region)?.scheduler.clone();
+        match self.runtime.block_on(schedule.create(&client)) {
+            Err(Fault::Busy(..)) => {
+                self.wait_for_turn();
+                self.runtime.block_on(schedule.update(&client))
+            }
+            done => done,
+        }
+    }
+
+    fn withdraw_release(&mut self, restriction: &Restriction) -> Result<(), Fault> {
+        if self.release_role.is_none() {
+            return Ok(());
+        }
+        self.wait_for_turn();
+        let client = &self.clients(&restriction.function.region)?.scheduler;
+        let call = client.delete_schedule().name(schedule_name(restriction));
+        match self.runtime.block_on(call.group_name(SCHEDULE_GROUP).send()) {
+            Ok(_) => Ok(()),
+            Err(error) => match fault("DeleteSchedule", &error) {
+                Fault::Missing(_) => Ok(()),
+                other => Err(other),
+            },
+        }
+    }
+
+    fn pause(&mut self, time: Duration) {
+        self.runtime.block_on(tokio::time::sleep(time));
+    }
+}
+
+/// A release: one call of Lambda's API at a given time, made by the platform itself.
+struct Schedule {
+    name: String,
+    at: String,
+    target: Target,
+    window: FlexibleTimeWindow,
+}
+
+impl Schedule {
+    fn of(restriction: &Restriction, role: String) -> Result<Self, Fault> {
+        let refused = |error: &dyn std::fmt::Display| Fault::Refused(error.to_string());
+        let at = restriction.expires_at.plus_ms(RELEASE_AFTER_MS).to_string();
+        // Without fractions and zone, which is UTC.
+        let at = at.split(['.', 'Z']).next().unwrap_or_default();
+        let mut input = serde_json::Map::new();
+        input.insert("FunctionName".into(), arn(&restriction.function)?.into());
+        let call = match restriction.prior.number() {
+            Some(value) => {
+                input.insert("ReservedConcurrentExecutions".into(), value.into());
+                "putFunctionConcurrency"
+            }
+            None => "deleteFunctionConcurrency",
+        };
+        let partition = partition(&restriction.function.region);
+        let target = Target::builder()
+            .arn(format!("arn:{partition}:scheduler:::aws-sdk:lambda:{call}"))
+            .role_arn(role)
+            .input(serde_json::Value::Object(input).to_string())
+            .build()
+            .map_err(|error| refused(&error))?;
+        let window = FlexibleTimeWindow::builder()
+            .mode(FlexibleTimeWindowMode::Off)
+            .build()
+            .map_err(|error| refused(&error))?;
+        Ok(Self { name: schedule_name(restriction), at: format!("at({at})"), target, window })
+    }
+
+    async fn create(&self, client: &aws_sdk_scheduler::Client) -> Result<(), Fault> {
+        let call = client.create_schedule().name(&self.name).group_name(SCHEDULE_GROUP);
+        let call = call.schedule_expression(&self.at).target(self.target.clone());
+        let call = call.flexible_time_window(self.window.clone());
+        let call = call.action_after_completion(ActionAfterCompletion::Delete);
+        call.send().await.map(drop).map_err(|error| fault("CreateSchedule", &error))
+    }
+
+    async fn update(&self, client: &aws_sdk_scheduler::Client) -> Result<(), Fault> {
+        let call = client.update_schedule().name(&self.name).group_name(SCHEDULE_GROUP);
+        let call = call.schedule_expression(&self.at).target(self.target.clone());
+        let call = call.flexible_time_window(self.window.clone());
+        let call = call.action_after_completion(ActionAfterCompletion::Delete);
+        call.send().await.map(drop).map_err(|error| fault("UpdateSchedule", &error))
+    }
+}
+
+fn schedule_name(restriction: &Restriction) -> String {
+    format!("bursar-{}", restriction.id)
+}
+
+fn partition(region: &str) -> &'static str {
+    match region {
+        _ if region.starts_with("cn-") => "aws-cn",
+        _ if region.starts_with("us-gov-") => "aws-us-gov",
+        _ => "aws",
+    }
+}
+
+/// Names one function and no other. Records are written by strangers, so a name that is none, for
+/// example one with a version, a path or a whole ARN in it, is never sent.
+fn arn(function: &FunctionKey) -> Result<String, Fault> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    let name = &function.name;
+    if name.len() > NAME_BYTES_MAX || name.is_empty() || !name.bytes().all(allowed) {
+        return Err(Fault::Refused(format!("{name} is no function name on Lambda")));
+    }
+    if function.account == AccountId::default() {
+        // Records that do not say whose they are: the account of the credentials.
+        return Ok(name.to_string());
+    }
+    let (account, region) = (function.account, &function.region);
+    Ok(format!("arn:{}:lambda:{region}:{account}:function:{name}", partition(region)))
+}
+
+/// What went wrong, and what to do about it.
+fn fault<E>(call: &str, error: &SdkError<E, aws_sdk_lambda::config::http::HttpResponse>) -> Fault
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    let service = error.as_service_error();
+    let Some(code) = service.and_then(ProvideErrorMetadata::code) else {
+        let cause = DisplayErrorContext(error).to_string();
+        return match error {
+            SdkError::ConstructionFailure(_) => Fault::Refused(format!("{call}: {cause}")),
+            _ if cause.contains("redential") => Fault::Refused(format!(
+                "{call}: no credentials ({cause}), set AWS_PROFILE or AWS_ACCESS_KEY_ID and \
+                 AWS_SECRET_ACCESS_KEY, or run with a role"
+            )),
+            _ => Fault::Unclear(format!("{call} got no answer ({cause})")),
+        };
+    };
+    let said = service.and_then(ProvideErrorMetadata::message).unwrap_or_default();
+    let status = error.raw_response().map_or(0, |response| response.status().as_u16());
+    match code {
+        "ResourceNotFoundException" => Fault::Missing(format!("{call}: {said}")),
+        "AccessDeniedException" => Fault::Refused(format!("{call} is not allowed ({said})")),
+        "TooManyRequestsException" | "ThrottlingException" | "Throttling" => {
+            Fault::Busy(format!("{call}: {said}"), retry_after(error))
+        }
+        "ResourceConflictException" | "ConflictException" => {
+            Fault::Busy(format!("{call}: {said}"), None)
+        }
+        _ if status >= 500 => Fault::Unclear(format!("{call}: {code}: {said}")),
+        _ => Fault::Refused(format!("{call}: {code}: {said}")),
+    }
+}
+
+fn retry_after<E>(
+    error: &SdkError<E, aws_sdk_lambda::config::http::HttpResponse>,
+) -> Option<Duration> {
+    let given = error.raw_response()?.headers().get("retry-after")?;
+    given.parse().ok().map(Duration::from_secs)
+}

@@ -1,0 +1,492 @@
+//! A function's reserved concurrency on a real platform: read, journalled, sent, read again.
+//!
+//! The order is what makes it safe to lose the process at any moment. What stands there is read and
+//! written to the journal before anything changes; a release is left on the platform, which gives
+//! back when nobody renews it; then the change is sent and read back; and the journal forgets it
+//! when the prior state stands again.
+
+use std::time::Duration;
+
+use super::{Actuator, Held};
+use crate::control::action::{ActuatorKind, Intent, Outcome, OutcomeKind, Setting, Value, Verb};
+use crate::control::restriction::{Restriction, Stage};
+use crate::record::FunctionKey;
+use crate::store::journal::{Entry, Journal, JournalError, Step};
+use crate::units::EventTime;
+
+/// A change is sent at most so often.
+const SENDS_MAX: u32 = 4;
+/// And looked for so often, since what was just written may be read late.
+const LOOKS_MAX: u32 = 5;
+/// First pause between attempts; it doubles.
+const PAUSE: Duration = Duration::from_millis(200);
+/// The platform may ask for a longer one, up to this.
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+/// An expiry is written down anew when it has moved by this part of what is left until it.
+const RENEWED_PART: i64 = 4;
+/// What was given back is looked at once more after so long, in case that a change before it comes
+/// through late or a read was out of date.
+const LINGERS_MS: i64 = 50_000;
+/// At most so many restrictions are looked at in one round; the next goes on behind them.
+const TENDED_MAX: usize = 100;
+
+/// Why a call did not do what it should.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    /// There is no such function.
+    Missing(String),
+    /// It is not allowed, or not possible: nothing has changed and nothing will by asking again.
+    Refused(String),
+    /// Too many calls, or another change is under way: nothing has changed, and asking again may
+    /// help, after the pause that the platform wants.
+    Busy(String, Option<Duration>),
+    /// Nobody knows whether it was carried out.
+    Unclear(String),
+}
+
+impl Fault {
+    /// In words.
+    pub fn words(&self) -> &str {
+        match self {
+            Fault::Missing(words)
+            | Fault::Refused(words)
+            | Fault::Busy(words, _)
+            | Fault::Unclear(words) => words,
+        }
+    }
+}
+
+/// The calls that are needed; one attempt each.
+pub trait ControlPlane: Send {
+    /// A function's reserved concurrency; `None` where it has none.
+    ///
+    /// # Errors
+    /// See [`Fault`].
+    fn reserved(&mut self, function: &FunctionKey) -> Result<Option<u32>, Fault>;
+
+    /// Sets it, or takes it away.
+    ///
+    /// # Errors
+    /// See [`Fault`].
+    fn reserve(&mut self, function: &FunctionKey, value: Option<u32>) -> Result<(), Fault>;
+
+    /// Leaves or moves the release of a restriction: at its expiry the platform itself writes the
+    /// prior state back.
+    ///
+    /// # Errors
+    /// See [`Fault`].
+    fn leave_release(&mut self, restriction: &Restriction) -> Result<(), Fault>;
+
+    /// Withdraws it; one that is not there is no error.
+    ///
+    /// # Errors
+    /// See [`Fault`].
+    fn withdraw_release(&mut self, restriction: &Restriction) -> Result<(), Fault>;
+
+    /// Lets time pass.
+    fn pause(&mut self, time: Duration);
+}
+
+/// How giving one restriction back went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum GivenBack {
+    /// The prior state stands again.
+    Done,
+    /// Somebody else has changed it since; it was left alone, and the journal forgets it.
+    Foreign(Setting),
+    /// The function is gone.
+    Gone,
+}
+
+/// The hand on reserved concurrency.
+#[derive(Debug)]
+pub struct ReservedConcurrency<P> {
+    plane: P,
+    journal: Journal,
+    owner: String,
+    /// The last restriction of the round before.
+    tended: String,
+}
+
+/// How a change ended.
+enum Change {
+    Done,
+    /// Surely not carried out.
+    Not(Fault),
+    /// Perhaps.
+    Unknown(String),
+}
+
+impl<P: ControlPlane> ReservedConcurrency<P> {
+    /// A hand that writes into `journal` under the name of `owner`.
+    pub fn new(plane: P, journal: Journal, owner: String) -> Self {
+        Self { plane, journal, owner, tended: String::new() }
+    }
+
+    /// The calls, for whoever wants to make some beside.
+    pub fn plane(&mut self) -> &mut P {
+        &mut self.plane
+    }
+
+    /// Gives back what an entry of the journal says, whoever made it.
+    ///
+    /// # Errors
+    /// The platform or the journal; the entry stays.
+    pub fn give_back(&mut self, entry: &Entry, force: bool) -> anyhow::Result<GivenBack> {
+        let restriction = &entry.restriction;
+        let function = &restriction.function;
+        let found = match self.look(function) {
+            Ok(found) => found,
+            Err(Fault::Missing(_)) => {
+                self.forget(entry)?;
+                return Ok(GivenBack::Gone);
+            }
+            Err(fault) => anyhow::bail!("cannot read {function}: {}", fault.words()),
+        };
+        if found != restriction.prior && !entry.is_own(&found) && !force {
+            self.forget(entry)?;
+            return Ok(GivenBack::Foreign(found));
+        }
+        match self.change(function, &found, &restriction.prior) {
+            Change::Done => self.forget(entry)?,
+            Change::Not(fault) => anyhow::bail!("cannot restore {function}: {}", fault.words()),
+            Change::Unknown(words) => anyhow::bail!("cannot restore {function}: {words}"),
+        }
+        Ok(GivenBack::Done)
+    }
+
+    /// Nothing is wanted any more; the release stays until that was seen once more.
+    fn let_go(&self, entry: &Entry, now: EventTime) -> Result<(), JournalError> {
+        let mut lingering = entry.clone();
+        lingering.step = Step::GivenBack;
+        lingering.restriction.changed_at = now;
+        self.journal.put(&lingering)
+    }
+
+    /// Withdraws the release and strikes the entry out. Where that fails, the entry says that
+    /// nothing else is left to do.
+    fn forget(&mut self, entry: &Entry) -> anyhow::Result<()> {
+        let id = &entry.restriction.id;
+        if let Err(fault) = self.plane.withdraw_release(&entry.restriction) {
+            let mut given_back = entry.clone();
+            given_back.step = Step::GivenBack;
+            self.journal.put(&given_back)?;
+            tracing::warn!(
+                restriction = %id,
+                "its release cannot be withdrawn yet ({}); it would write the prior state once more",
+                fault.words()
+            );
+            return Ok(());
+        }
+        self.journal.remove(id)?;
+        Ok(())
+    }
+
+    fn look(&mut self, function: &FunctionKey) -> Result<Setting, Fault> {
+        let mut pause = PAUSE;
+        let mut left = SENDS_MAX;
+        loop {
+            left -= 1;
+            match self.plane.reserved(function) {
+                Ok(Some(value)) => return Ok(Setting::Set(Value::Number(value))),
+                Ok(None) => return Ok(Setting::Unset),
+                Err(Fault::Busy(_, wanted)) if left > 0 => self.rest(&mut pause, wanted),
+                Err(Fault::Unclear(_)) if left > 0 => self.rest(&mut pause, None),
+                Err(fault) => return Err(fault),
+            }
+        }
+    }
+
+    fn rest(&mut self, pause: &mut Duration, wanted: Option<Duration>) {
+        self.plane.pause(wanted.unwrap_or(*pause).max(*pause).min(PAUSE_MAX));
+        *pause *= 2;
+    }
+
+    /// Makes `to` stand where `found` was, and looks whether it does.
+    fn change(&mut self, function: &FunctionKey, found: &Setting, to: &Setting) -> Change {
+        if found == to {
+            return Change::Done;
+        }
+        let mut pause = PAUSE;
+        let mut unclear = None;
+        for send in 1..=SENDS_MAX {
+            let wanted = match self.plane.reserve(function, to.number()) {
+                Ok(()) => return self.confirm(function, to),
+                Err(Fault::Busy(words, wanted)) if send < SENDS_MAX => {
+                    tracing::debug!(%function, words, "the control plane is busy");
+                    wanted
+                }
+                Err(Fault::Unclear(words)) => {
+                    if self.look(function).is_ok_and(|now| now == *to) {
+                        return Change::Done;
+                    }
+                    unclear = Some(words);
+                    None
+                }
+                // An attempt before this one may still come through.
+                Err(fault) => {
+                    return match unclear {
+                        Some(words) => Change::Unknown(words),
+                        None => Change::Not(fault),
+                    };
+                }
+            };
+            if send < SENDS_MAX {
+                self.rest(&mut pause, wanted);
+            }
+        }
+        Change::Unknown(unclear.unwrap_or_default())
+    }
+
+    fn confirm(&mut self, function: &FunctionKey, to: &Setting) -> Change {
+        let mut pause = PAUSE;
+        for look in 1..=LOOKS_MAX {
+            if self.look(function).is_ok_and(|now| now == *to) {
+                return Change::Done;
+            }
+            if look < LOOKS_MAX {
+                self.rest(&mut pause, None);
+            }
+        }
+        Change::Unknown("it was accepted, but does not show".to_owned())
+    }
+
+    fn try_apply(&mut self, intent: &Intent, now: EventTime) -> Result<Outcome, Outcome> {
+        let unread = |kind, words: &str| outcome(kind, Setting::Unknown, words);
+        if intent.actuator != ActuatorKind::ReservedConcurrency {
+            return Err(unread(OutcomeKind::Refused, "there is no hand for this actuator"));
+        }
+        let gives_back = matches!(intent.verb, Verb::Restore | Verb::Expire);
+        let known = match self.journal.get(&intent.restriction_id) {
+            Ok(known) => known,
+            // Control knows what stood there.
+            Err(error) if gives_back => {
+                tracing::error!("{error}");
+                None
+            }
+            Err(error) => return Err(unread(OutcomeKind::Refused, &error.to_string())),
+        };
+        let found = match self.look(&intent.function) {
+            Ok(found) => found,
+            Err(Fault::Missing(_)) if gives_back => {
+                if let Some(entry) = &known {
+                    self.forget(entry)
+                        .map_err(|error| unread(OutcomeKind::Failed, &words(&error)))?;
+                }
+                return Ok(applied(Setting::Unknown, now, "the function is gone"));
+            }
+            Err(fault @ (Fault::Refused(_) | Fault::Missing(_))) => {
+                return Err(unread(OutcomeKind::Refused, fault.words()));
+            }
+            Err(fault) => return Err(unread(OutcomeKind::Failed, fault.words())),
+        };
+        let refused = |words: &str| outcome(OutcomeKind::Refused, found.clone(), words);
+        let own = known.as_ref().is_some_and(|entry| entry.is_own(&found));
+        if let Some(objection) = intent.objection(&found).filter(|_| !own) {
+            if let Some(entry) = known {
+                self.let_go(&entry, now).map_err(|error| refused(&error.to_string()))?;
+            }
+            return Err(refused(&objection));
+        }
+        let entry = match (known, intent.verb) {
+            // It was given back a moment ago and begins anew.
+            (Some(entry), Verb::Restrict) => {
+                let prior = if own { entry.restriction.prior } else { found.clone() };
+                let restriction = Restriction { prior, ..begun(intent, &found, now) };
+                Entry::new(self.owner.clone(), restriction)
+            }
+            (Some(mut entry), verb) => {
+                entry.want(&intent.to, &found);
+                if verb == Verb::Tighten {
+                    entry.restriction.full = intent.to.clone();
+                }
+                entry
+            }
+            (None, Verb::Tighten | Verb::Relax) => {
+                return Err(refused("the journal does not know it; it was given back by hand"));
+            }
+            (None, _) => Entry::new(self.owner.clone(), begun(intent, &found, now)),
+        };
+        match self.journal.put(&entry) {
+            // What the journal holds is enough to give it back.
+            Err(error) if gives_back => tracing::error!("{error}"),
+            written => written.map_err(|error| refused(&error.to_string()))?,
+        }
+        self.send(intent, entry, &found, now)
+    }
+
+    /// From the journal on.
+    fn send(
+        &mut self,
+        intent: &Intent,
+        mut entry: Entry,
+        found: &Setting,
+        now: EventTime,
+    ) -> Result<Outcome, Outcome> {
+        let refused = |words: &str| outcome(OutcomeKind::Refused, found.clone(), words);
+        if intent.verb == Verb::Restrict
+            && let Err(fault) = self.plane.leave_release(&entry.restriction)
+        {
+            // It may stand there all the same.
+            self.let_go(&entry, now).map_err(|error| refused(&error.to_string()))?;
+            let words = format!("no release can be left on the platform: {}", fault.words());
+            return Err(refused(&words));
+        }
+        match self.change(&intent.function, found, &intent.to) {
+            Change::Done => {
+                let gives_back = matches!(intent.verb, Verb::Restore | Verb::Expire);
+                entry.settle(&intent.to, now);
+                let kept =
+                    if gives_back { self.let_go(&entry, now) } else { self.journal.put(&entry) };
+                // The entry on disk says that it may stand, which is enough to give it back.
+                let detail = kept.err().map_or_else(String::new, |error| error.to_string());
+                Ok(applied(found.clone(), now, &detail))
+            }
+            Change::Not(fault) => {
+                entry.settle(found, now);
+                let undone = match intent.verb {
+                    Verb::Restrict => self.let_go(&entry, now),
+                    _ => self.journal.put(&entry),
+                };
+                undone.map_err(|error| refused(&error.to_string()))?;
+                Err(refused(fault.words()))
+            }
+            Change::Unknown(words) => Err(outcome(OutcomeKind::Failed, found.clone(), &words)),
+        }
+    }
+
+    /// Looks after one restriction. Returns what stands where it should not.
+    fn look_after(
+        &mut self,
+        mut entry: Entry,
+        held: &[Held],
+        now: EventTime,
+    ) -> anyhow::Result<Option<Setting>> {
+        if entry.step == Step::GivenBack {
+            if now.since_ms(entry.restriction.changed_at) >= LINGERS_MS {
+                // Somebody else's change is found to be foreign, and stays.
+                self.give_back(&entry, false)?;
+            }
+            return Ok(None);
+        }
+        let wanted = held.iter().find(|held| held.id == entry.restriction.id);
+        let Some(Held { expires_at, .. }) = wanted else {
+            tracing::warn!(restriction = %entry.restriction.id, "nobody wants it, giving it back");
+            self.give_back(&entry, false)?;
+            return Ok(None);
+        };
+        let moved = expires_at.since_ms(entry.restriction.expires_at);
+        if moved > 0 && moved >= expires_at.since_ms(now) / RENEWED_PART {
+            entry.restriction.expires_at = *expires_at;
+            if let Err(fault) = self.plane.leave_release(&entry.restriction) {
+                anyhow::bail!("its release cannot be put off: {}", fault.words());
+            }
+            self.journal.put(&entry)?;
+        }
+        let function = entry.restriction.function.clone();
+        let found = match self.look(&function) {
+            Ok(found) => found,
+            Err(Fault::Missing(_)) => {
+                self.forget(&entry)?;
+                return Ok(Some(Setting::Unknown));
+            }
+            Err(fault) => anyhow::bail!("cannot be looked at: {}", fault.words()),
+        };
+        let wanted = entry.wanted().clone();
+        if found == wanted && entry.step == Step::Confirmed {
+            return Ok(None);
+        }
+        if !entry.is_own(&found) {
+            self.let_go(&entry, now)?;
+            return Ok(Some(found));
+        }
+        let stands = match self.change(&function, &found, &wanted) {
+            Change::Done => wanted,
+            Change::Not(fault) => {
+                tracing::warn!(%function, "a change is refused: {}", fault.words());
+                found
+            }
+            Change::Unknown(words) => anyhow::bail!("a change is still unanswered: {words}"),
+        };
+        entry.settle(&stands, now);
+        if stands == entry.restriction.prior {
+            self.let_go(&entry, now)?;
+        } else {
+            self.journal.put(&entry)?;
+        }
+        Ok(Some(stands))
+    }
+}
+
+impl<P: ControlPlane> Actuator for ReservedConcurrency<P> {
+    fn apply(&mut self, intent: &Intent, now: EventTime) -> Outcome {
+        self.try_apply(intent, now).unwrap_or_else(|outcome| outcome)
+    }
+
+    fn tend(&mut self, held: &[Held], now: EventTime) -> Vec<(String, Setting)> {
+        let contents = match self.journal.contents() {
+            Ok(contents) => contents,
+            Err(error) => {
+                tracing::error!("{error}");
+                return Vec::new();
+            }
+        };
+        for damaged in &contents.damaged {
+            tracing::error!("{damaged}");
+        }
+        // What is not in the journal any more was given back by hand.
+        let known = |id: &str| contents.entries.iter().any(|entry| entry.restriction.id == id);
+        let readable = contents.damaged.is_empty();
+        let lifted = held.iter().filter(|held| readable && held.in_force && !known(&held.id));
+        let mut found: Vec<_> = lifted.map(|held| (held.id.clone(), Setting::Unknown)).collect();
+        let (done, mut next): (Vec<Entry>, Vec<Entry>) =
+            contents.entries.into_iter().partition(|entry| entry.restriction.id <= self.tended);
+        next.extend(done);
+        next.truncate(TENDED_MAX);
+        for entry in next {
+            let id = entry.restriction.id.clone();
+            self.tended.clone_from(&id);
+            match self.look_after(entry, held, now) {
+                Ok(None) => {}
+                Ok(Some(setting)) => found.push((id, setting)),
+                Err(error) => tracing::warn!(restriction = %id, "{error:#}"),
+            }
+        }
+        found
+    }
+}
+
+/// A restriction that is about to begin, or one that only control remembers.
+fn begun(intent: &Intent, found: &Setting, now: EventTime) -> Restriction {
+    let begins = intent.verb == Verb::Restrict;
+    Restriction {
+        id: intent.restriction_id.clone(),
+        alarm_id: intent.alarm_id.clone(),
+        function: intent.function.clone(),
+        actuator: intent.actuator,
+        prior: if begins { found.clone() } else { intent.to.clone() },
+        full: if begins { intent.to.clone() } else { found.clone() },
+        current: found.clone(),
+        perhaps: Some(intent.to.clone()),
+        loss_class: intent.loss_class,
+        stage: Stage::Applied,
+        since: now,
+        changed_at: now,
+        expires_at: intent.expires_at,
+        covers: 1.0,
+        legit_refused_share: intent.legit_refused_share,
+        reason: intent.reason.clone(),
+    }
+}
+
+fn applied(from: Setting, now: EventTime, detail: &str) -> Outcome {
+    Outcome { effective_at: Some(now), ..outcome(OutcomeKind::Applied, from, detail) }
+}
+
+fn outcome(kind: OutcomeKind, from: Setting, detail: &str) -> Outcome {
+    Outcome { kind, from, effective_at: None, detail: detail.to_owned() }
+}
+
+fn words(error: &anyhow::Error) -> String {
+    format!("{error:#}")
+}

@@ -1,0 +1,349 @@
+//! The hand on reserved concurrency against a control plane that fails in every way at every call,
+//! and a process that dies there.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::Held;
+use super::reserved::{ControlPlane, Fault, ReservedConcurrency};
+use crate::act::Actuator;
+use crate::control::action::ActuatorKind;
+use crate::control::ladder::Control;
+use crate::control::restriction::Restriction;
+use crate::control::settings::{ControlSettings, Mode};
+use crate::control::tests::{alarm, at, pulse};
+use crate::engine::alarm::AlarmState;
+use crate::record::FunctionKey;
+use crate::store::journal::{Journal, Step};
+use crate::units::EventTime;
+
+/// How one call fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trouble {
+    Busy,
+    BusyFor,
+    Refused,
+    Missing,
+    /// No answer, and nothing was done.
+    Lost,
+    /// No answer, but it was done.
+    Unanswered,
+    /// No answer, and it is done much later.
+    Late,
+    /// A read that shows what stood there before.
+    Stale,
+    /// The process dies before the call,
+    DiesBefore,
+    /// or behind it.
+    DiesAfter,
+}
+
+const TROUBLES: [Trouble; 10] = [
+    Trouble::Busy,
+    Trouble::BusyFor,
+    Trouble::Refused,
+    Trouble::Missing,
+    Trouble::Lost,
+    Trouble::Unanswered,
+    Trouble::Late,
+    Trouble::Stale,
+    Trouble::DiesBefore,
+    Trouble::DiesAfter,
+];
+
+/// What a call does to the platform.
+#[derive(Debug, Clone)]
+enum Effect {
+    Read,
+    Write(Option<u32>),
+    Leave(String, EventTime, Option<u32>),
+    Withdraw(String),
+}
+
+#[derive(Debug, Default)]
+struct World {
+    reserved: Option<u32>,
+    /// What stood there before the last write.
+    before: Option<u32>,
+    /// When a release gives back, and to what.
+    releases: BTreeMap<String, (EventTime, Option<u32>)>,
+    now: Option<EventTime>,
+    calls: usize,
+    /// From which call on what goes wrong, and for how many calls.
+    trouble: Option<(usize, Trouble, usize)>,
+    late: Vec<(EventTime, Effect)>,
+    /// Everything that was ever written.
+    stood: Vec<Option<u32>>,
+}
+
+impl World {
+    fn perform(&mut self, effect: Effect) {
+        match effect {
+            Effect::Read => {}
+            Effect::Write(value) => {
+                self.before = std::mem::replace(&mut self.reserved, value);
+                self.stood.push(value);
+            }
+            Effect::Leave(id, at, prior) => drop(self.releases.insert(id, (at, prior))),
+            Effect::Withdraw(id) => drop(self.releases.remove(&id)),
+        }
+    }
+
+    /// What is due by itself.
+    fn pass(&mut self, now: EventTime) {
+        self.now = Some(now);
+        let late: Vec<_> = self.late.extract_if(.., |(at, _)| *at <= now).collect();
+        late.into_iter().for_each(|(_, effect)| self.perform(effect));
+        let fired: Vec<_> = self.releases.extract_if(.., |_, (at, _)| *at <= now).collect();
+        fired.into_iter().for_each(|(_, (_, prior))| self.perform(Effect::Write(prior)));
+    }
+
+    /// Whether nothing happens by itself any more.
+    fn is_quiet(&self) -> bool {
+        self.late.is_empty() && self.releases.is_empty()
+    }
+
+    /// Carries a call out, or not. Returns what a read shows.
+    fn call(&mut self, effect: Effect) -> Result<Option<u32>, Fault> {
+        let call = self.calls;
+        self.calls += 1;
+        let trouble =
+            self.trouble.filter(|(first, _, times)| (*first..first + times).contains(&call));
+        let said = || format!("call {call}");
+        let of_function = matches!(effect, Effect::Read | Effect::Write(_));
+        match trouble.map(|(_, trouble, _)| trouble) {
+            None => self.perform(effect),
+            Some(Trouble::Stale) => {
+                self.perform(effect);
+                return Ok(self.before);
+            }
+            Some(Trouble::Missing) if !of_function => self.perform(effect),
+            Some(Trouble::Missing) => return Err(Fault::Missing(said())),
+            Some(Trouble::Busy) => return Err(Fault::Busy(said(), None)),
+            Some(Trouble::BusyFor) => {
+                return Err(Fault::Busy(said(), Some(Duration::from_secs(1))));
+            }
+            Some(Trouble::Refused) => return Err(Fault::Refused(said())),
+            Some(Trouble::Lost) => return Err(Fault::Unclear(said())),
+            Some(Trouble::Unanswered) => {
+                self.perform(effect);
+                return Err(Fault::Unclear(said()));
+            }
+            Some(Trouble::Late) => {
+                let at = self.now.map_or(EventTime::MIN, |now| now.plus_ms(LATE_MS));
+                self.late.push((at, effect));
+                return Err(Fault::Unclear(said()));
+            }
+            Some(Trouble::DiesBefore) => resume_unwind(Box::new("dies")),
+            Some(Trouble::DiesAfter) => {
+                self.perform(effect);
+                resume_unwind(Box::new("dies"));
+            }
+        }
+        Ok(self.reserved)
+    }
+}
+
+#[derive(Debug, Clone, Default)]
+struct Plane(Arc<Mutex<World>>);
+
+impl Plane {
+    fn world(&self) -> MutexGuard<'_, World> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ControlPlane for Plane {
+    fn reserved(&mut self, _: &FunctionKey) -> Result<Option<u32>, Fault> {
+        self.world().call(Effect::Read)
+    }
+
+    fn reserve(&mut self, _: &FunctionKey, value: Option<u32>) -> Result<(), Fault> {
+        self.world().call(Effect::Write(value)).map(drop)
+    }
+
+    fn leave_release(&mut self, restriction: &Restriction) -> Result<(), Fault> {
+        let at = restriction.expires_at.plus_ms(RELEASE_AFTER_MS);
+        let effect = Effect::Leave(restriction.id.clone(), at, restriction.prior.number());
+        self.world().call(effect).map(drop)
+    }
+
+    fn withdraw_release(&mut self, restriction: &Restriction) -> Result<(), Fault> {
+        self.world().call(Effect::Withdraw(restriction.id.clone())).map(drop)
+    }
+
+    fn pause(&mut self, _: Duration) {}
+}
+
+/// A change that comes through this much later, milliseconds.
+const LATE_MS: i64 = 20_000;
+const RELEASE_AFTER_MS: i64 = 300_000;
+/// The flood lasts so many seconds.
+const FLOOD: i64 = 40;
+/// Everything is over after so many: also what the platform gives back by itself.
+const END: i64 = 5_000;
+
+/// A process: control and its hand on the same journal as the ones before it.
+struct Process {
+    control: Control,
+    hand: ReservedConcurrency<Plane>,
+}
+
+impl Process {
+    fn start(plane: &Plane, journal: &Journal, second: i64) -> Self {
+        let settings = ControlSettings {
+            mode: Mode::Enforce,
+            rungs: vec![ActuatorKind::ReservedConcurrency],
+            ..ControlSettings::default()
+        };
+        let mut control = Control::new(settings, Vec::new());
+        for entry in journal.contents().unwrap().entries {
+            if entry.step != Step::GivenBack {
+                control.adopt(entry.restriction, at(second));
+            }
+        }
+        if second < FLOOD {
+            control.alarm(&alarm("f", AlarmState::Opened, 5.0, 0, second));
+        }
+        let hand = ReservedConcurrency::new(plane.clone(), journal.clone(), "test".to_owned());
+        Self { control, hand }
+    }
+
+    fn second(&mut self, second: i64, plane: &Plane) {
+        let now = at(second);
+        let offered = if second < FLOOD { 400.0 } else { 10.0 };
+        let cap = plane.world().reserved;
+        let served = cap.map_or(offered, |cap| (f64::from(cap) / 0.3).min(offered));
+        self.control.pulse(pulse("f", served, offered - served));
+        if second == FLOOD {
+            self.control.alarm(&alarm("f", AlarmState::Closed, 0.0, 0, second));
+        }
+        self.control.tick(now);
+        for intent in self.control.intents() {
+            let outcome = self.hand.apply(&intent, now);
+            self.control.outcome(intent, outcome);
+        }
+        if second % 60 == 0 {
+            let held = self.control.restrictions().map(|held| Held {
+                id: held.id.clone(),
+                expires_at: held.expires_at,
+                in_force: held.is_in_force(),
+            });
+            let held: Vec<_> = held.collect();
+            for (id, found) in self.hand.tend(&held, now) {
+                self.control.found(&id, &found, now);
+            }
+        }
+    }
+}
+
+/// How a run ended.
+struct Ended {
+    plane: Plane,
+    journal: Journal,
+    _directory: tempfile::TempDir,
+}
+
+/// Runs a flood with this trouble; a process that dies is followed by another unless `alone`.
+fn run(prior: Option<u32>, trouble: Option<(usize, Trouble, usize)>, alone: bool) -> Ended {
+    // Thousands of journals are flushed: in memory where that can be had.
+    let directory = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+    let journal = Journal::open(directory.path()).unwrap();
+    let plane = Plane::default();
+    *plane.world() = World { reserved: prior, before: prior, trouble, ..World::default() };
+    let mut process = Some(Process::start(&plane, &journal, 0));
+    for second in 0..END {
+        plane.world().pass(at(second));
+        let Some(living) = &mut process else { continue };
+        let lived = catch_unwind(AssertUnwindSafe(|| living.second(second, &plane)));
+        if lived.is_err() {
+            process = (!alone).then(|| Process::start(&plane, &journal, second));
+        } else if second > FLOOD
+            && living.control.is_idle()
+            && plane.world().is_quiet()
+            && journal.contents().unwrap().entries.is_empty()
+        {
+            break;
+        }
+    }
+    Ended { plane, journal, _directory: directory }
+}
+
+impl Ended {
+    /// What stood there stands again, and nothing is left over.
+    fn assert_clean(&self, prior: Option<u32>, case: &str) {
+        self.assert_given_back(prior, case);
+        let world = self.plane.world();
+        assert!(world.releases.is_empty(), "{case}: a release is left over");
+        let left = self.journal.contents().unwrap();
+        assert!(left.entries.is_empty() && left.damaged.is_empty(), "{case}: {left:?}");
+    }
+
+    fn assert_given_back(&self, prior: Option<u32>, case: &str) {
+        let world = self.plane.world();
+        assert_eq!(world.reserved, prior, "{case}: {:?}", world.stood);
+        for value in world.stood.iter().flatten() {
+            assert!(*value >= 10, "{case}: {value} is less than legitimate callers need");
+            assert!(prior.is_none_or(|prior| *value <= prior), "{case}: {value} is too wide");
+        }
+    }
+}
+
+const PRIORS: [Option<u32>; 2] = [None, Some(60)];
+
+#[test]
+fn without_trouble_a_flood_is_capped_and_everything_is_given_back() {
+    for prior in PRIORS {
+        let ended = run(prior, None, false);
+        ended.assert_clean(prior, "no trouble");
+        let stood = ended.plane.world().stood.clone();
+        assert!(stood.len() >= 4, "a cap, two canary steps and the restore: {stood:?}");
+        assert_eq!(stood.last(), Some(&prior));
+    }
+}
+
+#[test]
+fn whatever_goes_wrong_at_whichever_call_nothing_is_lost_doubled_or_stranded() {
+    for prior in PRIORS {
+        let calls = run(prior, None, false).plane.world().calls;
+        for call in 0..calls {
+            for trouble in TROUBLES {
+                for times in [1, 3, 30] {
+                    let gone = trouble == Trouble::Missing;
+                    let times = if gone { usize::MAX / 2 } else { times };
+                    let ended = run(prior, Some((call, trouble, times)), false);
+                    let case = format!("{prior:?}, {trouble:?} from call {call}, {times} times");
+                    if gone {
+                        let left = ended.journal.contents().unwrap().entries;
+                        assert!(left.is_empty(), "{case}: {left:?}");
+                    } else {
+                        ended.assert_clean(prior, &case);
+                    }
+                    if gone || times == 1 && matches!(trouble, Trouble::Stale) {
+                        break;
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_daemon_that_never_comes_back_leaves_nothing_restricted() {
+    for prior in PRIORS {
+        let calls = run(prior, None, false).plane.world().calls;
+        for call in 0..calls {
+            for trouble in [Trouble::DiesBefore, Trouble::DiesAfter] {
+                let ended = run(prior, Some((call, trouble, 1)), true);
+                ended.assert_given_back(prior, &format!("{prior:?}, {trouble:?} at call {call}"));
+            }
+            // The platform answers nobody any more, or refuses.
+            for trouble in [Trouble::Lost, Trouble::Unanswered, Trouble::Refused] {
+                let ended = run(prior, Some((call, trouble, usize::MAX / 2)), false);
+                ended.assert_given_back(prior, &format!("{prior:?}, {trouble:?} from call {call}"));
+            }
+        }
+    }
+}

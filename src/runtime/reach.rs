@@ -1,0 +1,87 @@
+//! Settings to hands that reach a real platform, and what such hands held before the start.
+
+use crate::act::dry_run::DryRun;
+use crate::act::hands::Hands;
+use crate::config::settings::Settings;
+use crate::control::restriction::Restriction;
+use crate::control::settings::Mode;
+
+/// Hands, and the restrictions that are in force already.
+pub type Reach = (Hands, Vec<Restriction>);
+
+/// Hands for a live input.
+///
+/// # Errors
+/// A journal that cannot be used, or that another process acts from.
+pub fn reach(settings: &Settings) -> anyhow::Result<Reach> {
+    match settings.control.mode {
+        Mode::Enforce => lambda(settings),
+        Mode::Observe => Ok((Hands::here(Box::new(DryRun)), Vec::new())),
+    }
+}
+
+#[cfg(not(feature = "aws"))]
+fn lambda(_: &Settings) -> anyhow::Result<Reach> {
+    anyhow::bail!(
+        "lambda.enabled is true, but this bursar was built without it; build with \
+                   --features aws"
+    )
+}
+
+#[cfg(feature = "aws")]
+fn lambda(settings: &Settings) -> anyhow::Result<Reach> {
+    use crate::store::journal::Step;
+
+    let journal = journal(settings)?;
+    let lock = journal.take()?;
+    let contents = journal.contents()?;
+    let damaged = contents.damaged.first().map(|error| {
+        tracing::error!(
+            damaged = contents.damaged.len(),
+            "the journal is damaged, nothing new is restricted: {error}"
+        );
+        format!("{error}")
+    });
+    let in_force = contents.entries.into_iter().filter(|entry| entry.step != Step::GivenBack);
+    let adopted: Vec<Restriction> = in_force.map(|entry| entry.restriction).collect();
+    if !adopted.is_empty() {
+        tracing::info!(restrictions = adopted.len(), "taking over what is in force");
+    }
+    let hand = Box::new(hand(settings)?);
+    let hands = Hands::apart(hand)?.stopped_by(move || {
+        let _held = &lock;
+        damaged.clone().or_else(|| journal.stopped())
+    });
+    Ok((hands, adopted))
+}
+
+/// The journal of these settings.
+///
+/// # Errors
+/// A directory that cannot be made.
+#[cfg(feature = "aws")]
+pub fn journal(settings: &Settings) -> anyhow::Result<crate::store::journal::Journal> {
+    Ok(crate::store::journal::Journal::open(settings.journal.as_ref())?)
+}
+
+/// The hand on reserved concurrency.
+///
+/// # Errors
+/// The journal, or the system refuses what calls need.
+#[cfg(feature = "aws")]
+pub fn hand(
+    settings: &Settings,
+) -> anyhow::Result<crate::act::reserved::ReservedConcurrency<crate::act::lambda::Lambda>> {
+    use crate::act::lambda::{Lambda, LambdaSettings};
+    use crate::act::reserved::ReservedConcurrency;
+
+    let lambda = &settings.lambda;
+    let plane = Lambda::new(&LambdaSettings {
+        endpoint: (!lambda.endpoint.is_empty()).then(|| lambda.endpoint.clone()),
+        requests_per_second: lambda.requests_per_second,
+        release_role: (!lambda.release_role.is_empty()).then(|| lambda.release_role.clone()),
+    })?;
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let owner = format!("{}/{}", host.trim(), std::process::id());
+    Ok(ReservedConcurrency::new(plane, journal(settings)?, owner))
+}
