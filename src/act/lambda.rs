@@ -112,7 +112,7 @@ impl Lambda {
         let clock = DefaultClock::default();
         while let Err(later) = self.limiter.check() {
             let wait = later.wait_time_from(clock.now());
-            self.runtime.block_on(tokio::time::sleep(wait));
+            self.runtime.block_on(async { tokio::time::sleep(wait).await });
         }
     }
 
@@ -198,7 +198,7 @@ impl ControlPlane for Lambda {
     }
 
     fn pause(&mut self, time: Duration) {
-        self.runtime.block_on(tokio::time::sleep(time));
+        self.runtime.block_on(async { tokio::time::sleep(time).await });
     }
 }
 

@@ -1,6 +1,11 @@
 //! The hand on reserved concurrency against a control plane that fails in every way at every call,
 //! and a process that dies there.
 
+#[cfg(feature = "aws")]
+mod calls;
+#[cfg(feature = "aws")]
+mod cloud;
+
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,0 +1,134 @@
+//! The real client against a control plane on a loopback port: what is called, and what each
+//! answer is taken for.
+
+use std::time::Duration;
+
+use super::cloud::{Cloud, Fault as Trouble};
+use crate::act::lambda::{Lambda, LambdaSettings};
+use crate::act::reserved::{ControlPlane, Fault};
+use crate::control::restriction::Restriction;
+use crate::record::FunctionKey;
+
+fn plane(cloud: &Cloud) -> Lambda {
+    let settings = LambdaSettings {
+        endpoint: Some(cloud.url.clone()),
+        requests_per_second: 1_000,
+        release_role: Some("arn:aws:iam::111122223333:role/release".to_owned()),
+    };
+    Lambda::new(&settings).unwrap()
+}
+
+fn function(name: &str) -> FunctionKey {
+    format!("111122223333:eu-west-1:{name}").parse().unwrap()
+}
+
+#[test]
+fn a_reservation_is_read_set_and_taken_away_by_the_functions_own_arn() {
+    let cloud = Cloud::start(&[("shop", None), ("shop-old", Some(7))]);
+    let mut plane = plane(&cloud);
+    let shop = function("shop");
+    assert_eq!(plane.reserved(&shop), Ok(None));
+    assert_eq!(plane.reserved(&function("shop-old")), Ok(Some(7)));
+    assert_eq!(plane.reserve(&shop, Some(12)), Ok(()));
+    assert_eq!(plane.reserved(&shop), Ok(Some(12)));
+    let limits = plane.account("eu-west-1").unwrap();
+    assert_eq!((limits.concurrency, limits.unreserved), (1_000, 981));
+    assert_eq!(plane.reserve(&shop, None), Ok(()));
+    assert_eq!(cloud.reserved("shop"), None);
+    let calls = cloud.state().calls.clone();
+    let arn = "arn%3Aaws%3Alambda%3Aeu-west-1%3A111122223333%3Afunction%3Ashop/concurrency";
+    assert_eq!(calls[2], format!("PUT /2017-10-31/functions/{arn}"));
+    assert_eq!(calls[5], format!("DELETE /2017-10-31/functions/{arn}"));
+}
+
+#[test]
+fn every_answer_is_taken_for_what_it_means() {
+    let says = |status, code, headers| Trouble::Says(status, code, "said", headers);
+    let kind = |fault: &Fault| match fault {
+        Fault::Missing(_) => "missing".to_owned(),
+        Fault::Refused(_) => "refused".to_owned(),
+        Fault::Busy(_, pause) => format!("busy {pause:?}"),
+        Fault::Unclear(_) => "unclear".to_owned(),
+    };
+    let cases = [
+        (says(404, "ResourceNotFoundException", ""), "missing"),
+        (says(403, "AccessDeniedException", ""), "refused"),
+        (says(400, "InvalidParameterValueException", ""), "refused"),
+        (says(403, "ExpiredTokenException", ""), "refused"),
+        (says(429, "TooManyRequestsException", ""), "busy None"),
+        (says(429, "TooManyRequestsException", "retry-after: 2\r\n"), "busy Some(2s)"),
+        (says(409, "ResourceConflictException", ""), "busy None"),
+        (says(500, "ServiceException", ""), "unclear"),
+        (says(503, "", ""), "unclear"),
+        (Trouble::CutOff, "unclear"),
+        (Trouble::Partial, "unclear"),
+        (Trouble::Slow(Duration::from_secs(7)), "unclear"),
+    ];
+    for (trouble, expected) in cases {
+        let cloud = Cloud::start(&[("shop", Some(3))]);
+        cloud.fail("PUT /2017-10-31", [trouble.clone()]);
+        let fault = plane(&cloud).reserve(&function("shop"), Some(9)).unwrap_err();
+        assert_eq!(kind(&fault), expected, "{trouble:?}: {fault:?}");
+        let done = !matches!(trouble, Trouble::Says(..));
+        assert_eq!(cloud.reserved("shop") == Some(9), done, "{trouble:?}");
+    }
+}
+
+#[test]
+fn what_must_stay_unreserved_is_told_in_the_platforms_own_words() {
+    let cloud = Cloud::start(&[("shop", None), ("other", Some(900))]);
+    let fault = plane(&cloud).reserve(&function("shop"), Some(60)).unwrap_err();
+    assert!(matches!(&fault, Fault::Refused(words) if words.contains("[50]")), "{fault:?}");
+}
+
+#[test]
+fn names_that_are_none_are_never_sent() {
+    let cloud = Cloud::start(&[("shop", None)]);
+    let mut plane = plane(&cloud);
+    for name in ["shop:live", "../shop", "arn:aws:lambda:x", &"a".repeat(65)] {
+        let fault = plane.reserve(&function(name), Some(1)).unwrap_err();
+        assert!(matches!(fault, Fault::Refused(_)), "{name}: {fault:?}");
+    }
+    assert!(cloud.state().calls.is_empty());
+}
+
+#[test]
+fn a_release_writes_the_prior_state_back_and_can_be_moved_and_withdrawn() {
+    let cloud = Cloud::start(&[]);
+    let mut plane = plane(&cloud);
+    let restriction = |prior: &str, expires: &str| -> Restriction {
+        serde_json::from_str(&format!(
+            r#"{{"id": "abc123", "alarm_id": "a", "function": "111122223333:eu-west-1:shop",
+            "actuator": "reserved_concurrency", "prior": {prior}, "full": {{"state": "unset"}},
+            "current": {{"state": "unset"}}, "loss_class": "refusing", "stage": "applied",
+            "since": "2026-01-05T00:00:00Z", "changed_at": "2026-01-05T00:00:00Z",
+            "expires_at": "{expires}", "covers": 1.0, "legit_refused_share": 0.0,
+            "reason": "test"}}"#
+        ))
+        .unwrap()
+    };
+    let unset = restriction(r#"{"state": "unset"}"#, "2026-01-05T01:00:00Z");
+    assert_eq!(plane.leave_release(&unset), Ok(()));
+    let schedule = cloud.state().schedules["bursar-abc123"].clone();
+    assert_eq!(schedule["ScheduleExpression"], "at(2026-01-05T01:05:00)");
+    assert_eq!(schedule["ActionAfterCompletion"], "DELETE");
+    assert_eq!(schedule["FlexibleTimeWindow"]["Mode"], "OFF");
+    let target = &schedule["Target"];
+    assert_eq!(target["Arn"], "arn:aws:scheduler:::aws-sdk:lambda:deleteFunctionConcurrency");
+    assert_eq!(target["RoleArn"], "arn:aws:iam::111122223333:role/release");
+    let arn = "arn:aws:lambda:eu-west-1:111122223333:function:shop";
+    assert_eq!(target["Input"], format!(r#"{{"FunctionName":"{arn}"}}"#));
+
+    let set = restriction(r#"{"state": "set", "value": 40}"#, "2026-01-05T02:00:00Z");
+    assert_eq!(plane.leave_release(&set), Ok(()), "one that is there is moved");
+    let schedule = cloud.state().schedules["bursar-abc123"].clone();
+    assert_eq!(schedule["ScheduleExpression"], "at(2026-01-05T02:05:00)");
+    let target = &schedule["Target"];
+    assert_eq!(target["Arn"], "arn:aws:scheduler:::aws-sdk:lambda:putFunctionConcurrency");
+    let input = format!(r#"{{"FunctionName":"{arn}","ReservedConcurrentExecutions":40}}"#);
+    assert_eq!(target["Input"], input);
+
+    assert_eq!(plane.withdraw_release(&set), Ok(()));
+    assert_eq!(plane.withdraw_release(&set), Ok(()), "one that is not there is no error");
+    assert!(cloud.state().schedules.is_empty());
+}
