@@ -2,10 +2,10 @@
 //! of its own, so that a slow control plane holds up neither detection nor the next decision.
 
 use std::collections::VecDeque;
-use std::io;
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
+use anyhow::Context as _;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 
 use super::{Actuator, Held};
@@ -56,14 +56,24 @@ impl Hands {
         Self { place: Place::Here(actuator), heard: VecDeque::new(), awaited: 0, stopped: None }
     }
 
-    /// Carried out by a thread of its own.
+    /// Carried out by a thread of its own, on which the hand is also made.
     ///
     /// # Errors
-    /// The system refuses a thread.
-    pub fn apart(mut actuator: Box<dyn Actuator>) -> io::Result<Self> {
+    /// The system refuses a thread, or the hand cannot be made.
+    pub fn apart<A, F>(make: F) -> anyhow::Result<Self>
+    where
+        A: Actuator,
+        F: FnOnce() -> anyhow::Result<A> + Send + 'static,
+    {
+        let (made, is_made) = bounded(1);
         let (jobs, waiting) = bounded::<Job>(JOBS_MAX);
         let (tell, words) = unbounded();
         let thread = Builder::new().name("hands".into()).spawn(move || {
+            let mut actuator = match make() {
+                Ok(actuator) => actuator,
+                Err(error) => return drop(made.send(Err(error))),
+            };
+            drop(made.send(Ok(())));
             for job in waiting {
                 let told = match job {
                     Job::Apply(intent, at) => {
@@ -82,6 +92,7 @@ impl Hands {
                 }
             }
         })?;
+        is_made.recv().context("the thread that makes changes has died")??;
         let place = Place::Apart { jobs, words, thread, tending: false };
         Ok(Self { place, heard: VecDeque::new(), awaited: 0, stopped: None })
     }

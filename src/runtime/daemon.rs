@@ -353,7 +353,10 @@ fn welcome(settings: &Settings, address: Option<std::net::SocketAddr>) -> String
     };
     let mode = match settings.control.mode {
         Mode::Observe => "observe: it says what it would do and changes nothing",
-        Mode::Enforce => "enforce: it acts, on the virtual platform only",
+        Mode::Enforce if settings.input.kind == InputKind::Embedded => {
+            "enforce: it acts, on the virtual platform only"
+        }
+        Mode::Enforce => "enforce: it caps functions through the Lambda API",
     };
     let address = address.map_or("no HTTP server".to_owned(), |address| {
         format!("http://{address}/metrics and /api/v1/{{functions,alarms,restrictions,actions}}")

@@ -47,8 +47,8 @@ fn lambda(settings: &Settings) -> anyhow::Result<Reach> {
     if !adopted.is_empty() {
         tracing::info!(restrictions = adopted.len(), "taking over what is in force");
     }
-    let hand = Box::new(hand(settings)?);
-    let hands = Hands::apart(hand)?.stopped_by(move || {
+    let own = settings.clone();
+    let hands = Hands::apart(move || hand(&own))?.stopped_by(move || {
         let _held = &lock;
         damaged.clone().or_else(|| journal.stopped())
     });

@@ -19,7 +19,7 @@ use crate::support::{Daemon, PATIENCE, bursar, generate, kind, ms, replay, run, 
     reason = "the tests of the source use the rest; tests cast"
 )]
 #[path = "../../src/source/kinesis/tests/fake.rs"]
-mod fake;
+pub(crate) mod fake;
 
 use fake::{Fake, KEYS};
 

@@ -36,3 +36,5 @@ mod kafka_broker;
 
 #[cfg(feature = "kinesis")]
 mod kinesis;
+#[cfg(feature = "kinesis")]
+mod lambda;
