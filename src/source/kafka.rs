@@ -38,9 +38,9 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long the brokers may take to say where a time is.
 const POSITION_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Messages taken from the client between two chunks: a few chunks, so that every partition has
-/// something to merge and nothing waits long.
-const INTAKE_MESSAGES_MAX: usize = 16_384;
+/// Messages taken from the client before the next look at what can be handed out: under load the
+/// client always has more, and what came first must not wait for it.
+const INTAKE_MESSAGES_MAX: usize = 2_048;
 
 /// Reads the partitions that the group gives to this member.
 pub struct KafkaSource {
@@ -101,7 +101,7 @@ impl KafkaSource {
 
     /// Takes what the client has, waiting for the first of it.
     fn intake(&mut self, wait: Duration) -> Result<(), SourceError> {
-        let arrived = (self.clock.wall)();
+        let mut arrived = None;
         let mut wait = wait;
         for _ in 0..INTAKE_MESSAGES_MAX {
             let Some(consumer) = &self.consumer else {
@@ -121,6 +121,8 @@ impl KafkaSource {
                         headers: Headers::new(pack(&message, &mut self.block)),
                         payload: message.payload().unwrap_or_default(),
                     };
+                    // After the wait for it: what is taken together arrived together.
+                    let arrived = *arrived.get_or_insert_with(self.clock.wall);
                     self.group.heard_from(lent.topic);
                     self.bytes_read += lent.payload.len() as u64;
                     if let Some(lane) = self.lanes.queue(lent, self.peek, arrived) {
