@@ -89,6 +89,14 @@ catalogue! {
     INPUT_BEHIND = Gauge "bursar_input_behind_seconds", "seconds", [],
         "How long what was read last had been waiting in the stream, where the stream says so: \
          Kinesis, the shard that is furthest behind.";
+    INPUT_LAG = Gauge "bursar_input_lag_messages", "messages", ["input"],
+        "Messages that wait in a Kafka topic's partitions that this process holds; the 50 topics \
+         with the most.";
+    INPUT_REBALANCES = Counter "bursar_input_rebalances_total", "rebalances", [],
+        "How often the consumer group gave partitions to this process or took them.";
+    INPUT_BROKERS = Gauge "bursar_input_brokers", "connections", ["state"],
+        "Kafka brokers that are known, by the state of the connection; down: there is none, \
+         whether it is needed now or not.";
     FUNCTIONS_TRACKED = Gauge "bursar_functions_tracked", "functions", [],
         "Functions with state.";
     FUNCTIONS_EVICTED = Counter "bursar_functions_evicted_total", "functions", [],

@@ -22,6 +22,7 @@ pub struct Gauges {
     spend: NanoUsd,
     dead: BTreeMap<&'static str, u64>,
     progress: Progress,
+    rebalances: u64,
 }
 
 impl Gauges {
@@ -85,6 +86,10 @@ impl Gauges {
 
     fn publish_time(&mut self, pipeline: &Pipeline, feed: &Feed, metrics: &Metrics) {
         metrics.input_behind.set(self.progress.behind.unwrap_or_default().as_secs_f64());
+        metrics.publish_lags(&self.progress.lags);
+        metrics.set_brokers(self.progress.brokers.unwrap_or_default());
+        metrics.rebalances.inc_by(self.progress.rebalances.saturating_sub(self.rebalances));
+        self.rebalances = self.progress.rebalances;
         metrics.queue.set(i64::try_from(feed.queued()).unwrap_or(i64::MAX));
         if let Some(now) = pipeline.now() {
             metrics.watermark.set(now.ms() as f64 / 1e3);

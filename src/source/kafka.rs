@@ -9,6 +9,7 @@
 mod group;
 mod lanes;
 mod settings;
+mod statistics;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +22,7 @@ use rdkafka::{Message as _, Offset, TopicPartitionList};
 use self::group::{Change, Concern, Group, GroupContext};
 use self::lanes::{Lanes, Lent};
 pub use self::settings::{KafkaSettings, PARTITION_BYTES_MIN, Start};
-use super::{Chunk, Clock, Headers, PeekTime, Progress, Read, Source, SourceError, headers};
+use super::{Chunk, Clock, Headers, Lag, PeekTime, Progress, Read, Source, SourceError, headers};
 use crate::decode::EVENT_HEADERS;
 use crate::record::Position;
 use crate::units::EventTime;
@@ -348,11 +349,20 @@ impl Source for KafkaSource {
     }
 
     fn progress(&self) -> Progress {
-        let held = self.lanes.iter().filter(|(_, entry)| entry.held);
-        let lag = |lane| self.lanes.lag(lane, self.group.high(lane));
+        let known = self.group.known();
+        let mut lags: Vec<Lag> =
+            self.settings.topics.iter().map(|topic| Lag::none(topic)).collect();
+        for (lane, entry) in self.lanes.iter().filter(|(_, entry)| entry.held) {
+            let (high, uncommitted) = known.get(lane as usize).copied().unwrap_or_default();
+            if let Some(of) = lags.iter_mut().find(|of| *of.input == *entry.topic) {
+                of.messages += self.lanes.lag(lane, high, uncommitted);
+            }
+        }
         Progress {
             bytes_read: self.bytes_read,
-            lag: (self.lanes.held() > 0).then(|| held.map(|(lane, _)| lag(lane)).sum()),
+            lags,
+            brokers: self.group.brokers(),
+            rebalances: self.group.rebalances(),
             ..Progress::default()
         }
     }

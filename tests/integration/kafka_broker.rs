@@ -51,6 +51,14 @@ fn resident_peak(daemon: &Daemon) -> u64 {
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
+fn metric(daemon: &Daemon, name: &str) -> f64 {
+    daemon.metric(name).unwrap()
+}
+
+fn connections(daemon: &Daemon) -> f64 {
+    metric(daemon, "bursar_input_brokers{state=\"up\"}")
+}
+
 fn wait_for(daemon: &Daemon, records: usize) {
     let what = format!("{records} records");
     until(&what, PATIENCE, || (counted(daemon) >= records as f64).then_some(()));
@@ -90,15 +98,21 @@ fn nothing_is_lost_when_the_broker_dies_the_topic_grows_or_the_reader_stands_sti
         wait_for(&daemon, 10_000);
         broker.kill();
         until("a reason", PATIENCE, || (daemon.get("/readyz").0 == 503).then_some(()));
+        until("no connection", PATIENCE, || (connections(&daemon) == 0.0).then_some(()));
         broker.run();
         writer.join().unwrap();
     });
     wait_for(&daemon, first.len());
+    until("a connection", PATIENCE, || (connections(&daemon) > 0.0).then_some(()));
 
+    let rebalances = metric(&daemon, "bursar_input_rebalances_total");
     broker.grow(TOPIC, 8);
     let (second, third) = rest.split_at(40_000);
     broker.produce(TOPIC, 8, second.iter().map(String::as_bytes));
     wait_for(&daemon, first.len() + second.len());
+    until("the rebalance to be counted", PATIENCE, || {
+        (metric(&daemon, "bursar_input_rebalances_total") > rebalances).then_some(())
+    });
 
     // Longer than the group keeps a member that says nothing.
     daemon.signal("STOP");
@@ -106,6 +120,8 @@ fn nothing_is_lost_when_the_broker_dies_the_topic_grows_or_the_reader_stands_sti
     until("the group to let it go", PATIENCE, || broker.members("bursar").eq(&0).then_some(()));
     daemon.signal("CONT");
     wait_for(&daemon, all.len());
+    let lag = format!("bursar_input_lag_messages{{input=\"{TOPIC}\"}}");
+    until("nothing to wait", PATIENCE, || (metric(&daemon, &lag) == 0.0).then_some(()));
 
     let peak = resident_peak(&daemon);
     assert!(peak < RESIDENT_MAX, "{peak} kB");
