@@ -131,6 +131,40 @@ fn nothing_is_lost_when_the_broker_dies_the_topic_grows_or_the_reader_stands_sti
     assert_eq!(summary["records"]["counted"], all.len(), "{summary}");
 }
 
+/// The newer protocol (KIP-848), in which the broker shares out the partitions.
+#[test]
+fn a_group_of_the_newer_protocol_reads_each_record_once_while_the_topic_grows() {
+    let Some(broker) = Broker::start("a group of the newer protocol") else {
+        return;
+    };
+    broker.create(TOPIC, 4);
+    let (_folder, path) = config(
+        &broker.address,
+        "start = \"earliest\"\n[input.kafka.properties]\n\"group.protocol\" = \"consumer\"\n\
+         \"topic.metadata.refresh.interval.ms\" = 1000",
+    );
+    let all = records(0..60_000);
+    let (first, rest) = all.split_at(20_000);
+    let (second, third) = rest.split_at(20_000);
+    broker.produce(TOPIC, 4, first.iter().map(String::as_bytes));
+    let daemon = start(&path);
+    wait_for(&daemon, first.len());
+    broker.grow(TOPIC, 8);
+    broker.produce(TOPIC, 8, second.iter().map(String::as_bytes));
+    wait_for(&daemon, first.len() + second.len());
+    let (before, _) = daemon.stop();
+
+    // Its successor goes on where it left the group.
+    let daemon = start(&path);
+    broker.produce(TOPIC, 8, third.iter().map(String::as_bytes));
+    wait_for(&daemon, third.len());
+    let (after, _) = daemon.stop();
+    let counted =
+        |decisions: &[serde_json::Value]| decisions.last().unwrap()["records"]["counted"].clone();
+    assert_eq!(counted(&before), first.len() + second.len());
+    assert_eq!(counted(&after), third.len());
+}
+
 #[test]
 fn an_event_in_binary_mode_is_told_by_its_headers() {
     let Some(broker) = Broker::start("CloudEvents in binary mode") else {

@@ -353,6 +353,9 @@ fn settings_that_cannot_work_are_refused_by_name_and_secrets_are_not_shown() {
         (with("group.id", "other"), "kafka property group.id is set by bursar itself"),
         (with("enable.auto.commit", "true"), "remove it from the properties"),
         (with("no.such.property", "1"), "no.such.property"),
+        // Its properties have a session timeout, which the newer protocol leaves to the broker.
+        (with("group.protocol", "consumer"), "session.timeout.ms"),
+        (with("sasl.oauthbearer.method", "oidc"), "libcurl"),
         (KafkaSettings { topics: vec![], ..settings(&mock, "any") }, "no topic is named"),
         (KafkaSettings { group: String::new(), ..settings(&mock, "any") }, "no consumer group"),
         (
