@@ -130,7 +130,7 @@ catalogue! {
     BUDGET_BURN = Gauge "bursar_budget_burn_ratio", "ratio", ["scope", "window"],
         "Spend in the last minutes to days over what the budget and the season allow for them.";
     DEAD_LETTERS = Counter "bursar_dead_letters_total", "records", ["reason"],
-        "Rejected records that were kept in the dead-letter file.";
+        "Rejected records that were kept in the dead-letter file or topic.";
     DROPS = Counter "bursar_drops_total", "items", ["cause", "intended"],
         "What was left out, and whether that was intended (a configured limit) or not (a failure).";
     QUEUE = Gauge "bursar_queue_chunks", "chunks", [],

@@ -3,8 +3,11 @@
 use std::fs;
 use std::path::PathBuf;
 use std::thread;
+use std::time::Duration;
 
-use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::Message as _;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::message::{Header, Headers as _, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use tempfile::TempDir;
 
@@ -129,6 +132,49 @@ fn nothing_is_lost_when_the_broker_dies_the_topic_grows_or_the_reader_stands_sti
     // What was read again after the standstill is recognised.
     let summary = decisions.last().unwrap();
     assert_eq!(summary["records"]["counted"], all.len(), "{summary}");
+}
+
+#[test]
+fn what_is_refused_is_sent_to_a_topic_as_it_came() {
+    let Some(broker) = Broker::start("dead letters to a topic") else {
+        return;
+    };
+    broker.create(TOPIC, 1);
+    broker.create("refused", 1);
+    let good = record(1);
+    let sent: [&[u8]; 3] = [good.as_bytes(), b"\xff\xfe", good.as_bytes()];
+    broker.produce(TOPIC, 1, sent.into_iter());
+    let output = "start = \"earliest\"\n[output]\ndead_letter_topic = \"refused\"";
+    let (_folder, path) = config(&broker.address, output);
+    let daemon = start(&path);
+    let name = "bursar_dead_letters_total{reason=\"invalid_utf8\"}";
+    until("the letter", PATIENCE, || (metric(&daemon, name) > 0.0).then_some(()));
+    drop(daemon.stop());
+    let consumer: BaseConsumer = broker
+        .client()
+        .set("group.id", "reader")
+        .set("auto.offset.reset", "earliest")
+        .create()
+        .unwrap();
+    consumer.subscribe(&["refused"]).unwrap();
+    let letter = until("a letter", PATIENCE, || consumer.poll(Duration::from_millis(100))).unwrap();
+    assert_eq!(letter.payload(), Some(&b"\xff\xfe"[..]));
+    let told: Vec<(String, String)> = letter
+        .headers()
+        .unwrap()
+        .iter()
+        .map(|header| {
+            (header.key.to_owned(), String::from_utf8(header.value.unwrap().to_vec()).unwrap())
+        })
+        .collect();
+    let expected = [
+        ("bursar_reason", "invalid_utf8"),
+        ("bursar_position", "costs/0@1"),
+        ("bursar_detail", "at byte 0"),
+        ("bursar_parts", "0"),
+        ("bursar_truncated", "false"),
+    ];
+    assert_eq!(told, expected.map(|(key, value)| (key.to_owned(), value.to_owned())));
 }
 
 /// The newer protocol (KIP-848), in which the broker shares out the partitions.
