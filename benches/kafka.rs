@@ -1,7 +1,10 @@
 //! How fast records come in from a real Kafka broker, beside a bare loop of the same client that
 //! only parses the same messages.
 //!
-//! `BURSAR_TEST_KAFKA_LIBS=target/kafka cargo bench --bench kafka -- [--messages N] [--rounds N]`
+//! `BURSAR_TEST_KAFKA_LIBS=target/kafka cargo bench --bench kafka -- [--messages N] [--rounds N]
+//! [--rate N]`
+//!
+//! With `--rate` only the delay is measured, at so many messages a second.
 //!
 //! Both read the same topic from its beginning, in turn, from the first message to the last. The
 //! bare loop polls one `BaseConsumer` and parses each message with sonic-rs; bursar is the daemon
@@ -15,8 +18,10 @@ mod broker;
 #[path = "../tests/integration/support.rs"]
 mod support;
 
-use std::fs;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use std::{fs, thread};
 
 use rdkafka::Message as _;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -40,6 +45,25 @@ fn main() {
     let Some(broker) = Broker::start("the rate of records from Kafka") else {
         std::process::exit(1);
     };
+    let rate = match argument("--rate") {
+        Some(rate) => rate as f64,
+        None => rates(&broker, messages, rounds) / 2.0,
+    };
+    let delays = delays(&broker, rate);
+    let part = |what: &str, of: fn(&Delay) -> f64| {
+        let mut sorted: Vec<f64> = delays.iter().map(of).collect();
+        sorted.sort_by(f64::total_cmp);
+        let at = |share: f64| sorted[((sorted.len() - 1) as f64 * share) as usize];
+        println!("{what}: p50 {:.0} ms, p90 {:.0} ms, p99 {:.0} ms", at(0.5), at(0.9), at(0.99));
+    };
+    println!("{} pages at {rate:.0} messages a second", delays.len());
+    part("from append to decision", |delay| delay.whole);
+    part("  of it from append to arrival", |delay| delay.arrival);
+    part("  of it from arrival to decision", |delay| delay.decision);
+}
+
+/// The fastest of the daemon's rates, in messages a second; prints all, beside the bare loop's.
+fn rates(broker: &Broker, messages: u64, rounds: u64) -> f64 {
     broker.create(TOPIC, PARTITIONS);
     let lines: Vec<String> = (0..messages).map(line).collect();
     let bytes: usize = lines.iter().map(String::len).sum();
@@ -48,7 +72,7 @@ fn main() {
     println!("{messages} messages of {} bytes, {PARTITIONS} partitions", bytes as u64 / messages);
     let (mut ratios, mut fastest) = (Vec::new(), 0.0_f64);
     for round in 0..rounds {
-        let (bare, whole) = (bare(&broker, round, messages), whole(&broker, round, messages));
+        let (bare, whole) = (bare(broker, round, messages), whole(broker, round, messages));
         ratios.push(whole / bare);
         fastest = fastest.max(whole);
         println!("round {round}: bare loop {bare:.0} a second, bursar {whole:.0} a second");
@@ -56,18 +80,7 @@ fn main() {
     ratios.sort_by(f64::total_cmp);
     let (low, high) = (ratios[0], ratios.last().unwrap());
     println!("bursar / bare loop: median {:.2}, {low:.2} to {high:.2}", ratios[ratios.len() / 2]);
-    let rate = fastest / 2.0;
-    let mut delays = delays(&broker, rate);
-    delays.sort_by(f64::total_cmp);
-    let at = |share: f64| delays[((delays.len() - 1) as f64 * share) as usize];
-    println!(
-        "from append to decision at {rate:.0} a second: {} pages, p50 {:.0} ms, p90 {:.0} ms, \
-         p99 {:.0} ms",
-        delays.len(),
-        at(0.5),
-        at(0.9),
-        at(0.99)
-    );
+    fastest
 }
 
 fn argument(name: &str) -> Option<u64> {
@@ -155,9 +168,18 @@ const EVERY: Duration = Duration::from_millis(300);
 /// Calls of a flood, appended at once.
 const FLOOD: u64 = 400;
 
-/// Milliseconds from the append of the record that gave the evidence to the page that is read from
-/// the decisions; event time is the time of the append.
-fn delays(broker: &Broker, rate: f64) -> Vec<f64> {
+/// Milliseconds from the append of the record that gave the evidence; event time is the time of the
+/// append.
+struct Delay {
+    /// To the page that is read from the decisions.
+    whole: f64,
+    /// To the arrival of the record in the daemon.
+    arrival: f64,
+    /// From there to the decision.
+    decision: f64,
+}
+
+fn delays(broker: &Broker, rate: f64) -> Vec<Delay> {
     let topic = "paced";
     broker.create(topic, PARTITIONS);
     let begin_ms = wall_ms();
@@ -196,34 +218,56 @@ fn delays(broker: &Broker, rate: f64) -> Vec<f64> {
         }
         producer.poll(Duration::ZERO);
     };
-    let (begin, mut sent, mut floods) = (now(), 0, 0);
-    let (mut seen, mut found) = (0, Vec::new());
-    while found.len() < VICTIMS as usize && begin.elapsed() < EVERY * (VICTIMS as u32 + 60) {
-        while (sent as f64) < begin.elapsed().as_secs_f64() * rate {
-            number += 1;
-            sent += 1;
-            send(number, record(number, &format!("f{:04}", number % FUNCTIONS), wall_ms(), 20));
-        }
-        if floods < VICTIMS && begin.elapsed() > Duration::from_secs(3) + EVERY * floods as u32 {
-            for _ in 0..FLOOD {
+    // A flood during the catching-up would measure that.
+    let past = past.len() as f64;
+    let counted = || daemon.metric("bursar_records_total{outcome=\"counted\"}");
+    until("the past", PATIENCE, || counted().filter(|&count| count >= past));
+    let found = Mutex::new(Vec::new());
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| follow(&daemon, &found, &done));
+        let (begin, mut sent, mut floods) = (now(), 0, 0);
+        let is_over = || found.lock().unwrap().len() as u64 >= VICTIMS;
+        while !is_over() && begin.elapsed() < EVERY * (VICTIMS as u32 + 60) {
+            while (sent as f64) < begin.elapsed().as_secs_f64() * rate {
                 number += 1;
-                send(number, record(number, &format!("victim{floods:03}"), wall_ms(), 3_000));
+                sent += 1;
+                send(number, record(number, &format!("f{:04}", number % FUNCTIONS), wall_ms(), 20));
             }
-            floods += 1;
+            if floods < VICTIMS && begin.elapsed() > Duration::from_secs(3) + EVERY * floods as u32
+            {
+                for _ in 0..FLOOD {
+                    number += 1;
+                    send(number, record(number, &format!("victim{floods:03}"), wall_ms(), 3_000));
+                }
+                floods += 1;
+            }
+            producer.poll(Duration::from_millis(2));
         }
-        producer.poll(Duration::from_millis(2));
-        let decisions = daemon.decisions();
+        done.store(true, Ordering::Relaxed);
+    });
+    drop(daemon.stop());
+    found.into_inner().unwrap()
+}
+
+/// Reads the decisions as they are written, on a thread of its own: whoever sends is busy.
+fn follow(daemon: &Daemon, found: &Mutex<Vec<Delay>>, done: &AtomicBool) {
+    let mut seen = 0;
+    while !done.load(Ordering::Relaxed) {
+        thread::sleep(Duration::from_millis(1));
+        let fresh = daemon.decisions_after(&mut seen);
         let read_ms = wall_ms();
-        for line in decisions.iter().skip(seen) {
+        for line in fresh {
             let is_page = line["state"] == "opened" && line["severity"] == "page";
             if is_page && line["function"].as_str().is_some_and(|name| name.starts_with("victim")) {
-                found.push(read_ms as f64 - ms(&line["evidence_at"]) as f64);
+                let [at, arrived, decided] =
+                    ["evidence_at", "arrived_at", "decided_at"].map(|time| ms(&line[time]) as f64);
+                let whole = read_ms as f64 - at;
+                let delay = Delay { whole, arrival: arrived - at, decision: decided - arrived };
+                found.lock().unwrap().push(delay);
             }
         }
-        seen = decisions.len();
     }
-    drop(daemon.stop());
-    found
 }
 
 fn wall_ms() -> u64 {

@@ -62,7 +62,7 @@ fn learn(args: &LearnArgs, settings: &Settings, notes: &mut dyn Write) -> anyhow
     let version = prices.version.clone();
     let engine = wiring::engine(settings, &prices.card)?;
     let mut pipeline = replay::assemble(settings, prices, engine, Recorder::new())?;
-    replay::read(source, settings, &mut pipeline)?;
+    replay::read(Box::new(source), settings, &mut pipeline)?;
     let learned = pipeline.learned()?;
     let span = pipeline.span().context("the inputs have no records, nothing was learned")?;
     let header = Header::new(settings, version, span, learned.len());

@@ -20,13 +20,14 @@ use crate::engine::intake::Intake;
 use crate::report;
 use crate::runtime::clock::Present;
 use crate::runtime::dead_letter::DeadLetters;
+use crate::runtime::dead_letter::letters::LetterSource;
 use crate::runtime::feed::{Fed, Feed};
 use crate::runtime::pipeline::{Defaults, Parts, Pipeline};
 use crate::runtime::recorder::Recorder;
 use crate::runtime::shards::Shards;
 use crate::runtime::wiring::{self, Prices};
-use crate::source::Progress;
 use crate::source::file::{FileSettings, FileSource};
+use crate::source::{Progress, Source};
 
 use super::output::{self, Existing};
 use super::{Failure, settings};
@@ -54,6 +55,9 @@ pub struct ReplayArgs {
     /// What would have happened, with pictures, as one HTML file that needs no network
     #[arg(long, value_name = "OUT.html")]
     report: Option<PathBuf>,
+    /// The inputs are files of dead letters: take in the records that were refused then
+    #[arg(long)]
+    dead_letters: bool,
     /// Records, one message per line; plain, gzip or zstd; - is standard input; several files are
     /// merged by time
     #[arg(required = true, value_name = "INPUT")]
@@ -77,7 +81,10 @@ pub fn run(args: &ReplayArgs) -> Result<(), Failure> {
 }
 
 fn replay(args: &ReplayArgs, settings: &Settings) -> anyhow::Result<()> {
-    let source = open(&args.inputs)?;
+    let source: Box<dyn Source> = match args.dead_letters {
+        false => Box::new(open(&args.inputs)?),
+        true => Box::new(LetterSource::open(&args.inputs)?),
+    };
     let mut pipeline = pipeline(args, settings)?;
     read(source, settings, &mut pipeline)?;
     let summary = pipeline.finish()?;
@@ -113,12 +120,12 @@ pub(super) fn open(inputs: &[PathBuf]) -> anyhow::Result<FileSource> {
 /// # Errors
 /// The input can no longer be read, or the engine has died.
 pub(super) fn read(
-    source: FileSource,
+    source: Box<dyn Source>,
     settings: &Settings,
     pipeline: &mut Pipeline,
 ) -> anyhow::Result<()> {
     let stop = Arc::new(AtomicBool::new(false));
-    let feed = Feed::start(Box::new(source), settings.queue_chunks, stop)?;
+    let feed = Feed::start(source, settings.queue_chunks, stop)?;
     let mut bar = Bar::new();
     loop {
         match feed.next(Duration::from_secs(1)) {
@@ -150,6 +157,12 @@ fn pipeline(args: &ReplayArgs, settings: &Settings) -> anyhow::Result<Pipeline> 
     let baselines = settings.baselines_file.iter().cloned();
     let inputs: Vec<PathBuf> = args.inputs.iter().cloned().chain(baselines).collect();
     output::refuse_overwriting(&inputs, &outputs)?;
+    if args.dead_letters
+        && let Some(path) = settings.output.dead_letters.as_deref()
+    {
+        // What is refused again would be read again.
+        output::refuse_overwriting(&inputs, &[path])?;
+    }
     let machine = outputs.iter().any(|path| output::is_stdout(path));
     let mut recorder = Recorder::new()
         .with_decisions(output::open_if_named(decisions, Existing::Replace)?)

@@ -5,7 +5,7 @@ use super::kind::{Kind, Setting};
 use super::names::{
     any_text, is_broker, is_consumer_or_empty, is_function_or_empty, is_pattern, is_region,
     is_region_or_empty, is_role_or_empty, is_stream_or_empty, is_time_or_empty, is_topic,
-    is_url_or_empty, is_word, not_empty,
+    is_topic_or_empty, is_url_or_empty, is_word, not_empty,
 };
 use super::settings::{
     InputKind, KafkaStart, KinesisStart, LogFormat, LogLevel, Release, Settings,
@@ -463,6 +463,13 @@ pub(super) static KEYS: &[Key<Settings>] = &[
         |s| &mut s.output.dead_letter_bytes_max,
         Kind::Size(0, 1 << 40),
         "That file stops growing here; what comes later is only counted.",
+    ),
+    key(
+        "output.dead_letter_topic",
+        |s| &mut s.output.dead_letter_topic,
+        Kind::Text("a topic of input.kafka.brokers, or \"\" for none", is_topic_or_empty),
+        "A Kafka topic where they are sent as they came, with reason and position as headers; in \
+         one run no more bytes than that file may have.",
     ),
     key(
         "output.dead_letters_per_reason_max",

@@ -23,6 +23,11 @@ pub(super) fn is_region(text: &str) -> bool {
     FunctionRef::try_new(AccountId::default(), text, "f").is_ok()
 }
 
+/// A topic or nothing.
+pub(super) fn is_topic_or_empty(text: &str) -> bool {
+    text.is_empty() || is_topic(text)
+}
+
 pub(super) fn is_function_or_empty(text: &str) -> bool {
     text.is_empty() || is_bare_function(text)
 }

@@ -105,7 +105,20 @@ fn times(settings: &Settings, broken: &mut Vec<(String, String)>) {
 }
 
 fn outputs(settings: &Settings, broken: &mut Vec<(String, String)>) {
-    let output = &settings.output;
+    let (output, kafka) = (&settings.output, &settings.input.kafka);
+    let topic = &output.dead_letter_topic;
+    let words = if topic.is_empty() {
+        None
+    } else if kafka.topics.contains(topic) {
+        Some("also in input.kafka.topics: what is refused would come in again, name another")
+    } else if kafka.brokers.is_empty() {
+        Some("sent to input.kafka.brokers, name at least one")
+    } else {
+        None
+    };
+    if let Some(words) = words {
+        broken.push(("output.dead_letter_topic".to_owned(), words.to_owned()));
+    }
     let mut taken: BTreeMap<&Path, &str> = BTreeMap::new();
     for (key, path) in [
         ("output.decisions", &output.decisions),

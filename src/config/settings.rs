@@ -380,6 +380,8 @@ pub struct OutputSettings {
     pub dead_letters: Option<PathBuf>,
     /// The dead-letter file stops growing here; what comes later is only counted.
     pub dead_letter_bytes_max: u64,
+    /// A topic where they are sent; empty: none.
+    pub dead_letter_topic: String,
     /// At most this many dead letters are kept for each reason.
     pub dead_letters_per_reason_max: u64,
 }
@@ -391,6 +393,7 @@ impl Default for OutputSettings {
             ledger: None,
             dead_letters: None,
             dead_letter_bytes_max: 64 << 20,
+            dead_letter_topic: String::new(),
             dead_letters_per_reason_max: 1_000,
         }
     }

@@ -89,6 +89,14 @@ catalogue! {
     INPUT_BEHIND = Gauge "bursar_input_behind_seconds", "seconds", [],
         "How long what was read last had been waiting in the stream, where the stream says so: \
          Kinesis, the shard that is furthest behind.";
+    INPUT_LAG = Gauge "bursar_input_lag_messages", "messages", ["input"],
+        "Messages that wait in a Kafka topic's partitions that this process holds; the 50 topics \
+         with the most.";
+    INPUT_REBALANCES = Counter "bursar_input_rebalances_total", "rebalances", [],
+        "How often the consumer group gave partitions to this process or took them.";
+    INPUT_BROKERS = Gauge "bursar_input_brokers", "connections", ["state"],
+        "Kafka brokers that are known, by the state of the connection; down: there is none, \
+         whether it is needed now or not.";
     FUNCTIONS_TRACKED = Gauge "bursar_functions_tracked", "functions", [],
         "Functions with state.";
     FUNCTIONS_EVICTED = Counter "bursar_functions_evicted_total", "functions", [],
@@ -124,7 +132,7 @@ catalogue! {
     BUDGET_BURN = Gauge "bursar_budget_burn_ratio", "ratio", ["scope", "window"],
         "Spend in the last minutes to days over what the budget and the season allow for them.";
     DEAD_LETTERS = Counter "bursar_dead_letters_total", "records", ["reason"],
-        "Rejected records that were kept in the dead-letter file.";
+        "Rejected records that were kept in the dead-letter file or topic.";
     DROPS = Counter "bursar_drops_total", "items", ["cause", "intended"],
         "What was left out, and whether that was intended (a configured limit) or not (a failure).";
     QUEUE = Gauge "bursar_queue_chunks", "chunks", [],

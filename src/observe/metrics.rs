@@ -12,6 +12,7 @@ use super::series::{Counters, Gauges, Snapshot};
 use super::series::{counter, gauge, histogram, int_counter, int_gauge};
 use super::view::FunctionView;
 use crate::cost::{BudgetOutlook, BudgetScope};
+use crate::source::{Brokers, Lag};
 use crate::units::NanoUsd;
 
 /// What [`Metrics::encode`] writes.
@@ -19,6 +20,9 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Budgets with series of their own; those used up most come first.
 pub const BUDGETS_SHOWN_MAX: usize = 100;
+
+/// Inputs with a series of their own; those that wait longest come first.
+pub const INPUTS_SHOWN_MAX: usize = 50;
 
 /// Label values that belong to other parts of the program.
 #[derive(Debug, Clone, Copy)]
@@ -124,6 +128,11 @@ pub struct Metrics {
     pub event_lag: Gauge,
     /// [`catalogue::INPUT_BEHIND`].
     pub input_behind: Gauge,
+    lags: Snapshot,
+    /// [`catalogue::INPUT_REBALANCES`].
+    pub rebalances: IntCounter,
+    /// [`catalogue::INPUT_BROKERS`], by state.
+    brokers: Gauges,
     /// [`catalogue::FUNCTIONS_TRACKED`].
     pub functions_tracked: IntGauge,
     /// [`catalogue::FUNCTIONS_EVICTED`].
@@ -184,6 +193,9 @@ impl Metrics {
             watermark: gauge(registry, &catalogue::WATERMARK)?,
             event_lag: gauge(registry, &catalogue::EVENT_LAG)?,
             input_behind: gauge(registry, &catalogue::INPUT_BEHIND)?,
+            lags: Snapshot::register(registry, &[catalogue::INPUT_LAG])?,
+            rebalances: int_counter(registry, &catalogue::INPUT_REBALANCES)?,
+            brokers: gauges(&catalogue::INPUT_BROKERS, &[&["up", "connecting", "down"]])?,
             functions_tracked: int_gauge(registry, &catalogue::FUNCTIONS_TRACKED)?,
             functions_evicted: int_counter(registry, &catalogue::FUNCTIONS_EVICTED)?,
             functions_shed: int_counter(registry, &catalogue::FUNCTIONS_SHED)?,
@@ -253,6 +265,24 @@ impl Metrics {
     pub fn set_config(&self, sha256: &str, mode: &str) {
         let labels = [sha256.to_owned(), mode.to_owned()];
         self.config.publish([(labels, [1.0])].into_iter());
+    }
+
+    /// Replaces the per-input series. Takes any number and keeps the [`INPUTS_SHOWN_MAX`] with the
+    /// most waiting.
+    pub fn publish_lags(&self, lags: &[Lag]) {
+        let kept = largest(lags.iter(), INPUTS_SHOWN_MAX, |a, b| {
+            a.messages.cmp(&b.messages).then_with(|| b.input.cmp(&a.input))
+        });
+        let row = |lag: &&Lag| ([lag.input.to_string()], [lag.messages as f64]);
+        self.lags.publish(kept.iter().map(row));
+    }
+
+    /// Says how many connections are in which state.
+    pub fn set_brokers(&self, brokers: Brokers) {
+        let Brokers { up, connecting, down } = brokers;
+        for (state, count) in [("up", up), ("connecting", connecting), ("down", down)] {
+            self.brokers.set(&[state], i64::from(count));
+        }
     }
 
     /// Replaces the per-budget series. Takes any number and keeps the [`BUDGETS_SHOWN_MAX`] with
@@ -348,6 +378,8 @@ mod tests {
         let metrics = metrics(3);
         metrics.publish_functions([function("f", 2_000_000_000)].iter());
         metrics.publish_budgets([budget(1, -500_000_000)].into_iter());
+        metrics.publish_lags(&[Lag { input: "costs".into(), messages: 12 }]);
+        metrics.set_brokers(Brokers { up: 2, connecting: 0, down: 1 });
         metrics.set_config("abc", "observe");
         metrics
     }
@@ -414,6 +446,8 @@ mod tests {
             "bursar_alarms_open{severity=\"page\"} 1",
             "bursar_decision_latency_seconds_bucket{le=\"5\"} 1",
             "bursar_budget_remaining_usd{scope=\"000000000001\"} -0.5",
+            "bursar_input_lag_messages{input=\"costs\"} 12",
+            "bursar_input_brokers{state=\"up\"} 2",
             "bursar_budget_over_probability{scope=\"000000000001\"} 0",
             "bursar_budget_exhausted_p10_seconds{scope=\"000000000001\"} inf",
             "bursar_budget_burn_ratio{scope=\"000000000001\",window=\"1h\"} 0",
@@ -450,6 +484,12 @@ mod tests {
         let text = metrics.encode().unwrap();
         assert_eq!(series(&text, catalogue::BUDGET_USED.name), BUDGETS_SHOWN_MAX);
         assert!(text.contains("scope=\"000000000001\""), "the tightest is shown");
+
+        let lag = |i: u64| Lag { input: format!("topic-{i:04}").into(), messages: i };
+        metrics.publish_lags(&(0..1_000).map(lag).collect::<Vec<_>>());
+        let text = metrics.encode().unwrap();
+        assert_eq!(series(&text, catalogue::INPUT_LAG.name), INPUTS_SHOWN_MAX);
+        assert!(text.contains("input=\"topic-0999\""), "the longest is shown");
     }
 
     #[test]

@@ -28,7 +28,7 @@ use crate::source::platform::PlatformSource;
 use crate::source::{Clock, Source};
 
 use super::clock::{self, Present};
-use super::dead_letter::DeadLetters;
+use super::dead_letter::{DeadLetters, Postbox};
 use super::feed::{Fed, Feed};
 use super::gauges::Gauges;
 use super::pipeline::{Defaults, Parts, Pipeline};
@@ -277,7 +277,7 @@ fn kinesis(settings: &Settings, clock: Clock) -> anyhow::Result<Box<dyn Source>>
 fn api_state(settings: &Settings) -> anyhow::Result<ApiState> {
     let labels = |names: &[&'static str]| names.to_vec();
     let mut rejected: Vec<&str> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
-    rejected.extend(super::pipeline::REASONS);
+    rejected.extend(super::door::REASONS);
     let registry = Registry::new();
     let metrics = Metrics::try_new(
         &registry,
@@ -313,7 +313,8 @@ fn pipeline(
         settings.output.dead_letters.as_deref(),
         settings.output.dead_letter_bytes_max,
         settings.output.dead_letters_per_reason_max,
-    )?;
+    )?
+    .with_postbox(postbox(settings)?);
     // Log envelopes do not name their region.
     let region = match settings.input.kind {
         InputKind::Embedded => embedded::REGION.to_owned(),
@@ -339,6 +340,28 @@ fn pipeline(
             InputKind::Embedded | InputKind::Kafka | InputKind::Kinesis => Present::Wall,
         },
     }))
+}
+
+/// Where dead letters are sent, if they are.
+fn postbox(settings: &Settings) -> anyhow::Result<Option<Box<dyn Postbox>>> {
+    let output = &settings.output;
+    if output.dead_letter_topic.is_empty() {
+        return Ok(None);
+    }
+    #[cfg(feature = "kafka")]
+    {
+        use super::dead_letter::topic::Topic;
+
+        let (kafka, name) = (&settings.input.kafka, &output.dead_letter_topic);
+        let bytes_max = output.dead_letter_bytes_max;
+        let topic = Topic::open(&kafka.brokers, &kafka.properties, name, bytes_max);
+        Ok(Some(Box::new(topic.context("output.dead_letter_topic cannot be used")?)))
+    }
+    #[cfg(not(feature = "kafka"))]
+    anyhow::bail!(
+        "output.dead_letter_topic is set, but this bursar was built without Kafka; \
+         build with --features kafka"
+    )
 }
 
 fn welcome(settings: &Settings, address: Option<std::net::SocketAddr>) -> String {

@@ -1,20 +1,34 @@
 //! What could not be read is counted, and a sample of it is kept in a file, so that a change of
-//! format upstream can be told from a broken record without reading the stream again.
+//! format upstream can be told from a broken record without reading the stream again. A letter
+//! holds the message as it came, because what is in an envelope cannot be read without it, and
+//! says which of its parts were refused; [`letters`] reads those back.
 //!
 //! It never fails its caller: losing a sample must not stop the watch over the bill.
+
+pub mod letters;
+
+mod base64;
+mod letter;
+#[cfg(feature = "kafka")]
+pub mod topic;
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+pub use self::letter::{Letter, Sent};
+use crate::source::Headers;
 
-/// The part of one message that is kept.
-pub const SAMPLE_BYTES_MAX: usize = 64 << 10;
+/// The part of one message that is kept: a little less than a Kafka broker accepts by default, for
+/// the headers.
+pub const SAMPLE_BYTES_MAX: usize = 960 << 10;
 
 /// The part of a detail that is kept: parsers quote their input.
 pub const DETAIL_BYTES_MAX: usize = 1 << 10;
+
+/// Parts of one message that its letter names; of the others it is not told which they were.
+const PARTS_MAX: usize = 1_000;
 
 /// The dead-letter file could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -28,25 +42,30 @@ pub struct DeadLetterError {
 #[derive(Debug)]
 pub struct DeadLetters {
     file: Option<File>,
+    postbox: Option<Box<dyn Postbox>>,
     bytes_left: u64,
     per_reason_max: u64,
     counts: BTreeMap<&'static str, u64>,
-    written: u64,
+    kept: BTreeMap<&'static str, u64>,
+    refused: Option<Refused>,
     failures: u64,
     line: Vec<u8>,
 }
 
-#[derive(Serialize)]
-struct Letter<'a> {
-    reason: &'a str,
-    lane: &'a str,
-    offset: u64,
-    detail: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    text: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    bytes_base64: Option<String>,
-    truncated: bool,
+/// Parts of the present message that are in the sample.
+#[derive(Debug)]
+struct Refused {
+    detail: String,
+    parts: Vec<(&'static str, u32)>,
+}
+
+/// Somewhere else that letters are sent to.
+pub trait Postbox: Send + std::fmt::Debug {
+    /// Takes a letter, without waiting; false when it does not.
+    fn post(&mut self, letter: &Letter<'_>, sent: &Sent<'_>) -> bool;
+
+    /// How many did not arrive.
+    fn lost(&self) -> u64;
 }
 
 impl DeadLetters {
@@ -63,10 +82,12 @@ impl DeadLetters {
     ) -> Result<Self, DeadLetterError> {
         let mut letters = Self {
             file: None,
+            postbox: None,
             bytes_left: 0,
             per_reason_max,
             counts: BTreeMap::new(),
-            written: 0,
+            kept: BTreeMap::new(),
+            refused: None,
             failures: 0,
             line: Vec::new(),
         };
@@ -82,7 +103,38 @@ impl DeadLetters {
         Ok(letters)
     }
 
-    /// Counts one message that could not be read, and keeps it if it is in the sample.
+    /// Sends what is in the sample there as well.
+    #[must_use]
+    pub fn with_postbox(mut self, postbox: Option<Box<dyn Postbox>>) -> Self {
+        self.postbox = postbox;
+        self
+    }
+
+    /// Counts a part of a message that could not be read. Once the message has been taken in
+    /// whole, [`Self::message`] keeps it if one of its parts is in the sample.
+    pub fn part(&mut self, reason: &'static str, detail: &str, index: u32) {
+        if !self.count(reason) {
+            return;
+        }
+        let refused = self
+            .refused
+            .get_or_insert_with(|| Refused { detail: detail.to_owned(), parts: Vec::new() });
+        if refused.parts.len() < PARTS_MAX {
+            refused.parts.push((reason, index));
+        }
+    }
+
+    /// The message whose parts were told has been taken in.
+    pub fn message(&mut self, lane: &str, offset: u64, headers: Headers<'_>, payload: &[u8]) {
+        let Some(Refused { detail, parts }) = self.refused.take() else {
+            return;
+        };
+        let sent = Sent { lane, offset, headers, payload, whole: true };
+        self.keep(&detail, &parts, &sent);
+    }
+
+    /// Counts what gave no message, or one that is no longer there, and keeps what there is of it
+    /// if it is in the sample.
     pub fn offer(
         &mut self,
         reason: &'static str,
@@ -91,38 +143,58 @@ impl DeadLetters {
         detail: &str,
         bytes: &[u8],
     ) {
+        if self.count(reason) {
+            let headers = Headers::default();
+            let sent = Sent { lane, offset, headers, payload: bytes, whole: false };
+            self.keep(detail, &[(reason, 0)], &sent);
+        }
+    }
+
+    /// Whether it is in the sample.
+    fn count(&mut self, reason: &'static str) -> bool {
         let count = self.counts.entry(reason).or_default();
         *count = count.saturating_add(1);
         let sampled = *count <= self.per_reason_max || count.is_power_of_two();
-        if !sampled || self.bytes_left == 0 {
-            return;
-        }
-        let Some(file) = &mut self.file else {
-            return;
-        };
-        self.line.clear();
-        let letter = Letter::new(reason, lane, offset, detail, bytes);
-        let result = serde_json::to_writer(&mut self.line, &letter)
-            .map_err(io::Error::from)
-            .and_then(|()| {
-                self.line.push(b'\n');
-                if self.line.len() as u64 > self.bytes_left {
-                    // Full is full: a later, shorter line would make the gap invisible.
-                    self.bytes_left = 0;
-                    return Ok(());
+        sampled && (self.bytes_left > 0 || self.postbox.is_some())
+    }
+
+    fn keep(&mut self, detail: &str, parts: &[(&'static str, u32)], sent: &Sent<'_>) {
+        let letter = Letter::new(detail, parts, sent);
+        let posted = self.postbox.as_mut().is_some_and(|postbox| postbox.post(&letter, sent));
+        match self.write(&letter) {
+            Ok(written) => {
+                if written || posted {
+                    for (reason, _) in parts {
+                        *self.kept.entry(reason).or_default() += 1;
+                    }
                 }
-                // One write a line, so that a crash leaves at most one incomplete line.
-                file.write_all(&self.line)?;
-                self.bytes_left -= self.line.len() as u64;
-                self.written += 1;
-                Ok(())
-            });
-        if let Err(error) = result {
-            self.failures = self.failures.saturating_add(1);
-            if self.failures == 1 {
-                tracing::warn!(%error, "dead letters cannot be written, they are only counted");
+            }
+            Err(error) => {
+                self.failures = self.failures.saturating_add(1);
+                if self.failures == 1 {
+                    tracing::warn!(%error, "dead letters cannot be written, they are only counted");
+                }
             }
         }
+    }
+
+    /// Writes a line, if there is a file and room in it.
+    fn write(&mut self, letter: &Letter<'_>) -> io::Result<bool> {
+        let Some(file) = self.file.as_mut().filter(|_| self.bytes_left > 0) else {
+            return Ok(false);
+        };
+        self.line.clear();
+        serde_json::to_writer(&mut self.line, letter)?;
+        self.line.push(b'\n');
+        if self.line.len() as u64 > self.bytes_left {
+            // Full is full: a later, shorter line would make the gap invisible.
+            self.bytes_left = 0;
+            return Ok(false);
+        }
+        // One write a line, so that a crash leaves at most one incomplete line.
+        file.write_all(&self.line)?;
+        self.bytes_left -= self.line.len() as u64;
+        Ok(true)
     }
 
     /// How many came, by reason.
@@ -130,61 +202,21 @@ impl DeadLetters {
         self.counts.iter().map(|(&reason, &count)| (reason, count))
     }
 
-    /// How many were written to the file by this process.
-    pub fn written(&self) -> u64 {
-        self.written
+    /// How many of them were kept, by reason.
+    pub fn kept(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.kept.iter().map(|(&reason, &count)| (reason, count))
     }
 
-    /// How many should have been written and could not be.
+    /// How many should have been written or sent and could not be.
     pub fn failures(&self) -> u64 {
-        self.failures
+        self.failures + self.postbox.as_ref().map_or(0, |postbox| postbox.lost())
     }
-}
-
-impl<'a> Letter<'a> {
-    fn new(reason: &'a str, lane: &'a str, offset: u64, detail: &'a str, bytes: &'a [u8]) -> Self {
-        let kept = bytes.get(..SAMPLE_BYTES_MAX).unwrap_or(bytes);
-        let truncated = kept.len() < bytes.len();
-        let text = match std::str::from_utf8(kept) {
-            Ok(text) => Some(text),
-            // A character that only the cut has split.
-            Err(error) if truncated && error.error_len().is_none() => {
-                let whole = kept.get(..error.valid_up_to()).unwrap_or_default();
-                std::str::from_utf8(whole).ok()
-            }
-            Err(_) => None,
-        };
-        let detail_end = detail.floor_char_boundary(DETAIL_BYTES_MAX);
-        Self {
-            reason,
-            lane,
-            offset,
-            detail: detail.get(..detail_end).unwrap_or(detail),
-            text,
-            bytes_base64: text.is_none().then(|| base64(kept)),
-            truncated,
-        }
-    }
-}
-
-/// RFC 4648 section 4, with padding.
-fn base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for group in bytes.chunks(3) {
-        let at = |index: usize| u32::from(group.get(index).copied().unwrap_or(0));
-        let bits = at(0) << 16 | at(1) << 8 | at(2);
-        for place in 0..4 {
-            let symbol = ALPHABET[(bits >> (18 - 6 * place) & 63) as usize];
-            out.push(if place <= group.len() { char::from(symbol) } else { '=' });
-        }
-    }
-    out
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::headers;
     use serde_json::Value;
     use tempfile::TempDir;
 
@@ -198,25 +230,33 @@ mod tests {
         let dir = TempDir::new().unwrap();
         let path = dir.path().join("dead.jsonl");
         let mut letters = DeadLetters::open(Some(&path), 1 << 20, 10).unwrap();
-        letters.offer("malformed", "t/0", 7, "expected value", "not \"json\" é".as_bytes());
+        let mut block = Vec::new();
+        headers::push(&mut block, "ce_id", b"x");
+        letters.part("malformed", "expected value", 0);
+        letters.part("out_of_range", "too much", 3);
+        letters.message("t/0", 7, Headers::new(&block), "not \"json\" é".as_bytes());
+        letters.message("t/0", 8, Headers::default(), b"all was well");
         letters.offer("malformed", "t/1", 8, "", b"\xff\x00");
         let seen = lines(&path);
         assert_eq!(
             seen[0],
             serde_json::json!({
                 "reason": "malformed", "lane": "t/0", "offset": 7, "detail": "expected value",
+                "parts": [0, 3], "headers": { "ce_id": "x" },
                 "text": "not \"json\" é", "truncated": false,
             })
         );
         assert_eq!(seen[1]["bytes_base64"], "/wA=");
         assert_eq!(seen[1].get("text"), None);
+        // Nobody knows what else there was.
+        assert_eq!(seen[1]["truncated"], true);
     }
 
     #[test]
     fn samples_and_details_are_cut_at_a_character() {
         let dir = TempDir::new().unwrap();
         let path = dir.path().join("dead.jsonl");
-        let mut letters = DeadLetters::open(Some(&path), 1 << 20, 10).unwrap();
+        let mut letters = DeadLetters::open(Some(&path), 8 << 20, 10).unwrap();
         let long = format!("x{}", "é".repeat(SAMPLE_BYTES_MAX));
         letters.offer("malformed", "t/0", 1, &long, long.as_bytes());
         let mut binary = long.clone().into_bytes();
@@ -245,7 +285,8 @@ mod tests {
         assert_eq!(offsets, [1, 2, 3, 4, 8, 16, 32, 64, 101]);
         let counts: Vec<_> = letters.counts().collect();
         assert_eq!(counts, [("malformed", 100), ("oversize", 1)]);
-        assert_eq!((letters.written(), letters.failures()), (9, 0));
+        assert_eq!(letters.kept().collect::<Vec<_>>(), [("malformed", 8), ("oversize", 1)]);
+        assert_eq!(letters.failures(), 0);
     }
 
     #[test]
@@ -268,7 +309,7 @@ mod tests {
         let mut letters = DeadLetters::open(None, 1 << 20, 10).unwrap();
         letters.offer("malformed", "t/0", 1, "", b"x");
         assert_eq!(letters.counts().next(), Some(("malformed", 1)));
-        assert_eq!(letters.written(), 0);
+        assert_eq!(letters.kept().count(), 0);
         let dir = TempDir::new().unwrap();
         let error = DeadLetters::open(Some(dir.path()), 1, 1).unwrap_err();
         assert!(error.to_string().contains(&dir.path().display().to_string()));
@@ -281,21 +322,6 @@ mod tests {
         let mut letters = DeadLetters::open(full, 1 << 20, 10).unwrap();
         letters.offer("malformed", "t/0", 1, "", b"x");
         letters.offer("malformed", "t/0", 2, "", b"x");
-        assert_eq!((letters.written(), letters.failures()), (0, 2));
-    }
-
-    #[test]
-    fn base64_agrees_with_the_vectors_of_rfc_4648() {
-        for (bytes, expected) in [
-            ("", ""),
-            ("f", "Zg=="),
-            ("fo", "Zm8="),
-            ("foo", "Zm9v"),
-            ("foob", "Zm9vYg=="),
-            ("fooba", "Zm9vYmE="),
-            ("foobar", "Zm9vYmFy"),
-        ] {
-            assert_eq!(base64(bytes.as_bytes()), expected);
-        }
+        assert_eq!((letters.kept().count(), letters.failures()), (0, 2));
     }
 }

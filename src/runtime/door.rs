@@ -3,37 +3,64 @@
 use crate::decode::{Ignored, Problem, Sink};
 use crate::engine::intake::{Entry, Intake};
 use crate::record::{Position, Record};
+use crate::source::ProblemReason;
 use crate::units::EventTime;
 
 use super::dead_letter::DeadLetters;
-use super::pipeline::{FUTURE, Passed};
+use super::pipeline::Passed;
+
+/// Reason under which records from the future are counted.
+pub(super) const FUTURE: &str = "future";
+/// Reasons for which the pipeline and the sources reject, beside the decoder's.
+pub(super) const REASONS: [&str; 4] = [
+    FUTURE,
+    ProblemReason::Oversize.as_str(),
+    ProblemReason::Damage.as_str(),
+    ProblemReason::Letter.as_str(),
+];
 
 /// Receives what a message holds.
 pub(super) struct Door<'a> {
     pub(super) intake: &'a mut Intake,
     pub(super) dead: &'a mut DeadLetters,
     pub(super) passed: &'a mut Passed,
-    pub(super) lane: &'a str,
     pub(super) position: Position,
     pub(super) wall: Option<EventTime>,
+    /// The parts that may come in; `None`: all.
+    pub(super) wanted: Option<Vec<u32>>,
+    /// Parts so far.
+    pub(super) parts: u32,
+}
+
+impl Door<'_> {
+    /// The place of the next part, unless it is not wanted.
+    fn next(&mut self) -> Option<u32> {
+        let part = self.parts;
+        self.parts = part.saturating_add(1);
+        self.wanted.as_ref().is_none_or(|wanted| wanted.contains(&part)).then_some(part)
+    }
 }
 
 impl Sink for Door<'_> {
     fn record(&mut self, record: &Record<'_>) {
+        let Some(part) = self.next() else { return };
         self.passed.records += 1;
         if self.intake.record(record, self.position, self.wall) == Entry::Future {
             let detail = format!("event time {} is ahead of the wall clock", record.at());
-            self.dead.offer(FUTURE, self.lane, self.position.offset, &detail, &[]);
+            self.dead.part(FUTURE, &detail, part);
         }
     }
 
     fn problem(&mut self, problem: Problem<'_>) {
+        let Some(part) = self.next() else { return };
         self.passed.rejected += 1;
-        let reason = problem.reason.as_str();
-        self.dead.offer(reason, self.lane, self.position.offset, &problem.detail, problem.bytes);
+        self.dead.part(problem.reason.as_str(), &problem.detail, part);
     }
 
     fn ignored(&mut self, kind: Ignored) {
+        if self.next().is_none() {
+            return;
+        }
         if let Some(place) = Ignored::ALL.iter().position(|&known| known == kind) {
             self.passed.ignored[place] += 1;
         }
@@ -43,4 +70,12 @@ impl Sink for Door<'_> {
 /// A lane as it is shown.
 pub(super) fn lane_name(lanes: &[String], lane: u32) -> &str {
     usize::try_from(lane).ok().and_then(|lane| lanes.get(lane)).map_or("?", String::as_str)
+}
+
+/// Notes how far a lane has come.
+pub(super) fn reach(through: &mut Vec<Position>, position: Position) {
+    match through.iter_mut().find(|known| known.lane == position.lane) {
+        Some(known) => known.offset = known.offset.max(position.offset),
+        None => through.push(position),
+    }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::decode::Ignored;
 use crate::engine::shard::Counters;
-use crate::observe::metrics::{BudgetLevel, Metrics, RecordOutcome};
+use crate::observe::metrics::{BudgetLevel, DropCause, Metrics, RecordOutcome};
 use crate::source::Progress;
 use crate::units::NanoUsd;
 
@@ -21,7 +21,10 @@ pub struct Gauges {
     unrouted: u64,
     spend: NanoUsd,
     dead: BTreeMap<&'static str, u64>,
+    kept: BTreeMap<&'static str, u64>,
+    failures: u64,
     progress: Progress,
+    rebalances: u64,
 }
 
 impl Gauges {
@@ -78,13 +81,24 @@ impl Gauges {
         for (reason, count) in pipeline.dead().counts() {
             let last = self.dead.entry(reason).or_default();
             metrics.records_rejected.add(&[reason], count - *last);
+            *last = count;
+        }
+        for (reason, count) in pipeline.dead().kept() {
+            let last = self.kept.entry(reason).or_default();
             metrics.dead_letters.add(&[reason], count - *last);
             *last = count;
         }
+        let failures = pipeline.dead().failures();
+        metrics.add_drops(DropCause::DeadLetterWrite, failures - self.failures);
+        self.failures = failures;
     }
 
     fn publish_time(&mut self, pipeline: &Pipeline, feed: &Feed, metrics: &Metrics) {
         metrics.input_behind.set(self.progress.behind.unwrap_or_default().as_secs_f64());
+        metrics.publish_lags(&self.progress.lags);
+        metrics.set_brokers(self.progress.brokers.unwrap_or_default());
+        metrics.rebalances.inc_by(self.progress.rebalances.saturating_sub(self.rebalances));
+        self.rebalances = self.progress.rebalances;
         metrics.queue.set(i64::try_from(feed.queued()).unwrap_or(i64::MAX));
         if let Some(now) = pipeline.now() {
             metrics.watermark.set(now.ms() as f64 / 1e3);

@@ -17,12 +17,12 @@ use crate::engine::intake::Intake;
 use crate::engine::learned::Learned;
 use crate::observe::decisions::{RecordCounts, SummaryLine};
 use crate::record::{Position, Record};
-use crate::source::{Chunk, Message, ProblemReason};
+use crate::source::{Chunk, Headers, Message};
 use crate::units::{AccountId, EventTime, NanoUsd};
 
 use super::clock::{self, Present};
-use super::dead_letter::DeadLetters;
-use super::door::{Door, lane_name};
+use super::dead_letter::{DeadLetters, letters};
+use super::door::{Door, FUTURE, lane_name, reach};
 use super::recorder::Recorder;
 use super::shards::{ShardDied, Shards, Totals, UsageRow};
 use super::wallets::Wallets;
@@ -40,11 +40,6 @@ const SILENCE_GRACE: Duration = Duration::from_secs(1);
 /// Looks at a silent input that lie further apart than this are not one silence: the process was
 /// stopped or blocked, and the records of that time are still to come.
 const SILENCE_LOOK: Duration = Duration::from_secs(1);
-/// Reason under which records from the future are counted.
-pub(super) const FUTURE: &str = "future";
-/// Reasons for which this module and the sources reject, beside the decoder's.
-pub const REASONS: [&str; 3] =
-    [FUTURE, ProblemReason::Oversize.as_str(), ProblemReason::Damage.as_str()];
 
 /// What is assumed where messages do not say.
 #[derive(Debug, Clone)]
@@ -203,7 +198,9 @@ impl Pipeline {
         tell: impl FnOnce(&mut dyn FnMut(&Record<'_>)),
     ) -> Result<(), ShardDied> {
         self.arrived = self.present.now();
-        self.enter(position, |_, _, door| tell(&mut |record| door.record(record)))
+        self.enter(position, Headers::default(), &[], |_, _, door| {
+            tell(&mut |record| door.record(record));
+        })
     }
 
     /// Takes what was sent in to its end.
@@ -227,7 +224,8 @@ impl Pipeline {
     fn message(&mut self, message: &Message<'_>) -> Result<(), ShardDied> {
         let Message { position, headers, payload, .. } = *message;
         self.passed.bytes += payload.len() as u64;
-        self.enter(position, |decoder, context, door| match EventHeaders::of(headers.iter()) {
+        let event = EventHeaders::of(headers.iter());
+        self.enter(position, headers, payload, |decoder, context, door| match event {
             None => decoder.decode(payload, context, door),
             Some(event) => decoder.decode_event(payload, &event, context, door),
         })
@@ -237,6 +235,8 @@ impl Pipeline {
     fn enter(
         &mut self,
         position: Position,
+        headers: Headers<'_>,
+        payload: &[u8],
         read: impl FnOnce(&mut Decoder, &Context<'_>, &mut Door<'_>),
     ) -> Result<(), ShardDied> {
         self.passed.messages += 1;
@@ -249,11 +249,14 @@ impl Pipeline {
             intake: &mut self.intake,
             dead: &mut self.dead,
             passed: &mut self.passed,
-            lane: lane_name(&self.lanes, position.lane),
             position,
             wall: self.arrived,
+            wanted: letters::wanted(headers),
+            parts: 0,
         };
         read(&mut self.decoder, &context, &mut door);
+        let lane = lane_name(&self.lanes, position.lane);
+        self.dead.message(lane, position.offset, headers, payload);
         self.taken()
     }
 
@@ -570,13 +573,5 @@ impl Pipeline {
             notices: self.recorder.notices,
             actions: self.recorder.actions,
         }
-    }
-}
-
-/// Notes how far a lane has come.
-fn reach(through: &mut Vec<Position>, position: Position) {
-    match through.iter_mut().find(|known| known.lane == position.lane) {
-        Some(known) => known.offset = known.offset.max(position.offset),
-        None => through.push(position),
     }
 }

@@ -58,6 +58,8 @@ pub enum ProblemReason {
     Oversize,
     /// Compressed data that is cut off or broken, or an input that failed; its lane ends here.
     Damage,
+    /// A dead letter that is none, or that holds only a part of its message.
+    Letter,
 }
 
 impl ProblemReason {
@@ -66,6 +68,7 @@ impl ProblemReason {
         match self {
             ProblemReason::Oversize => "oversize",
             ProblemReason::Damage => "damage",
+            ProblemReason::Letter => "letter",
         }
     }
 }

@@ -9,6 +9,7 @@
 mod group;
 mod lanes;
 mod settings;
+mod statistics;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +22,7 @@ use rdkafka::{Message as _, Offset, TopicPartitionList};
 use self::group::{Change, Concern, Group, GroupContext};
 use self::lanes::{Lanes, Lent};
 pub use self::settings::{KafkaSettings, PARTITION_BYTES_MIN, Start};
-use super::{Chunk, Clock, Headers, PeekTime, Progress, Read, Source, SourceError, headers};
+use super::{Chunk, Clock, Headers, Lag, PeekTime, Progress, Read, Source, SourceError, headers};
 use crate::decode::EVENT_HEADERS;
 use crate::record::Position;
 use crate::units::EventTime;
@@ -38,9 +39,9 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long the brokers may take to say where a time is.
 const POSITION_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Messages taken from the client between two chunks: a few chunks, so that every partition has
-/// something to merge and nothing waits long.
-const INTAKE_MESSAGES_MAX: usize = 16_384;
+/// Messages taken from the client before the next look at what can be handed out: under load the
+/// client always has more, and what came first must not wait for it.
+const INTAKE_MESSAGES_MAX: usize = 2_048;
 
 /// Reads the partitions that the group gives to this member.
 pub struct KafkaSource {
@@ -101,7 +102,7 @@ impl KafkaSource {
 
     /// Takes what the client has, waiting for the first of it.
     fn intake(&mut self, wait: Duration) -> Result<(), SourceError> {
-        let arrived = (self.clock.wall)();
+        let mut arrived = None;
         let mut wait = wait;
         for _ in 0..INTAKE_MESSAGES_MAX {
             let Some(consumer) = &self.consumer else {
@@ -121,6 +122,8 @@ impl KafkaSource {
                         headers: Headers::new(pack(&message, &mut self.block)),
                         payload: message.payload().unwrap_or_default(),
                     };
+                    // After the wait for it: what is taken together arrived together.
+                    let arrived = *arrived.get_or_insert_with(self.clock.wall);
                     self.group.heard_from(lent.topic);
                     self.bytes_read += lent.payload.len() as u64;
                     if let Some(lane) = self.lanes.queue(lent, self.peek, arrived) {
@@ -346,11 +349,20 @@ impl Source for KafkaSource {
     }
 
     fn progress(&self) -> Progress {
-        let held = self.lanes.iter().filter(|(_, entry)| entry.held);
-        let lag = |lane| self.lanes.lag(lane, self.group.high(lane));
+        let known = self.group.known();
+        let mut lags: Vec<Lag> =
+            self.settings.topics.iter().map(|topic| Lag::none(topic)).collect();
+        for (lane, entry) in self.lanes.iter().filter(|(_, entry)| entry.held) {
+            let (high, uncommitted) = known.get(lane as usize).copied().unwrap_or_default();
+            if let Some(of) = lags.iter_mut().find(|of| *of.input == *entry.topic) {
+                of.messages += self.lanes.lag(lane, high, uncommitted);
+            }
+        }
         Progress {
             bytes_read: self.bytes_read,
-            lag: (self.lanes.held() > 0).then(|| held.map(|(lane, _)| lag(lane)).sum()),
+            lags,
+            brokers: self.group.brokers(),
+            rebalances: self.group.rebalances(),
             ..Progress::default()
         }
     }

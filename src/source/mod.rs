@@ -70,16 +70,47 @@ pub enum Read {
 }
 
 /// How far a source has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Progress {
     /// Bytes taken from the input, as stored (compressed files count compressed).
     pub bytes_read: u64,
     /// Size of the whole input, where it has one.
     pub bytes_total: Option<u64>,
-    /// Messages that the input holds and that were not handed out yet, where that is known.
-    pub lag: Option<u64>,
+    /// What each input (a topic) still holds, where that is known.
+    pub lags: Vec<Lag>,
+    /// The connections to brokers, where there are any.
+    pub brokers: Option<Brokers>,
+    /// How often parts of the input were given to this process or taken from it.
+    pub rebalances: u64,
     /// How long what was taken last had been waiting in the input, where the input says so.
     pub behind: Option<Duration>,
+}
+
+/// Messages that one input holds and that were not handed out yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lag {
+    /// Its name.
+    pub input: Box<str>,
+    /// How many.
+    pub messages: u64,
+}
+
+impl Lag {
+    /// An input that holds nothing.
+    pub fn none(input: &str) -> Self {
+        Self { input: input.into(), messages: 0 }
+    }
+}
+
+/// Connections, by their state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Brokers {
+    /// They can be asked.
+    pub up: u32,
+    /// Not yet: addresses, certificates and passwords are being exchanged.
+    pub connecting: u32,
+    /// There is none, whether it is wanted now or not.
+    pub down: u32,
 }
 
 /// The clocks that a live source reads. Handed in, because time is read in one place only.

@@ -3,8 +3,11 @@
 use std::fs;
 use std::path::PathBuf;
 use std::thread;
+use std::time::Duration;
 
-use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::Message as _;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::message::{Header, Headers as _, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use tempfile::TempDir;
 
@@ -51,6 +54,14 @@ fn resident_peak(daemon: &Daemon) -> u64 {
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
+fn metric(daemon: &Daemon, name: &str) -> f64 {
+    daemon.metric(name).unwrap()
+}
+
+fn connections(daemon: &Daemon) -> f64 {
+    metric(daemon, "bursar_input_brokers{state=\"up\"}")
+}
+
 fn wait_for(daemon: &Daemon, records: usize) {
     let what = format!("{records} records");
     until(&what, PATIENCE, || (counted(daemon) >= records as f64).then_some(()));
@@ -90,15 +101,21 @@ fn nothing_is_lost_when_the_broker_dies_the_topic_grows_or_the_reader_stands_sti
         wait_for(&daemon, 10_000);
         broker.kill();
         until("a reason", PATIENCE, || (daemon.get("/readyz").0 == 503).then_some(()));
+        until("no connection", PATIENCE, || (connections(&daemon) == 0.0).then_some(()));
         broker.run();
         writer.join().unwrap();
     });
     wait_for(&daemon, first.len());
+    until("a connection", PATIENCE, || (connections(&daemon) > 0.0).then_some(()));
 
+    let rebalances = metric(&daemon, "bursar_input_rebalances_total");
     broker.grow(TOPIC, 8);
     let (second, third) = rest.split_at(40_000);
     broker.produce(TOPIC, 8, second.iter().map(String::as_bytes));
     wait_for(&daemon, first.len() + second.len());
+    until("the rebalance to be counted", PATIENCE, || {
+        (metric(&daemon, "bursar_input_rebalances_total") > rebalances).then_some(())
+    });
 
     // Longer than the group keeps a member that says nothing.
     daemon.signal("STOP");
@@ -106,6 +123,8 @@ fn nothing_is_lost_when_the_broker_dies_the_topic_grows_or_the_reader_stands_sti
     until("the group to let it go", PATIENCE, || broker.members("bursar").eq(&0).then_some(()));
     daemon.signal("CONT");
     wait_for(&daemon, all.len());
+    let lag = format!("bursar_input_lag_messages{{input=\"{TOPIC}\"}}");
+    until("nothing to wait", PATIENCE, || (metric(&daemon, &lag) == 0.0).then_some(()));
 
     let peak = resident_peak(&daemon);
     assert!(peak < RESIDENT_MAX, "{peak} kB");
@@ -113,6 +132,83 @@ fn nothing_is_lost_when_the_broker_dies_the_topic_grows_or_the_reader_stands_sti
     // What was read again after the standstill is recognised.
     let summary = decisions.last().unwrap();
     assert_eq!(summary["records"]["counted"], all.len(), "{summary}");
+}
+
+#[test]
+fn what_is_refused_is_sent_to_a_topic_as_it_came() {
+    let Some(broker) = Broker::start("dead letters to a topic") else {
+        return;
+    };
+    broker.create(TOPIC, 1);
+    broker.create("refused", 1);
+    let good = record(1);
+    let sent: [&[u8]; 3] = [good.as_bytes(), b"\xff\xfe", good.as_bytes()];
+    broker.produce(TOPIC, 1, sent.into_iter());
+    let output = "start = \"earliest\"\n[output]\ndead_letter_topic = \"refused\"";
+    let (_folder, path) = config(&broker.address, output);
+    let daemon = start(&path);
+    let name = "bursar_dead_letters_total{reason=\"invalid_utf8\"}";
+    until("the letter", PATIENCE, || (metric(&daemon, name) > 0.0).then_some(()));
+    drop(daemon.stop());
+    let consumer: BaseConsumer = broker
+        .client()
+        .set("group.id", "reader")
+        .set("auto.offset.reset", "earliest")
+        .create()
+        .unwrap();
+    consumer.subscribe(&["refused"]).unwrap();
+    let letter = until("a letter", PATIENCE, || consumer.poll(Duration::from_millis(100))).unwrap();
+    assert_eq!(letter.payload(), Some(&b"\xff\xfe"[..]));
+    let told: Vec<(String, String)> = letter
+        .headers()
+        .unwrap()
+        .iter()
+        .map(|header| {
+            (header.key.to_owned(), String::from_utf8(header.value.unwrap().to_vec()).unwrap())
+        })
+        .collect();
+    let expected = [
+        ("bursar_reason", "invalid_utf8"),
+        ("bursar_position", "costs/0@1"),
+        ("bursar_detail", "at byte 0"),
+        ("bursar_parts", "0"),
+        ("bursar_truncated", "false"),
+    ];
+    assert_eq!(told, expected.map(|(key, value)| (key.to_owned(), value.to_owned())));
+}
+
+/// The newer protocol (KIP-848), in which the broker shares out the partitions.
+#[test]
+fn a_group_of_the_newer_protocol_reads_each_record_once_while_the_topic_grows() {
+    let Some(broker) = Broker::start("a group of the newer protocol") else {
+        return;
+    };
+    broker.create(TOPIC, 4);
+    let (_folder, path) = config(
+        &broker.address,
+        "start = \"earliest\"\n[input.kafka.properties]\n\"group.protocol\" = \"consumer\"\n\
+         \"topic.metadata.refresh.interval.ms\" = 1000",
+    );
+    let all = records(0..60_000);
+    let (first, rest) = all.split_at(20_000);
+    let (second, third) = rest.split_at(20_000);
+    broker.produce(TOPIC, 4, first.iter().map(String::as_bytes));
+    let daemon = start(&path);
+    wait_for(&daemon, first.len());
+    broker.grow(TOPIC, 8);
+    broker.produce(TOPIC, 8, second.iter().map(String::as_bytes));
+    wait_for(&daemon, first.len() + second.len());
+    let (before, _) = daemon.stop();
+
+    // Its successor goes on where it left the group.
+    let daemon = start(&path);
+    broker.produce(TOPIC, 8, third.iter().map(String::as_bytes));
+    wait_for(&daemon, third.len());
+    let (after, _) = daemon.stop();
+    let counted =
+        |decisions: &[serde_json::Value]| decisions.last().unwrap()["records"]["counted"].clone();
+    assert_eq!(counted(&before), first.len() + second.len());
+    assert_eq!(counted(&after), third.len());
 }
 
 #[test]

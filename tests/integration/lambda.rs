@@ -164,7 +164,7 @@ fn a_flood_is_capped_on_lambda_and_given_back_when_it_is_over() {
         actions.iter().filter(of).count()
     };
     assert_eq!(applied("restrict"), 1, "{actions:#?}");
-    assert!(applied("relax") >= 2 && applied("restore") == 1, "{actions:#?}");
+    assert!(applied("relax") >= 2 && applied("restore") >= 1, "{actions:#?}");
     assert!(actions.iter().all(|line| line["actuator"] == "reserved_concurrency"));
 }
 

@@ -418,3 +418,54 @@ fn check_values(name: &str, value: &Value) {
         _ => {}
     }
 }
+
+/// A message of the telemetry API, which names no function, with reports that are billed so long.
+fn reports(billed_ms: &[i64]) -> String {
+    let report = |ms: &i64| {
+        serde_json::json!({
+            "time": "2026-01-05T00:00:00.000Z", "type": "platform.report",
+            "record": {
+                "requestId": format!("4b142fc3-0000-4000-8000-{ms:012}"),
+                "metrics": { "durationMs": ms, "billedDurationMs": ms, "memorySizeMB": 128 },
+            },
+        })
+    };
+    serde_json::json!(billed_ms.iter().map(report).collect::<Vec<_>>()).to_string()
+}
+
+#[test]
+fn what_was_refused_is_counted_from_its_dead_letters_once_it_can_be_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let [input, dead, again] =
+        ["in.jsonl", "dead.jsonl", "again.jsonl"].map(|name| folder.path().join(name));
+    fs::write(&input, reports(&[11, 3_600_001, 13]) + "\n").unwrap();
+    let refused = replay(folder.path(), |command| {
+        command.env("BURSAR__OUTPUT__DEAD_LETTERS", &dead).arg(&input);
+    });
+    assert!(refused.stdout.contains("rejected by reason: function_unknown 3"));
+    let [letter] = &lines(&fs::read_to_string(&dead).unwrap())[..] else { panic!("not one") };
+    assert_eq!(letter["parts"], serde_json::json!([0, 1, 2]));
+
+    // Of the second letter's message only the part in the middle had been refused.
+    let mut second = letter.clone();
+    second["parts"] = serde_json::json!([1]);
+    second["text"] = reports(&[100, 200, 400]).into();
+    fs::write(&dead, format!("{letter}\n{second}\n")).unwrap();
+    let taken = replay(folder.path(), |command| {
+        command.env("BURSAR__INPUT__FUNCTION", "named").arg("--dead-letters").arg(&dead);
+        command.env("BURSAR__OUTPUT__DEAD_LETTERS", &again);
+    });
+    let decisions = taken.lines();
+    let records = &decisions.last().unwrap()["records"];
+    assert_eq!((&records["counted"], &records["rejected"]), (&3.into(), &1.into()), "{records}");
+    let ledger = lines(&taken.ledger);
+    let billed: u64 = ledger.iter().map(|row| row["mb_ms"].as_u64().unwrap() / 128).sum();
+    assert_eq!(billed, 11 + 13 + 200);
+    let [letter] = &lines(&fs::read_to_string(&again).unwrap())[..] else { panic!("not one") };
+    assert_eq!(letter["parts"], serde_json::json!([1]));
+
+    let mut command = bursar(["replay", "--dead-letters"]);
+    let done = run(command.arg(&again).env("BURSAR__OUTPUT__DEAD_LETTERS", &again));
+    assert!(!done.status.success());
+    assert!(done.stderr.contains("is an input"), "{}", done.stderr);
+}

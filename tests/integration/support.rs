@@ -2,7 +2,7 @@
 //! waiting with a deadline.
 
 use std::fmt::Write as _;
-use std::io::{Read, Write as _};
+use std::io::{Read, Seek as _, SeekFrom, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -173,8 +173,19 @@ impl Daemon {
     }
 
     pub(crate) fn decisions(&self) -> Vec<Value> {
-        let path = self.folder.path().join("decisions.jsonl");
-        lines(&fs::read_to_string(path).unwrap_or_default())
+        self.decisions_after(&mut 0)
+    }
+
+    /// The decisions after the first `seen` bytes, which it moves on by whole lines.
+    pub(crate) fn decisions_after(&self, seen: &mut u64) -> Vec<Value> {
+        let mut text = String::new();
+        if let Ok(mut file) = fs::File::open(self.folder.path().join("decisions.jsonl")) {
+            file.seek(SeekFrom::Start(*seen)).unwrap();
+            file.read_to_string(&mut text).unwrap();
+        }
+        text.truncate(text.rfind('\n').map_or(0, |end| end + 1));
+        *seen += text.len() as u64;
+        lines(&text)
     }
 
     /// Status and body of an answer.

@@ -2,7 +2,7 @@
 //! is wrong. Its callbacks run inside the polls of the source's own thread; the lock is never
 //! held over a call of the client.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -12,7 +12,9 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, Rebalance};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
-use serde::Deserialize;
+
+use super::statistics::Statistics;
+use crate::source::Brokers;
 
 /// Attempts at the last commit, and the pause between them: one second together, well below the
 /// session timeout, after which the group would go on without this member.
@@ -41,6 +43,10 @@ struct Shared {
     /// Indexed by lane.
     offsets: Vec<Offsets>,
     joined: bool,
+    brokers: Option<Brokers>,
+    rebalances: u64,
+    /// Those of the present client, as of its last statistics.
+    rebalances_told: u64,
 }
 
 /// Partitions that changed hands.
@@ -70,6 +76,8 @@ struct Offsets {
     sent: Option<i64>,
     confirmed: Option<i64>,
     high: Option<u64>,
+    /// What lies above the committed offset.
+    uncommitted: Option<u64>,
 }
 
 impl Group {
@@ -106,6 +114,7 @@ impl Group {
             sent: None,
             confirmed: None,
             high: None,
+            uncommitted: None,
         };
         match shared.offsets.get_mut(lane as usize) {
             Some(offsets) => *offsets = fresh,
@@ -126,6 +135,7 @@ impl Group {
             if list.find_partition(&offsets.topic, offsets.partition).is_some() {
                 offsets.acknowledged = None;
                 offsets.high = None;
+                offsets.uncommitted = None;
             }
         }
     }
@@ -214,9 +224,20 @@ impl Group {
         }
     }
 
-    /// One past the last offset that the partition is known to hold.
-    pub(super) fn high(&self, lane: u32) -> Option<u64> {
-        self.lock().offsets.get(lane as usize)?.high
+    /// Of each lane, one past the last offset that the partition is known to hold, and how many
+    /// messages are not committed.
+    pub(super) fn known(&self) -> Vec<(Option<u64>, Option<u64>)> {
+        self.lock().offsets.iter().map(|offsets| (offsets.high, offsets.uncommitted)).collect()
+    }
+
+    /// The connections, once the client has told of them.
+    pub(super) fn brokers(&self) -> Option<Brokers> {
+        self.lock().brokers
+    }
+
+    /// How often partitions were given to this member or taken from it.
+    pub(super) fn rebalances(&self) -> u64 {
+        self.lock().rebalances
     }
 
     /// # Errors
@@ -406,43 +427,24 @@ impl ClientContext for GroupContext {
                 return;
             }
         };
-        if statistics.brokers.values().any(|broker| broker.state == "UP") {
+        if statistics.is_connected() {
             self.0.settle(&Concern::Connection);
         }
-        for offsets in &mut self.0.lock().offsets {
-            let topic = statistics.topics.get(&offsets.topic);
-            let partition = topic.and_then(|t| t.partitions.get(&offsets.partition.to_string()));
-            offsets.high = partition.and_then(|p| u64::try_from(p.hi_offset).ok());
+        let mut shared = self.0.lock();
+        shared.brokers = Some(statistics.brokers());
+        let told = statistics.rebalances();
+        // A new client counts from zero.
+        let before = if told < shared.rebalances_told { 0 } else { shared.rebalances_told };
+        shared.rebalances += told - before;
+        shared.rebalances_told = told;
+        for offsets in &mut shared.offsets {
+            let partition = statistics.partition(&offsets.topic, offsets.partition);
+            let known = |number: i64| u64::try_from(number).ok();
+            offsets.high = partition.and_then(|p| known(p.hi_offset));
+            offsets.uncommitted = partition.and_then(|p| known(p.consumer_lag));
             let committed = partition.map(|p| p.committed_offset).filter(|&next| next >= 0);
             offsets.confirmed = offsets.confirmed.max(committed);
             offsets.sent = offsets.sent.min(offsets.confirmed);
         }
     }
-}
-
-/// The few of the client's statistics that are used; `STATISTICS.md` of librdkafka has them all.
-#[derive(Deserialize)]
-struct Statistics {
-    #[serde(default)]
-    brokers: HashMap<String, Broker>,
-    #[serde(default)]
-    topics: HashMap<String, Topic>,
-}
-
-#[derive(Deserialize)]
-struct Broker {
-    state: String,
-}
-
-#[derive(Deserialize)]
-struct Topic {
-    #[serde(default)]
-    partitions: HashMap<String, Partition>,
-}
-
-#[derive(Deserialize)]
-struct Partition {
-    /// Both are -1001 while unknown.
-    hi_offset: i64,
-    committed_offset: i64,
 }

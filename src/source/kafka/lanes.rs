@@ -185,15 +185,15 @@ impl Lanes {
         None
     }
 
-    /// Messages of a held lane that are not handed out, as far as they are known.
-    pub(super) fn lag(&self, lane: u32, high: Option<u64>) -> u64 {
+    /// Messages of a held lane that are not handed out, as far as they are known. Before the first
+    /// of them those count that are not committed.
+    pub(super) fn lag(&self, lane: u32, high: Option<u64>, uncommitted: Option<u64>) -> u64 {
         let queued = self.merge.queued(lane) as u64;
-        let delivered = self.get(lane).and_then(|entry| entry.delivered);
-        let behind = match (high, delivered) {
-            (Some(high), Some((_, next))) => high.saturating_sub(next),
-            _ => 0,
+        let behind = match self.get(lane).and_then(|entry| entry.delivered) {
+            Some((_, next)) => high.map(|high| high.saturating_sub(next)),
+            None => uncommitted,
         };
-        behind.max(queued)
+        behind.unwrap_or(0).max(queued)
     }
 }
 
@@ -294,7 +294,7 @@ mod tests {
         assert_eq!(drain(&mut lanes), [(0, 7), (1, 8)]);
         assert!(lanes.get(0).unwrap().has_delivered(7));
         assert!(!lanes.get(0).unwrap().has_delivered(8));
-        assert_eq!((lanes.lag(0, Some(10)), lanes.lag(1, None)), (2, 0));
+        assert_eq!((lanes.lag(0, Some(10), Some(99)), lanes.lag(1, None, None)), (2, 0));
         queue(&mut lanes, "a", 3, 8);
         queue(&mut lanes, "b", 3, 9);
         lanes.take_away(0);

@@ -47,7 +47,7 @@ pub enum Start {
 
 /// Properties that decide whether messages are lost or doubled or how much memory is used, with
 /// their aliases.
-const OWNED: [&str; 15] = [
+const OWNED: [&str; 14] = [
     "auto.commit.enable",
     "auto.offset.reset",
     "bootstrap.servers",
@@ -57,7 +57,6 @@ const OWNED: [&str; 15] = [
     "fetch.max.bytes",
     "fetch.message.max.bytes",
     "group.id",
-    "group.protocol",
     "max.partition.fetch.bytes",
     "metadata.broker.list",
     "partition.assignment.strategy",
@@ -127,7 +126,6 @@ impl KafkaSettings {
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
             .set("enable.partition.eof", "true")
-            .set("partition.assignment.strategy", "cooperative-sticky")
             .set(
                 "auto.offset.reset",
                 match self.start {
@@ -143,6 +141,11 @@ impl KafkaSettings {
             // Feeds the lag, and tells what is committed and, while no message comes, that brokers
             // are back.
             .set("statistics.interval.ms", "2000");
+        // In the newer protocol (KIP-848) the broker shares the partitions out, and the client
+        // refuses to be told how.
+        if config.get("group.protocol") != Some("consumer") {
+            config.set("partition.assignment.strategy", "cooperative-sticky");
+        }
         Ok(config)
     }
 }
