@@ -11,9 +11,8 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use crate::config::settings::Settings;
 use crate::report::{self, simulation::Picture};
 use crate::runtime::guard::Guard;
-use crate::simulation::closed_loop::{self, Beside, Trial, trial};
+use crate::simulation::closed_loop::{self, Hand, Trial, trial};
 use crate::simulation::plant::SharedPlant;
-use crate::simulation::policy::Policy;
 use crate::simulation::scenario::{self, Scenario};
 use crate::simulation::scores::{ScenarioScore, TrialScore};
 
@@ -155,8 +154,8 @@ fn one(
 ) -> anyhow::Result<Trial> {
     let plant = SharedPlant::default();
     let guard = Guard::new(settings, scenario, &plant)?;
-    let guards: Vec<(Box<dyn Policy>, SharedPlant)> = vec![(Box::new(guard), plant)];
-    trial(scenario, seed, guards, Beside::All, threads).with_context(|| scenario.name.clone())
+    let guards: Vec<Hand> = vec![(Box::new(guard), plant)];
+    trial(scenario, seed, guards, threads).with_context(|| scenario.name.clone())
 }
 
 /// How many threads to use.

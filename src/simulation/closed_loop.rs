@@ -21,7 +21,7 @@ use crate::simulation::platform::{
     Counts, Delivery, LedgerRow, Outcome, Packing, Platform, PlatformError, PlatformSettings,
     Request, Tariff,
 };
-use crate::simulation::policy::{Claims, Oracle, Policy, Second, references};
+use crate::simulation::policy::{Claims, Nothing, Oracle, Policy, Second, references};
 use crate::simulation::scenario::Scenario;
 use crate::simulation::world::World;
 use crate::units::{EventTime, NanoUsd};
@@ -123,15 +123,6 @@ impl Run {
     }
 }
 
-/// Which policies run beside the guards.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Beside {
-    /// What people have, and the oracle.
-    All,
-    /// Nobody's doing alone.
-    Nothing,
-}
-
 /// All policies over one seed, and what they faced.
 #[derive(Debug)]
 pub struct Trial {
@@ -168,56 +159,31 @@ struct Scene {
     outcomes: Vec<Outcome>,
 }
 
-/// Runs the reference policies and `guards` over one seed, up to `threads` at once. A guard comes
-/// with the plant that it has its hands on.
+/// A policy, and the plant that it has its hands on.
+pub type Hand = (Box<dyn Policy>, SharedPlant);
+
+/// Runs the reference policies, `guards` and the oracle over one seed, up to `threads` at once.
 ///
 /// # Errors
 /// Conditions that the platform would refuse.
 pub fn trial(
     scenario: &Scenario,
     seed: u64,
-    guards: Vec<(Box<dyn Policy>, SharedPlant)>,
-    beside: Beside,
+    guards: Vec<Hand>,
     threads: usize,
 ) -> Result<Trial, LoopError> {
-    let settings =
-        PlatformSettings { ledger: true, packing: Packing::Typed, ..scenario.platform.clone() };
-    let mut platform = Platform::new(seed, settings, scenario.functions.clone())?;
-    let mut scene = Scene::new(scenario, seed)?;
-    let (charges, book) = (CostSettings::default(), PriceBook::builtin());
-    let tariff = Tariff::new(platform.functions(), &charges, &book, scenario.start);
-    let stage = Stage { scenario, catalog: platform.clone(), tariff };
-    let mut references = references(scenario);
-    let mut choices: Vec<Box<dyn Policy>> = Vec::new();
-    if beside == Beside::All {
-        choices.extend(Oracle::choices(scenario, &scene.world).into_iter().map(boxed));
-    } else {
-        references.truncate(1);
-    }
+    let mut opening = Opening::new(scenario, seed)?;
+    let references = references(scenario);
     let (count, guarded) = (references.len(), references.len() + guards.len());
+    let choices = Oracle::choices(scenario, &opening.scene.world).into_iter();
     let with_plant = |policy| (policy, SharedPlant::default());
-    let mut policies: Vec<_> = references.into_iter().map(with_plant).collect();
+    let mut policies: Vec<Hand> = references.into_iter().map(with_plant).collect();
     policies.extend(guards);
-    policies.extend(choices.into_iter().map(with_plant));
-    while scene.now < scenario.start {
-        scene.step(&stage, &mut platform, &mut |_, _, _| {});
-        let second = scene.second(false);
-        for (policy, plant) in &mut policies {
-            if policy.reads() {
-                policy.read(&stage.catalog, &scene.deliveries, scene.now);
-            }
-            if let Some(second) = &second {
-                policy.second(second, plant);
-            }
-        }
-        scene.clear();
-    }
-    let attacks = scene.world.attacks().to_vec();
-    let mut runs = all(policies, threads, |(policy, plant)| {
-        lock(&plant).begin(platform.clone());
-        window(&stage, scene.clone(), policy, &plant)
-    });
+    policies.extend(choices.map(|oracle| with_plant(Box::new(oracle))));
+    opening.past(&mut policies);
+    let mut runs = all(policies, threads, |policy| opening.run(policy));
     let choices = runs.split_off(guarded);
+    let attacks = opening.scene.world.attacks().to_vec();
     let onset = attacks.iter().map(|attack| attack.onset).min();
     let first = scenario.second(onset.unwrap_or(scenario.start));
     let (oracle, reach) = best(&runs[..count], choices, first);
@@ -225,8 +191,71 @@ pub fn trial(
     Ok(Trial { seed, attacks, runs, reach })
 }
 
-fn boxed(oracle: Oracle) -> Box<dyn Policy> {
-    Box::new(oracle)
+/// Runs `guards` over one seed, up to `threads` at once, and hears of each as soon as it is done:
+/// its place, and a trial of nobody's doing and of it.
+///
+/// # Errors
+/// Conditions that the platform would refuse.
+pub fn each<R: Send>(
+    scenario: &Scenario,
+    seed: u64,
+    mut guards: Vec<Hand>,
+    threads: usize,
+    hear: impl Fn(usize, &Trial) -> R + Sync,
+) -> Result<Vec<R>, LoopError> {
+    let mut opening = Opening::new(scenario, seed)?;
+    opening.past(&mut guards);
+    let nothing = opening.run((Box::new(Nothing), SharedPlant::default()));
+    let attacks = opening.scene.world.attacks();
+    Ok(all(guards.into_iter().enumerate().collect(), threads, |(place, guard)| {
+        let (attacks, runs) = (attacks.to_vec(), vec![nothing.clone(), opening.run(guard)]);
+        hear(place, &Trial { seed, attacks, runs, reach: Vec::new() })
+    }))
+}
+
+/// Where every policy begins.
+struct Opening<'a> {
+    stage: Stage<'a>,
+    platform: Platform,
+    scene: Scene,
+}
+
+impl<'a> Opening<'a> {
+    /// The beginning of the past.
+    fn new(scenario: &'a Scenario, seed: u64) -> Result<Self, LoopError> {
+        let settings =
+            PlatformSettings { ledger: true, packing: Packing::Typed, ..scenario.platform.clone() };
+        let platform = Platform::new(seed, settings, scenario.functions.clone())?;
+        let scene = Scene::new(scenario, seed)?;
+        let (charges, book) = (CostSettings::default(), PriceBook::builtin());
+        let tariff = Tariff::new(platform.functions(), &charges, &book, scenario.start);
+        let stage = Stage { scenario, catalog: platform.clone(), tariff };
+        Ok(Self { stage, platform, scene })
+    }
+
+    /// The past goes by; policies learn from it.
+    fn past(&mut self, policies: &mut [Hand]) {
+        let Self { stage, platform, scene } = self;
+        while scene.now < stage.scenario.start {
+            scene.step(stage, platform, &mut |_, _, _| {});
+            let second = scene.second(false);
+            for (policy, plant) in &mut *policies {
+                if policy.reads() {
+                    policy.read(&stage.catalog, &scene.deliveries, scene.now);
+                }
+                if let Some(second) = &second {
+                    policy.second(second, plant);
+                }
+            }
+            scene.clear();
+        }
+    }
+
+    /// The window under one policy.
+    fn run(&self, (policy, plant): Hand) -> Run {
+        lock(&plant).begin(self.platform.clone());
+        window(&self.stage, self.scene.clone(), policy, &plant)
+    }
 }
 
 /// The oracle's run: the best of its choices and of what the references came to, which somebody
