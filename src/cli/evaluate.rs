@@ -11,7 +11,6 @@ use crate::simulation::evaluation::{Decisions, Flaw, Report, RunScore, TruthFile
 use crate::source::file::{FileSettings, FileSource};
 use crate::source::{Chunk, Read, Source as _};
 
-use super::output::refuse_overwriting;
 use super::{Failure, output};
 
 /// The largest truth: 64 attacks that list 100,000 addresses each, one a line, with room to spare.
@@ -67,7 +66,7 @@ pub fn run(args: &EvaluateArgs) -> Result<(), Failure> {
 
 fn report(args: &EvaluateArgs) -> anyhow::Result<()> {
     let inputs = [args.truth.as_slice(), &args.decisions, &args.ledger].concat();
-    refuse_overwriting(&inputs, &args.json.as_deref().into_iter().collect::<Vec<_>>())?;
+    output::check(&inputs, &args.json.as_deref().into_iter().collect::<Vec<_>>())?;
     let ledgers = args.ledger.iter().map(|path| Some(path.as_path()));
     let ledgers = ledgers.chain(std::iter::repeat(None));
     let pairs = args.truth.iter().zip(&args.decisions).zip(ledgers);

@@ -148,7 +148,7 @@ fn pipeline(args: &ReplayArgs, settings: &Settings) -> anyhow::Result<Pipeline> 
     let outputs: Vec<&Path> = outputs.into_iter().flatten().collect();
     let baselines = settings.baselines_file.iter().cloned();
     let inputs: Vec<PathBuf> = args.inputs.iter().cloned().chain(baselines).collect();
-    output::refuse_overwriting(&inputs, &outputs)?;
+    output::check(&inputs, &outputs)?;
     let machine = outputs.iter().any(|path| output::is_stdout(path));
     let mut recorder = Recorder::new()
         .with_decisions(output::open_if_named(decisions, Existing::Replace)?)

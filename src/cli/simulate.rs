@@ -93,15 +93,27 @@ pub(super) fn read_scenarios(paths: &[PathBuf]) -> Result<Vec<Scenario>, Failure
     Ok(read.into_iter().filter_map(Result::ok).collect())
 }
 
+/// Everything that is read: scenarios and settings, and the files that they name.
+pub(super) fn inputs(
+    paths: &[PathBuf],
+    scenarios: &[Scenario],
+    config: Option<&PathBuf>,
+    settings: &Settings,
+) -> Vec<PathBuf> {
+    let named = scenarios.iter().flat_map(|scenario| &scenario.files);
+    let prices = settings.cost.prices_file.iter();
+    paths.iter().chain(named).chain(config).chain(prices).cloned().collect()
+}
+
 fn simulate(
     args: &SimulateArgs,
     settings: &Settings,
     scenarios: &[Scenario],
 ) -> anyhow::Result<()> {
     let json = args.json.as_deref();
-    let inputs: Vec<PathBuf> = args.scenarios.iter().chain(&args.config).cloned().collect();
+    let inputs = inputs(&args.scenarios, scenarios, args.config.as_ref(), settings);
     let outputs: Vec<&Path> = json.into_iter().chain(args.report.as_deref()).collect();
-    output::refuse_overwriting(&inputs, &outputs)?;
+    output::check(&inputs, &outputs)?;
     let last = args.seed.checked_add(args.seeds).context("--seed + --seeds is too large")?;
     let tables = !outputs.iter().any(|path| output::is_stdout(path));
     let threads = threads(args);

@@ -18,7 +18,7 @@ use crate::tune::record::{Record, premises};
 use crate::tune::result::Comparison;
 use crate::tune::search::{Progress, Search};
 
-use super::simulate::{progress_bar, read_scenarios};
+use super::simulate::{inputs, progress_bar, read_scenarios};
 use super::{Failure, environment, output};
 
 /// Search settings of detection and control over scenarios and seeds, and write the best ones down.
@@ -112,15 +112,16 @@ fn tune(
     load: &Load<'_>,
 ) -> anyhow::Result<()> {
     let state = args.state.as_deref();
-    let inputs: Vec<PathBuf> = args.scenarios.iter().chain(&args.config).cloned().collect();
+    let start = &candidates[0].settings;
+    let inputs = inputs(&args.scenarios, scenarios, args.config.as_ref(), start);
     let outputs: Vec<&Path> = state.into_iter().chain(args.report.as_deref()).collect();
-    output::refuse_overwriting(&inputs, &[&outputs[..], &[&args.out]].concat())?;
+    output::check(&inputs, &[&outputs[..], &[&args.out]].concat())?;
     let [seen, unseen] = seeds(args)?;
     let threads = args.threads.map(usize::from);
     let threads = threads.unwrap_or_else(|| available_parallelism().map_or(1, NonZeroUsize::get));
     let prices = Prices { denied_usd: args.denied_usd, false_action_usd: args.false_action_usd };
     let record = state.map(Record::open).transpose()?.unwrap_or_default();
-    let premises = premises(candidates[0].settings.cost.prices_file.as_deref())?;
+    let premises = premises(start.cost.prices_file.as_deref())?;
     let bar = progress_bar(0);
     let tell = |progress: Progress| {
         bar.set_length(progress.expected);
