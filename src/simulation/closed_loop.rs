@@ -7,6 +7,7 @@
 //! After the window nobody asks any more, but time goes on under every policy until all that waits
 //! is settled and all that was taken is given back: what is put off is not saved.
 
+mod opening;
 #[cfg(test)]
 mod tests;
 
@@ -14,17 +15,17 @@ use core::net::IpAddr;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
-use crate::cost::{CostSettings, PriceBook};
 use crate::simulation::attack::{Attack, AttackError};
 use crate::simulation::plant::{Change, Place, Plant, SharedPlant, lock};
 use crate::simulation::platform::{
-    Counts, Delivery, LedgerRow, Outcome, Packing, Platform, PlatformError, PlatformSettings,
-    Request, Tariff,
+    Counts, Delivery, LedgerRow, Outcome, Platform, PlatformError, Request, Tariff,
 };
 use crate::simulation::policy::{Claims, Nothing, Oracle, Policy, Second, references};
 use crate::simulation::scenario::Scenario;
 use crate::simulation::world::World;
 use crate::units::{EventTime, NanoUsd};
+
+use opening::Opening;
 
 /// After the window every policy has this long until all is settled, in milliseconds: asynchronous
 /// events are tried again for six hours, and what they ask for may keep a restriction in force as
@@ -105,6 +106,8 @@ pub struct Run {
     pub claims: Claims,
     /// Promises that were not kept.
     pub broken: Vec<String>,
+    /// What the month has cost at the end.
+    pub spent: NanoUsd,
 }
 
 impl Run {
@@ -181,7 +184,10 @@ pub fn trial(
     policies.extend(guards);
     policies.extend(choices.map(|oracle| with_plant(Box::new(oracle))));
     opening.past(&mut policies);
-    let mut runs = all(policies, threads, |policy| opening.run(policy));
+    // Nobody's doing comes first: it tells which of the others will do anything else.
+    let nothing = opening.run(policies.remove(0));
+    let rest = all(policies, threads, |hand| opening.run_beside(&nothing, hand));
+    let mut runs = [vec![nothing], rest].concat();
     let choices = runs.split_off(guarded);
     let attacks = opening.scene.world.attacks().to_vec();
     let onset = attacks.iter().map(|attack| attack.onset).min();
@@ -211,51 +217,6 @@ pub fn each<R: Send>(
         let (attacks, runs) = (attacks.to_vec(), vec![nothing.clone(), opening.run(guard)]);
         hear(place, &Trial { seed, attacks, runs, reach: Vec::new() })
     }))
-}
-
-/// Where every policy begins.
-struct Opening<'a> {
-    stage: Stage<'a>,
-    platform: Platform,
-    scene: Scene,
-}
-
-impl<'a> Opening<'a> {
-    /// The beginning of the past.
-    fn new(scenario: &'a Scenario, seed: u64) -> Result<Self, LoopError> {
-        let settings =
-            PlatformSettings { ledger: true, packing: Packing::Typed, ..scenario.platform.clone() };
-        let platform = Platform::new(seed, settings, scenario.functions.clone())?;
-        let scene = Scene::new(scenario, seed)?;
-        let (charges, book) = (CostSettings::default(), PriceBook::builtin());
-        let tariff = Tariff::new(platform.functions(), &charges, &book, scenario.start);
-        let stage = Stage { scenario, catalog: platform.clone(), tariff };
-        Ok(Self { stage, platform, scene })
-    }
-
-    /// The past goes by; policies learn from it.
-    fn past(&mut self, policies: &mut [Hand]) {
-        let Self { stage, platform, scene } = self;
-        while scene.now < stage.scenario.start {
-            scene.step(stage, platform, &mut |_, _, _| {});
-            let second = scene.second(false);
-            for (policy, plant) in &mut *policies {
-                if policy.reads() {
-                    policy.read(&stage.catalog, &scene.deliveries, scene.now);
-                }
-                if let Some(second) = &second {
-                    policy.second(second, plant);
-                }
-            }
-            scene.clear();
-        }
-    }
-
-    /// The window under one policy.
-    fn run(&self, (policy, plant): Hand) -> Run {
-        lock(&plant).begin(self.platform.clone());
-        window(&self.stage, self.scene.clone(), policy, &plant)
-    }
 }
 
 /// The oracle's run: the best of its choices and of what the references came to, which somebody
@@ -407,6 +368,7 @@ fn window(
         holding: !plant.is_restored(),
         claims: policy.claims(),
         broken: broken(policy.as_ref(), &plant),
+        spent: scene.spent,
         ..run
     }
 }

@@ -54,8 +54,13 @@ pub trait Policy: Send {
         None
     }
 
-    /// Whether it acts on a budget and on nothing else.
+    /// Whether it acts on a budget that is spent and on nothing else.
     fn watches_budget(&self) -> bool {
+        false
+    }
+
+    /// Whether it acts on attacks that it knows of and on nothing else.
+    fn needs_attack(&self) -> bool {
         false
     }
 }
