@@ -18,7 +18,7 @@ use std::sync::{Mutex, PoisonError};
 use crate::simulation::attack::{Attack, AttackError};
 use crate::simulation::plant::{Change, Place, Plant, SharedPlant, lock};
 use crate::simulation::platform::{
-    Counts, Delivery, LedgerRow, Outcome, Platform, PlatformError, Request, Tariff,
+    Counts, Delivery, LedgerRow, Outcome, Platform, PlatformError, Request, Tally, Tariff,
 };
 use crate::simulation::policy::{Claims, Nothing, Oracle, Policy, Second, references};
 use crate::simulation::scenario::Scenario;
@@ -108,6 +108,10 @@ pub struct Run {
     pub broken: Vec<String>,
     /// What the month has cost at the end.
     pub spent: NanoUsd,
+    /// What became of each attack.
+    pub tallies: Vec<Tally>,
+    /// Records that the log pipeline has delivered, the past's included.
+    pub records: u64,
 }
 
 impl Run {
@@ -140,6 +144,13 @@ pub struct Trial {
     pub reach: Vec<(NanoUsd, u64)>,
 }
 
+impl Trial {
+    /// The run of a policy.
+    pub fn run_of(&self, policy: &str) -> Option<&Run> {
+        self.runs.iter().find(|run| run.policy == policy)
+    }
+}
+
 /// What all policies share.
 struct Stage<'a> {
     scenario: &'a Scenario,
@@ -160,6 +171,8 @@ struct Scene {
     rows: Vec<LedgerRow>,
     deliveries: Vec<Delivery>,
     outcomes: Vec<Outcome>,
+    /// Records that the log pipeline has delivered.
+    records: u64,
 }
 
 /// A policy, and the plant that it has its hands on.
@@ -272,6 +285,7 @@ impl Scene {
             rows: Vec::new(),
             deliveries: Vec::new(),
             outcomes: Vec::new(),
+            records: 0,
         })
     }
 
@@ -315,6 +329,8 @@ impl Scene {
     }
 
     fn clear(&mut self) {
+        let told = self.deliveries.iter().map(|delivery| u64::from(delivery.records()));
+        self.records += told.sum::<u64>();
         self.deliveries.clear();
         if self.now.ms() % 1_000 == 0 {
             self.requests.clear();
@@ -350,7 +366,12 @@ fn window(
         }
         scene.clear();
     }
+    policy.over();
     let mut plant = lock(plant);
+    let tallies = (0..).zip(scene.world.attacks()).map(|(number, _)| {
+        plant.platform().map_or_else(Tally::default, |platform| platform.tally(Some(number)))
+    });
+    let tallies = tallies.collect();
     let waiting = plant.platform().map_or(0, |platform| platform.tally(None).counts.unsettled());
     if let Some(last) = run.ticks.last_mut() {
         // Who has waited for so long does not wait any more.
@@ -369,6 +390,8 @@ fn window(
         claims: policy.claims(),
         broken: broken(policy.as_ref(), &plant),
         spent: scene.spent,
+        tallies,
+        records: scene.records,
         ..run
     }
 }

@@ -41,6 +41,9 @@ pub trait Policy: Send {
     /// A second is over.
     fn second(&mut self, _second: &Second<'_>, _plant: &SharedPlant) {}
 
+    /// All is over.
+    fn over(&mut self) {}
+
     /// What it has said so far.
     fn claims(&self) -> Claims;
 
