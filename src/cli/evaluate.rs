@@ -11,7 +11,6 @@ use crate::simulation::evaluation::{Decisions, Flaw, Report, RunScore, TruthFile
 use crate::source::file::{FileSettings, FileSource};
 use crate::source::{Chunk, Read, Source as _};
 
-use super::output::refuse_overwriting;
 use super::{Failure, output};
 
 /// The largest truth: 64 attacks that list 100,000 addresses each, one a line, with room to spare.
@@ -19,7 +18,7 @@ const TRUTH_BYTES_MAX: u64 = 512 << 20;
 /// The longest line: an alarm that names 64 sources has some ten thousand bytes.
 const LINE_BYTES_MAX: usize = 1 << 20;
 
-/// Score the decisions of replays against the truth about their attacks, from files alone.
+/// Score decisions against the truth about the attacks, from files alone.
 ///
 /// An alarm belongs to an attack on its function if it was raised at or after the attack's first
 /// record and its onset is at most 60 s after the last one. Every other alarm is false. Attacks are
@@ -34,14 +33,14 @@ Example:
 Several runs are pooled; the first truth belongs to the first decisions, and so on:
   bursar evaluate --truth a.json --decisions a.jsonl --truth b.json --decisions b.jsonl")]
 pub struct EvaluateArgs {
-    /// Truth, as bursar generate --truth wrote it; may be given several times
+    /// Truth, as bursar generate or bursar simulate wrote it; may be given several times
     #[arg(long, required = true, value_name = "TRUTH.json")]
     truth: Vec<PathBuf>,
-    /// Decisions, as bursar replay --decisions wrote them; plain, gzip or zstd; - is standard
-    /// input; as many as truths
+    /// Decisions, as bursar replay or bursar simulate wrote them; plain, gzip or zstd; - is
+    /// standard input; as many as truths
     #[arg(long, required = true, value_name = "FILE")]
     decisions: Vec<PathBuf>,
-    /// Ledger, as bursar replay --ledger wrote it; none, or as many as truths
+    /// Ledger, as bursar replay or bursar simulate wrote it; none, or as many as truths
     #[arg(long, value_name = "FILE")]
     ledger: Vec<PathBuf>,
     /// The same as one JSON object; with - instead of the tables
@@ -67,7 +66,7 @@ pub fn run(args: &EvaluateArgs) -> Result<(), Failure> {
 
 fn report(args: &EvaluateArgs) -> anyhow::Result<()> {
     let inputs = [args.truth.as_slice(), &args.decisions, &args.ledger].concat();
-    refuse_overwriting(&inputs, &args.json.as_deref().into_iter().collect::<Vec<_>>())?;
+    output::check(&inputs, &args.json.as_deref().into_iter().collect::<Vec<_>>())?;
     let ledgers = args.ledger.iter().map(|path| Some(path.as_path()));
     let ledgers = ledgers.chain(std::iter::repeat(None));
     let pairs = args.truth.iter().zip(&args.decisions).zip(ledgers);

@@ -11,7 +11,7 @@ use crate::simulation::attack::{AttackSpec, GRAMMAR};
 use crate::simulation::generate::{GenerateSettings, MINUTES_MAX, generate};
 use crate::simulation::trace::{TracePaths, Window};
 
-use super::output::Packed;
+use super::output::{self, Packed};
 
 /// Write real-format records from a trace, with attacks injected by rule.
 #[derive(Debug, Clone, clap::Args)]
@@ -61,6 +61,8 @@ pub struct GenerateArgs {
 pub fn run(args: &GenerateArgs, notes: &mut dyn Write) -> anyhow::Result<()> {
     let settings = settings(args);
     let show = |path: &Path| path.display().to_string();
+    let inputs: Vec<PathBuf> = settings.paths.files().cloned().collect();
+    output::check(&inputs, &[&args.out, &args.truth])?;
     let mut output = Packed::create(&args.out).with_context(|| show(&args.out))?;
     let bar = progress_bar(args.minutes);
     let truth = generate(&settings, output.writer(), &mut |progress| {

@@ -11,7 +11,7 @@ use crate::runtime::baselines::{self, Header};
 use crate::runtime::recorder::Recorder;
 use crate::runtime::wiring;
 
-use super::output::{is_stdout, refuse_overwriting, replace_whole};
+use super::output::{self, is_stdout, replace_whole};
 use super::{Failure, replay, settings};
 
 /// Learn from recorded records what is normal for each function, and keep it in a file.
@@ -56,7 +56,7 @@ pub fn run(args: &LearnArgs, notes: &mut dyn Write) -> Result<(), Failure> {
 }
 
 fn learn(args: &LearnArgs, settings: &Settings, notes: &mut dyn Write) -> anyhow::Result<()> {
-    refuse_overwriting(&args.inputs, &[&args.out])?;
+    output::check(&args.inputs, &[&args.out])?;
     let source = replay::open(&args.inputs)?;
     let prices = wiring::prices(settings)?;
     let version = prices.version.clone();

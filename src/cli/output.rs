@@ -1,7 +1,7 @@
 //! Files that a command writes; compressed by their name.
 
 use std::ffi::OsString;
-use std::fs::{File, OpenOptions, remove_file, rename};
+use std::fs::{File, Metadata, OpenOptions, metadata, remove_file, rename};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
@@ -20,28 +20,60 @@ pub(super) enum Existing {
     Continue,
 }
 
-/// An output must not replace what is being read, nor another output.
+/// Outputs that can be written, and that replace neither what is read nor one another: told before
+/// the work, because after hours of it that would be too late.
 ///
 /// # Errors
-/// It would.
-pub(super) fn refuse_overwriting(inputs: &[PathBuf], outputs: &[&Path]) -> anyhow::Result<()> {
+/// The first that cannot, or would.
+pub(super) fn check(inputs: &[PathBuf], outputs: &[&Path]) -> anyhow::Result<()> {
+    let whole = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     for (place, output) in outputs.iter().enumerate() {
-        let whole = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-        if outputs[..place].iter().any(|other| whole(other) == whole(output)) {
+        let is_same = |other: &&Path| {
+            let same = || identity(other).is_some_and(|id| Some(id) == identity(output));
+            whole(other) == whole(output) || same()
+        };
+        if outputs[..place].iter().any(is_same) {
             anyhow::bail!("{} is named for two outputs, name another file", output.display());
         }
     }
     for output in outputs.iter().filter(|path| !is_stdout(path)) {
-        let same = |input: &&PathBuf| match (input.canonicalize(), output.canonicalize()) {
-            (Ok(input), Ok(output)) => input == output,
-            // What is not there yet cannot be overwritten.
-            _ => false,
-        };
-        if let Some(input) = inputs.iter().find(same) {
+        let is_same =
+            |input: &&PathBuf| identity(input).is_some_and(|id| Some(id) == identity(output));
+        // What is not there yet cannot be overwritten.
+        if let Some(input) = inputs.iter().find(is_same) {
             anyhow::bail!("{} is an input, name another file for the output", input.display());
         }
+        probe(output).with_context(|| format!("cannot write {}", output.display()))?;
     }
     Ok(())
+}
+
+/// Tries to open a file for writing and leaves everything as it was.
+fn probe(path: &Path) -> io::Result<()> {
+    match metadata(path) {
+        // A pipe would wait for its reader, and a device may do something.
+        Ok(found) if !found.is_file() && !found.is_dir() => Ok(()),
+        Ok(_) => OpenOptions::new().append(true).open(path).map(drop),
+        Err(_) => {
+            OpenOptions::new().write(true).create_new(true).open(path)?;
+            remove_file(path)
+        }
+    }
+}
+
+/// What tells a regular file from all others, by whatever way it is reached: also by a hard link.
+#[cfg(unix)]
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt as _;
+    let found = metadata(path).ok().filter(Metadata::is_file)?;
+    Some((found.dev(), found.ino()))
+}
+
+/// What tells a regular file from all others.
+#[cfg(not(unix))]
+fn identity(path: &Path) -> Option<PathBuf> {
+    metadata(path).ok().filter(Metadata::is_file)?;
+    path.canonicalize().ok()
 }
 
 /// Opens a file to write lines to; `-` is standard output.

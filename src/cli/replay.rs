@@ -156,12 +156,12 @@ fn pipeline(args: &ReplayArgs, settings: &Settings) -> anyhow::Result<Pipeline> 
     let outputs: Vec<&Path> = outputs.into_iter().flatten().collect();
     let baselines = settings.baselines_file.iter().cloned();
     let inputs: Vec<PathBuf> = args.inputs.iter().cloned().chain(baselines).collect();
-    output::refuse_overwriting(&inputs, &outputs)?;
+    output::check(&inputs, &outputs)?;
     if args.dead_letters
         && let Some(path) = settings.output.dead_letters.as_deref()
     {
         // What is refused again would be read again.
-        output::refuse_overwriting(&inputs, &[path])?;
+        output::check(&inputs, &[path])?;
     }
     let machine = outputs.iter().any(|path| output::is_stdout(path));
     let mut recorder = Recorder::new()

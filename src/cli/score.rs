@@ -43,7 +43,7 @@ struct Counts {
 /// An input that cannot be read or is no table, an output that cannot be written.
 pub fn run(args: &ScoreArgs, notes: &mut dyn Write) -> anyhow::Result<()> {
     let input = BufReader::new(file::open(&args.input)?);
-    output::refuse_overwriting(std::slice::from_ref(&args.input), &[&args.output])?;
+    output::check(std::slice::from_ref(&args.input), &[&args.output])?;
     let mut out = output::open(&args.output, Existing::Replace)?;
     let counts = score(input, &mut out, &args.input)?;
     out.flush()?;

@@ -11,13 +11,15 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use crate::config::settings::Settings;
 use crate::report::{self, simulation::Picture};
 use crate::runtime::guard::Guard;
-use crate::simulation::closed_loop::{self, Beside, Trial, trial};
+use crate::runtime::recorder::Recorder;
+use crate::simulation::closed_loop::{self, Hand, Trial, trial};
 use crate::simulation::plant::SharedPlant;
-use crate::simulation::policy::Policy;
 use crate::simulation::scenario::{self, Scenario};
-use crate::simulation::scores::{ScenarioScore, TrialScore};
+use crate::simulation::scores::{GUARD, ScenarioScore, TrialScore};
+use crate::simulation::truth::Truth;
 
-use super::{Failure, output, settings, swarm};
+use super::output::{self, Existing};
+use super::{Failure, settings, swarm};
 
 /// Version of the JSON form.
 pub(super) const FORM: u32 = 1;
@@ -60,6 +62,16 @@ pub struct SimulateArgs {
     /// The same with pictures, as one HTML file that needs no network
     #[arg(long, value_name = "OUT.html")]
     report: Option<PathBuf>,
+    /// What bursar said and did, one JSON object per line, as bursar replay writes it; needs one
+    /// scenario and one seed
+    #[arg(long, value_name = "OUT.jsonl", conflicts_with = "swarm")]
+    decisions: Option<PathBuf>,
+    /// Usage and money per minute and function under bursar, one JSON object per line
+    #[arg(long, value_name = "OUT.jsonl", conflicts_with = "swarm")]
+    ledger: Option<PathBuf>,
+    /// Truth about the attacks as they went under bursar, for bursar evaluate
+    #[arg(long, value_name = "OUT.json", conflicts_with = "swarm")]
+    truth: Option<PathBuf>,
     /// Scenarios
     #[arg(required_unless_present = "swarm", value_name = "SCENARIO.toml")]
     scenarios: Vec<PathBuf>,
@@ -73,6 +85,13 @@ pub struct SimulateArgs {
 pub fn run(args: &SimulateArgs) -> Result<(), Failure> {
     if let Some(count) = args.swarm {
         return Ok(swarm::run(args, count)?);
+    }
+    let is_one = args.seeds == 1 && args.scenarios.len() == 1;
+    if !is_one && (args.decisions.is_some() || args.ledger.is_some() || args.truth.is_some()) {
+        return Err(Failure::Usage(
+            "--decisions, --ledger and --truth are about one run: give one scenario and one seed"
+                .to_owned(),
+        ));
     }
     let settings = settings(args.config.as_ref())?;
     let scenarios = read_scenarios(&args.scenarios)?;
@@ -94,15 +113,28 @@ pub(super) fn read_scenarios(paths: &[PathBuf]) -> Result<Vec<Scenario>, Failure
     Ok(read.into_iter().filter_map(Result::ok).collect())
 }
 
+/// Everything that is read: scenarios and settings, and the files that they name.
+pub(super) fn inputs(
+    paths: &[PathBuf],
+    scenarios: &[Scenario],
+    config: Option<&PathBuf>,
+    settings: &Settings,
+) -> Vec<PathBuf> {
+    let named = scenarios.iter().flat_map(|scenario| &scenario.files);
+    let prices = settings.cost.prices_file.iter();
+    paths.iter().chain(named).chain(config).chain(prices).cloned().collect()
+}
+
 fn simulate(
     args: &SimulateArgs,
     settings: &Settings,
     scenarios: &[Scenario],
 ) -> anyhow::Result<()> {
     let json = args.json.as_deref();
-    let inputs: Vec<PathBuf> = args.scenarios.iter().chain(&args.config).cloned().collect();
-    let outputs: Vec<&Path> = json.into_iter().chain(args.report.as_deref()).collect();
-    output::refuse_overwriting(&inputs, &outputs)?;
+    let inputs = inputs(&args.scenarios, scenarios, args.config.as_ref(), settings);
+    let files = [&args.json, &args.report, &args.decisions, &args.ledger, &args.truth];
+    let outputs: Vec<&Path> = files.into_iter().filter_map(Option::as_deref).collect();
+    output::check(&inputs, &outputs)?;
     let last = args.seed.checked_add(args.seeds).context("--seed + --seeds is too large")?;
     let tables = !outputs.iter().any(|path| output::is_stdout(path));
     let threads = threads(args);
@@ -113,7 +145,7 @@ fn simulate(
         let seeds: Vec<u64> = (args.seed..last).collect();
         let inside = (threads / seeds.len()).max(1);
         let trials = closed_loop::all(seeds, threads, |seed| {
-            let trial = one(settings, scenario, seed, inside)?;
+            let trial = one(args, settings, scenario, seed, inside)?;
             bar.inc(1);
             // A trial is large; what is kept of it is small.
             let wanted = args.report.is_some() && seed == args.seed;
@@ -148,15 +180,24 @@ fn simulate(
 }
 
 fn one(
+    args: &SimulateArgs,
     settings: &Settings,
     scenario: &Scenario,
     seed: u64,
     threads: usize,
 ) -> anyhow::Result<Trial> {
     let plant = SharedPlant::default();
-    let guard = Guard::new(settings, scenario, &plant)?;
-    let guards: Vec<(Box<dyn Policy>, SharedPlant)> = vec![(Box::new(guard), plant)];
-    trial(scenario, seed, guards, Beside::All, threads).with_context(|| scenario.name.clone())
+    let sink = |path: &Option<PathBuf>| output::open_if_named(path.as_deref(), Existing::Replace);
+    let recorder =
+        Recorder::new().with_decisions(sink(&args.decisions)?).with_ledger(sink(&args.ledger)?);
+    let guard = Guard::recorded(settings, scenario, &plant, recorder)?;
+    let guards: Vec<Hand> = vec![(Box::new(guard), plant)];
+    let trial = trial(scenario, seed, guards, threads).with_context(|| scenario.name.clone())?;
+    if let Some((path, run)) = args.truth.as_ref().zip(trial.run_of(GUARD)) {
+        let truth = Truth::of_run(scenario, &trial, run);
+        output::write_json(path, &serde_json::to_value(&truth)?)?;
+    }
+    Ok(trial)
 }
 
 /// How many threads to use.

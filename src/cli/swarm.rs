@@ -22,6 +22,7 @@ const FAILED_MAX: usize = 20;
 /// Outputs that cannot be written, and anything that does not hold.
 pub(super) fn run(args: &SimulateArgs, count: u64) -> anyhow::Result<()> {
     let last = args.seed.checked_add(count).context("--seed + --swarm is too large")?;
+    output::check(&[], &args.json.as_deref().into_iter().collect::<Vec<_>>())?;
     let tables = !args.json.as_deref().is_some_and(output::is_stdout);
     let bar = progress_bar(count);
     bar.set_message("seeds");

@@ -14,11 +14,11 @@ use crate::simulation::scenario::Scenario;
 use crate::tune::halving::{Round, rounds};
 use crate::tune::knobs::{Candidate, Load, candidates};
 use crate::tune::price::Prices;
-use crate::tune::record::Record;
+use crate::tune::record::{Record, premises};
 use crate::tune::result::Comparison;
-use crate::tune::search::{FINALISTS_MAX, Search};
+use crate::tune::search::{Progress, Search};
 
-use super::simulate::{progress_bar, read_scenarios};
+use super::simulate::{inputs, progress_bar, read_scenarios};
 use super::{Failure, environment, output};
 
 /// Search settings of detection and control over scenarios and seeds, and write the best ones down.
@@ -60,7 +60,8 @@ pub struct TuneArgs {
     /// Where to write the settings that are different [default: standard output]
     #[arg(long, value_name = "OUT.toml", default_value = "-", hide_default_value = true)]
     out: PathBuf,
-    /// Finished runs, one JSON object per line; what stands there is not run again
+    /// Finished runs, one JSON object per line, written as each is done; what stands there is not
+    /// run again by the same program with the same scenario, settings and seed
     #[arg(long, value_name = "FILE.jsonl")]
     state: Option<PathBuf>,
     /// The trade-off as one HTML file that needs no network
@@ -111,18 +112,22 @@ fn tune(
     load: &Load<'_>,
 ) -> anyhow::Result<()> {
     let state = args.state.as_deref();
-    let inputs: Vec<PathBuf> = args.scenarios.iter().chain(&args.config).cloned().collect();
+    let start = &candidates[0].settings;
+    let inputs = inputs(&args.scenarios, scenarios, args.config.as_ref(), start);
     let outputs: Vec<&Path> = state.into_iter().chain(args.report.as_deref()).collect();
-    output::refuse_overwriting(&inputs, &[&outputs[..], &[&args.out]].concat())?;
+    output::check(&inputs, &[&outputs[..], &[&args.out]].concat())?;
     let [seen, unseen] = seeds(args)?;
     let threads = args.threads.map(usize::from);
     let threads = threads.unwrap_or_else(|| available_parallelism().map_or(1, NonZeroUsize::get));
     let prices = Prices { denied_usd: args.denied_usd, false_action_usd: args.false_action_usd };
     let record = state.map(Record::open).transpose()?.unwrap_or_default();
-    let finalists = (FINALISTS_MAX as u64 + 1).min(candidates.len() as u64);
-    let compared = finalists * args.seeds * scenarios.len() as u64;
-    let bar = progress_bar(args.evaluations + compared);
-    let search = Search::new(scenarios, prices, threads, record, |done| bar.inc(done));
+    let premises = premises(start.cost.prices_file.as_deref())?;
+    let bar = progress_bar(0);
+    let tell = |progress: Progress| {
+        bar.set_length(progress.expected);
+        bar.set_position(progress.done);
+    };
+    let search = Search::new(scenarios, prices, threads, (record, &premises), tell);
     let found = search.run(&mut candidates, load, rounds, args.seed, unseen.clone())?;
     bar.finish_and_clear();
     let comparison = Comparison::new(&search, scenarios, &candidates, &found, unseen.clone());
@@ -157,7 +162,8 @@ fn about(args: &TuneArgs, rounds: &[Round], scenarios: usize, comparison: &Compa
     let verdict = if comparison.is_better() {
         "The settings that were found cost less there, too."
     } else {
-        "Nothing that was found costs less there than the settings it started from: keep them."
+        "Nothing that was found costs less there than the settings it started from and keeps all \
+         promises: keep them."
     };
     format!(
         "Settings tried, on how many seeds of each of {scenarios} scenarios: {plan}.\n\

@@ -1,7 +1,7 @@
 //! bursar as a policy of a simulation: the pipeline of the daemon with the same settings, driven in
 //! virtual time, with a virtual platform's control plane as its hands.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,7 +38,10 @@ pub struct Guard {
     claims: Claims,
     /// The place in the claims' refusals of what each restriction told last.
     told: BTreeMap<String, usize>,
+    /// Alarms that have become pages.
+    paged: BTreeSet<String>,
     died: bool,
+    unwritten: bool,
 }
 
 impl Guard {
@@ -52,17 +55,32 @@ impl Guard {
         scenario: &Scenario,
         plant: &SharedPlant,
     ) -> anyhow::Result<Self> {
+        Self::recorded(settings, scenario, plant, Recorder::new())
+    }
+
+    /// The same, which writes down what it says.
+    ///
+    /// # Errors
+    /// Settings that cannot be put into effect.
+    pub fn recorded(
+        settings: &Settings,
+        scenario: &Scenario,
+        plant: &SharedPlant,
+        recorder: Recorder,
+    ) -> anyhow::Result<Self> {
         let mut settings = settings.clone();
         settings.control.mode = Mode::Enforce;
         let actuator = Box::new(VirtualActuator::new(Arc::clone(plant)));
         Ok(Self {
-            pipeline: pipeline(settings, scenario, actuator)?,
+            pipeline: pipeline(settings, scenario, actuator, recorder)?,
             began: scenario.begin(),
             window: scenario.start,
             offset: 0,
             claims: Claims::default(),
             told: BTreeMap::new(),
+            paged: BTreeSet::new(),
             died: false,
+            unwritten: false,
         })
     }
 
@@ -103,7 +121,9 @@ impl Guard {
                 continue;
             };
             let function = function(&line);
-            if is("state", "opened") && is("severity", "page") {
+            let id = line["id"].as_str().unwrap_or_default();
+            // A notice may become a page later.
+            if is("severity", "page") && self.paged.insert(id.to_owned()) {
                 self.claims.alarms.push((at, function.clone()));
             }
             let bound = line["loss_bound_nano_usd"].as_i64();
@@ -145,6 +165,7 @@ pub fn pipeline(
     mut settings: Settings,
     scenario: &Scenario,
     actuator: Box<dyn Actuator>,
+    recorder: Recorder,
 ) -> anyhow::Result<Pipeline> {
     // A simulation has its own threads, one for each policy and seed.
     settings.shards = 1;
@@ -157,6 +178,8 @@ pub fn pipeline(
     }
     let prices = wiring::prices(&settings)?;
     let (intake, shards) = wiring::engine(&settings, &prices.card)?;
+    let mut recorder = recorder.keeping(true);
+    recorder.run(&wiring::run_line(&settings, prices.version.clone()));
     Ok(Pipeline::new(Parts {
         defaults: Defaults {
             account: settings.input.account,
@@ -169,7 +192,7 @@ pub fn pipeline(
         bills: prices.bills,
         control: wiring::control(&settings),
         hands: Hands::here(actuator),
-        recorder: Recorder::new().keeping(true),
+        recorder,
         dead: DeadLetters::open(None, 0, 0)?,
         batch_records: settings.batch_records,
         present: Present::Virtual(scenario.begin()),
@@ -198,6 +221,13 @@ impl Policy for Guard {
         self.hear();
     }
 
+    fn over(&mut self) {
+        if !self.died {
+            self.died = self.pipeline.finish().is_err();
+            self.unwritten = self.pipeline.recorder().has_failed();
+        }
+    }
+
     fn claims(&self) -> Claims {
         self.claims.clone()
     }
@@ -207,6 +237,10 @@ impl Policy for Guard {
     }
 
     fn fault(&self) -> Option<String> {
-        self.died.then(|| "a shard of the pipeline has died".to_owned())
+        let faults = [
+            (self.died, "a shard of the pipeline has died"),
+            (self.unwritten, "decisions or ledger could not be written, see the log"),
+        ];
+        faults.iter().find(|(is, _)| *is).map(|(_, words)| (*words).to_owned())
     }
 }

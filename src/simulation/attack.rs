@@ -194,6 +194,8 @@ impl Attack {
             #[expect(clippy::cast_possible_truncation, reason = "at most 1")]
             error_share: self.spec.fail as f32,
             response_bytes: self.spec.response,
+            log_bytes: self.spec.log,
+            needed_mb: self.spec.memory,
             attack: Some(self.number),
             client: self.spec.kind.needs_answers().then_some(CLIENT_FIRST + u32::from(self.number)),
             ..Request::new(at, self.functions[victim])

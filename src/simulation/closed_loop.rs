@@ -7,6 +7,7 @@
 //! After the window nobody asks any more, but time goes on under every policy until all that waits
 //! is settled and all that was taken is given back: what is put off is not saved.
 
+mod opening;
 #[cfg(test)]
 mod tests;
 
@@ -14,17 +15,17 @@ use core::net::IpAddr;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
-use crate::cost::{CostSettings, PriceBook};
 use crate::simulation::attack::{Attack, AttackError};
 use crate::simulation::plant::{Change, Place, Plant, SharedPlant, lock};
 use crate::simulation::platform::{
-    Counts, Delivery, LedgerRow, Outcome, Packing, Platform, PlatformError, PlatformSettings,
-    Request, Tariff,
+    Counts, Delivery, LedgerRow, Outcome, Platform, PlatformError, Request, Tally, Tariff,
 };
-use crate::simulation::policy::{Claims, Oracle, Policy, Second, references};
+use crate::simulation::policy::{Claims, Nothing, Oracle, Policy, Second, references};
 use crate::simulation::scenario::Scenario;
 use crate::simulation::world::World;
 use crate::units::{EventTime, NanoUsd};
+
+use opening::Opening;
 
 /// After the window every policy has this long until all is settled, in milliseconds: asynchronous
 /// events are tried again for six hours, and what they ask for may keep a restriction in force as
@@ -105,6 +106,12 @@ pub struct Run {
     pub claims: Claims,
     /// Promises that were not kept.
     pub broken: Vec<String>,
+    /// What the month has cost at the end.
+    pub spent: NanoUsd,
+    /// What became of each attack.
+    pub tallies: Vec<Tally>,
+    /// Records that the log pipeline has delivered, the past's included.
+    pub records: u64,
 }
 
 impl Run {
@@ -123,15 +130,6 @@ impl Run {
     }
 }
 
-/// Which policies run beside the guards.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Beside {
-    /// What people have, and the oracle.
-    All,
-    /// Nobody's doing alone.
-    Nothing,
-}
-
 /// All policies over one seed, and what they faced.
 #[derive(Debug)]
 pub struct Trial {
@@ -144,6 +142,13 @@ pub struct Trial {
     /// What can be reached: dollars leaked and requests denied of all that the oracle could choose
     /// from.
     pub reach: Vec<(NanoUsd, u64)>,
+}
+
+impl Trial {
+    /// The run of a policy.
+    pub fn run_of(&self, policy: &str) -> Option<&Run> {
+        self.runs.iter().find(|run| run.policy == policy)
+    }
 }
 
 /// What all policies share.
@@ -166,58 +171,38 @@ struct Scene {
     rows: Vec<LedgerRow>,
     deliveries: Vec<Delivery>,
     outcomes: Vec<Outcome>,
+    /// Records that the log pipeline has delivered.
+    records: u64,
 }
 
-/// Runs the reference policies and `guards` over one seed, up to `threads` at once. A guard comes
-/// with the plant that it has its hands on.
+/// A policy, and the plant that it has its hands on.
+pub type Hand = (Box<dyn Policy>, SharedPlant);
+
+/// Runs the reference policies, `guards` and the oracle over one seed, up to `threads` at once.
 ///
 /// # Errors
 /// Conditions that the platform would refuse.
 pub fn trial(
     scenario: &Scenario,
     seed: u64,
-    guards: Vec<(Box<dyn Policy>, SharedPlant)>,
-    beside: Beside,
+    guards: Vec<Hand>,
     threads: usize,
 ) -> Result<Trial, LoopError> {
-    let settings =
-        PlatformSettings { ledger: true, packing: Packing::Typed, ..scenario.platform.clone() };
-    let mut platform = Platform::new(seed, settings, scenario.functions.clone())?;
-    let mut scene = Scene::new(scenario, seed)?;
-    let (charges, book) = (CostSettings::default(), PriceBook::builtin());
-    let tariff = Tariff::new(platform.functions(), &charges, &book, scenario.start);
-    let stage = Stage { scenario, catalog: platform.clone(), tariff };
-    let mut references = references(scenario);
-    let mut choices: Vec<Box<dyn Policy>> = Vec::new();
-    if beside == Beside::All {
-        choices.extend(Oracle::choices(scenario, &scene.world).into_iter().map(boxed));
-    } else {
-        references.truncate(1);
-    }
+    let mut opening = Opening::new(scenario, seed)?;
+    let references = references(scenario);
     let (count, guarded) = (references.len(), references.len() + guards.len());
+    let choices = Oracle::choices(scenario, &opening.scene.world).into_iter();
     let with_plant = |policy| (policy, SharedPlant::default());
-    let mut policies: Vec<_> = references.into_iter().map(with_plant).collect();
+    let mut policies: Vec<Hand> = references.into_iter().map(with_plant).collect();
     policies.extend(guards);
-    policies.extend(choices.into_iter().map(with_plant));
-    while scene.now < scenario.start {
-        scene.step(&stage, &mut platform, &mut |_, _, _| {});
-        let second = scene.second(false);
-        for (policy, plant) in &mut policies {
-            if policy.reads() {
-                policy.read(&stage.catalog, &scene.deliveries, scene.now);
-            }
-            if let Some(second) = &second {
-                policy.second(second, plant);
-            }
-        }
-        scene.clear();
-    }
-    let attacks = scene.world.attacks().to_vec();
-    let mut runs = all(policies, threads, |(policy, plant)| {
-        lock(&plant).begin(platform.clone());
-        window(&stage, scene.clone(), policy, &plant)
-    });
+    policies.extend(choices.map(|oracle| with_plant(Box::new(oracle))));
+    opening.past(&mut policies);
+    // Nobody's doing comes first: it tells which of the others will do anything else.
+    let nothing = opening.run(policies.remove(0));
+    let rest = all(policies, threads, |hand| opening.run_beside(&nothing, hand));
+    let mut runs = [vec![nothing], rest].concat();
     let choices = runs.split_off(guarded);
+    let attacks = opening.scene.world.attacks().to_vec();
     let onset = attacks.iter().map(|attack| attack.onset).min();
     let first = scenario.second(onset.unwrap_or(scenario.start));
     let (oracle, reach) = best(&runs[..count], choices, first);
@@ -225,8 +210,26 @@ pub fn trial(
     Ok(Trial { seed, attacks, runs, reach })
 }
 
-fn boxed(oracle: Oracle) -> Box<dyn Policy> {
-    Box::new(oracle)
+/// Runs `guards` over one seed, up to `threads` at once, and hears of each as soon as it is done:
+/// its place, and a trial of nobody's doing and of it.
+///
+/// # Errors
+/// Conditions that the platform would refuse.
+pub fn each<R: Send>(
+    scenario: &Scenario,
+    seed: u64,
+    mut guards: Vec<Hand>,
+    threads: usize,
+    hear: impl Fn(usize, &Trial) -> R + Sync,
+) -> Result<Vec<R>, LoopError> {
+    let mut opening = Opening::new(scenario, seed)?;
+    opening.past(&mut guards);
+    let nothing = opening.run((Box::new(Nothing), SharedPlant::default()));
+    let attacks = opening.scene.world.attacks();
+    Ok(all(guards.into_iter().enumerate().collect(), threads, |(place, guard)| {
+        let (attacks, runs) = (attacks.to_vec(), vec![nothing.clone(), opening.run(guard)]);
+        hear(place, &Trial { seed, attacks, runs, reach: Vec::new() })
+    }))
 }
 
 /// The oracle's run: the best of its choices and of what the references came to, which somebody
@@ -282,6 +285,7 @@ impl Scene {
             rows: Vec::new(),
             deliveries: Vec::new(),
             outcomes: Vec::new(),
+            records: 0,
         })
     }
 
@@ -325,6 +329,8 @@ impl Scene {
     }
 
     fn clear(&mut self) {
+        let told = self.deliveries.iter().map(|delivery| u64::from(delivery.records()));
+        self.records += told.sum::<u64>();
         self.deliveries.clear();
         if self.now.ms() % 1_000 == 0 {
             self.requests.clear();
@@ -360,7 +366,12 @@ fn window(
         }
         scene.clear();
     }
+    policy.over();
     let mut plant = lock(plant);
+    let tallies = (0..).zip(scene.world.attacks()).map(|(number, _)| {
+        plant.platform().map_or_else(Tally::default, |platform| platform.tally(Some(number)))
+    });
+    let tallies = tallies.collect();
     let waiting = plant.platform().map_or(0, |platform| platform.tally(None).counts.unsettled());
     if let Some(last) = run.ticks.last_mut() {
         // Who has waited for so long does not wait any more.
@@ -378,6 +389,9 @@ fn window(
         holding: !plant.is_restored(),
         claims: policy.claims(),
         broken: broken(policy.as_ref(), &plant),
+        spent: scene.spent,
+        tallies,
+        records: scene.records,
         ..run
     }
 }

@@ -16,7 +16,7 @@ use crate::simulation::platform::{
 use crate::simulation::trace::{
     Trace, TraceError, TraceFunction, TracePaths, TriggerGroup, Window,
 };
-use crate::simulation::truth::{AttackTruth, Truth};
+use crate::simulation::truth::{self, AttackTruth, Truth};
 use crate::units::{EventTime, OutOfRange};
 
 /// The longest stream, in minutes: one month.
@@ -128,7 +128,7 @@ pub fn generate(
     };
     let name = settings.paths.calls.file_name().unwrap_or_default();
     Ok(Truth {
-        v: 1,
+        v: truth::FORM,
         seed: settings.seed,
         trace: name.to_string_lossy().into_owned(),
         start,

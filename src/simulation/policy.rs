@@ -41,6 +41,9 @@ pub trait Policy: Send {
     /// A second is over.
     fn second(&mut self, _second: &Second<'_>, _plant: &SharedPlant) {}
 
+    /// All is over.
+    fn over(&mut self) {}
+
     /// What it has said so far.
     fn claims(&self) -> Claims;
 
@@ -54,8 +57,13 @@ pub trait Policy: Send {
         None
     }
 
-    /// Whether it acts on a budget and on nothing else.
+    /// Whether it acts on a budget that is spent and on nothing else.
     fn watches_budget(&self) -> bool {
+        false
+    }
+
+    /// Whether it acts on attacks that it knows of and on nothing else.
+    fn needs_attack(&self) -> bool {
         false
     }
 }

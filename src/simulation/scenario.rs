@@ -10,6 +10,8 @@ mod section;
 #[cfg(test)]
 mod tests;
 
+use std::path::PathBuf;
+
 use crate::simulation::attack::AttackSpec;
 use crate::simulation::platform::{FunctionSpec, PlatformSettings};
 use crate::units::{EventTime, NanoUsd};
@@ -55,6 +57,8 @@ pub struct Scenario {
     pub attacks: Vec<AttackSpec>,
     /// What must hold.
     pub expect: Expect,
+    /// Files that it has read, in the order of its entries.
+    pub files: Vec<PathBuf>,
 }
 
 /// The month's money.

@@ -66,6 +66,11 @@ impl TracePaths {
         self.memory = self.memory.take().or_else(|| sibling("memory"));
         self
     }
+
+    /// All of them that there are.
+    pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        [Some(&self.calls), self.durations.as_ref(), self.memory.as_ref()].into_iter().flatten()
+    }
 }
 
 /// Which minutes to read.

@@ -6,7 +6,9 @@ use serde::Serialize;
 
 use crate::record::FunctionKey;
 use crate::simulation::attack::{Attack, AttackKind};
+use crate::simulation::closed_loop::{Run, Trial};
 use crate::simulation::platform::{FunctionSpec, Tally};
+use crate::simulation::scenario::Scenario;
 use crate::units::EventTime;
 
 /// What was generated.
@@ -16,7 +18,7 @@ pub struct Truth {
     pub v: u32,
     /// Seed of every draw.
     pub seed: u64,
-    /// The trace's file name, without its folder.
+    /// The trace's file name, without its folder, or the scenario's name.
     pub trace: String,
     /// The emitted minutes begin; calls run on and their records follow a little after `end`.
     pub start: EventTime,
@@ -28,6 +30,32 @@ pub struct Truth {
     pub functions: u64,
     /// Log events and access-log lines.
     pub records: u64,
+}
+
+/// Version of the form.
+pub const FORM: u32 = 1;
+
+impl Truth {
+    /// What a policy met in a simulation.
+    pub fn of_run(scenario: &Scenario, trial: &Trial, run: &Run) -> Self {
+        let functions: Vec<&FunctionSpec> = scenario.functions.iter().collect();
+        let met = trial.attacks.iter().zip(&run.sources).zip(&run.tallies);
+        let attacks = met.map(|((attack, sources), tally)| {
+            let mut attack = attack.clone();
+            (attack.sources, attack.sources_cut) = (sources.listed.clone(), sources.cut);
+            AttackTruth::new(attack, tally, &functions)
+        });
+        Self {
+            v: FORM,
+            seed: trial.seed,
+            trace: scenario.name.clone(),
+            start: scenario.begin(),
+            end: scenario.end(),
+            attacks: attacks.collect(),
+            functions: functions.len() as u64,
+            records: run.records,
+        }
+    }
 }
 
 /// One attack.

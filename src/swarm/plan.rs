@@ -94,6 +94,7 @@ impl Plan {
             functions,
             loads,
             expect: Expect::default(),
+            files: Vec::new(),
         };
         let settings = tuning::settings(&mut Dice::new(seed, 6), &scenario);
         let troubles = troubles(&mut Dice::new(seed, 7), &scenario);

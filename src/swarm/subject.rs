@@ -12,6 +12,7 @@ use crate::engine::alarm::Channel;
 use crate::record::{Invocation, Position, Record};
 use crate::runtime::guard;
 use crate::runtime::pipeline::Pipeline;
+use crate::runtime::recorder::Recorder;
 use crate::simulation::platform::{Delivery, Platform};
 use crate::units::{BilledMs, EventTime, MbMillis, MemoryMb};
 
@@ -81,7 +82,12 @@ impl Subject {
         defect: Option<Defect>,
     ) -> anyhow::Result<Self> {
         Ok(Self {
-            pipeline: guard::pipeline(plan.settings.clone(), &plan.scenario, hands)?,
+            pipeline: guard::pipeline(
+                plan.settings.clone(),
+                &plan.scenario,
+                hands,
+                Recorder::new(),
+            )?,
             began: plan.scenario.begin(),
             offset: 0,
             without_refusals,

@@ -9,6 +9,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+use xxhash_rust::xxh3::Xxh3;
 
 use super::price::Outcome;
 use crate::simulation::scenario::Scenario;
@@ -25,7 +26,7 @@ const LINE_BYTES_MAX: u64 = 4_096;
 pub struct Job {
     /// SHA-256 of the settings.
     pub settings: String,
-    /// SHA-256 of the scenario as it was read, and of the version that runs it.
+    /// SHA-256 of the scenario as it was read, and of what else an outcome depends on.
     pub scenario: String,
     /// The seed.
     pub seed: u64,
@@ -107,9 +108,72 @@ impl Record {
     }
 }
 
-/// A fingerprint of a scenario with everything that it brings along, and of who runs it.
-pub fn fingerprint(scenario: &Scenario) -> String {
-    let text = format!("{} {scenario:?}", env!("CARGO_PKG_VERSION"));
-    let digest = Sha256::digest(text);
+/// What outcomes depend on beside settings, scenario and seed, as a fingerprint: this very program,
+/// because another build may come to other results, and the prices that the settings name.
+///
+/// # Errors
+/// One of them cannot be read.
+pub fn premises(prices_file: Option<&Path>) -> anyhow::Result<String> {
+    let program = std::env::current_exe().context("cannot tell which program this is")?;
+    let mut hash = Xxh3::new();
+    for path in [Some(&*program), prices_file].into_iter().flatten() {
+        let show = || format!("cannot read {} to tell its results apart", path.display());
+        let mut reader = BufReader::new(File::open(path).with_context(show)?);
+        loop {
+            let part = reader.fill_buf().with_context(show)?;
+            let length = part.len();
+            if length == 0 {
+                break;
+            }
+            hash.update(part);
+            reader.consume(length);
+        }
+        // What one file ends with is not what the next begins with.
+        hash.update(b"\0/\0");
+    }
+    Ok(format!("{:032x}", hash.digest128()))
+}
+
+/// A fingerprint of a scenario with everything that it brings along, and of the premises.
+pub fn fingerprint(scenario: &Scenario, premises: &str) -> String {
+    // What its files say is in the scenario; where they lie changes nothing.
+    let scenario = Scenario { files: Vec::new(), ..scenario.clone() };
+    let digest = Sha256::digest(format!("{premises} {scenario:?}"));
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simulation::scenario::read_text;
+
+    const SHOP: &str = "question = \"?\"\n[[function]]\nname = \"api\"\n\
+                        [[load]]\nfunction = \"api\"\nrps = 3\n";
+
+    #[test]
+    fn what_changes_an_outcome_changes_the_fingerprint_and_a_comment_does_not() {
+        let print = |text: &str, premises: &str| {
+            fingerprint(&read_text(Path::new("shop.toml"), text).unwrap(), premises)
+        };
+        let same = print(SHOP, "a");
+        assert_eq!(print(&format!("# Why.\n{SHOP}"), "a"), same);
+        assert_ne!(print(SHOP, "b"), same);
+        assert_ne!(print(&SHOP.replace('3', "4"), "a"), same);
+    }
+
+    #[test]
+    fn other_prices_are_other_premises() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("prices.toml");
+        let premises = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            premises(Some(&path)).unwrap()
+        };
+        assert_eq!(premises("a"), premises("a"));
+        assert_ne!(premises("a"), premises("b"));
+        assert_ne!(premises(""), super::premises(None).unwrap());
+        std::fs::remove_file(&path).unwrap();
+        let error = super::premises(Some(&path)).unwrap_err();
+        assert!(format!("{error:#}").contains("prices.toml"), "{error:#}");
+    }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::Range;
 
 use super::knobs::Candidate;
-use super::search::{Found, Mean, Search};
+use super::search::{Found, Mean, Progress, Search};
 use crate::config::file::changes;
 use crate::simulation::evaluation::table::aligned;
 use crate::simulation::scenario::Scenario;
@@ -24,7 +24,8 @@ pub struct Compared {
     pub mean: Mean,
     /// The mean for each scenario.
     pub scenarios: Vec<Mean>,
-    /// Nothing else leaks less and denies less.
+    /// It keeps its promises, and nothing that does is better in one respect and as good in the
+    /// others.
     pub on_frontier: bool,
     /// What is different from the start, in words.
     pub changes: String,
@@ -41,7 +42,7 @@ pub struct Comparison {
 
 impl Comparison {
     /// Compares on the unseen seeds.
-    pub fn new<F: Fn(u64) + Sync>(
+    pub fn new<F: Fn(Progress) + Sync>(
         search: &Search<'_, F>,
         scenarios: &[Scenario],
         candidates: &[Candidate],
@@ -93,10 +94,10 @@ impl Comparison {
             let names = ["all".to_owned(), compared.name.clone()];
             rows.push([names.as_slice(), &cells(&compared.mean)].concat());
         }
-        ("scenario,settings,leaked beyond,denied,false actions,cost", rows)
+        ("scenario,settings,leaked beyond,denied,false actions,broken,cost", rows)
     }
 
-    /// Heading and rows: the finalists that no other one beats in both.
+    /// Heading and rows: the finalists that keep their promises and that no other one beats.
     pub fn frontier(&self) -> (&'static str, Vec<Vec<String>>) {
         let best = self.compared.iter().filter(|compared| compared.on_frontier);
         let rows = best.map(|compared| {
@@ -105,16 +106,17 @@ impl Comparison {
             [name.as_slice(), &cells(&compared.mean), &changes].concat()
         });
         (
-            "frontier,leaked beyond,denied,false actions,cost,different from the start",
+            "frontier,leaked beyond,denied,false actions,broken,cost,different from the start",
             rows.collect(),
         )
     }
 }
 
-fn cells(mean: &Mean) -> [String; 4] {
+fn cells(mean: &Mean) -> [String; 5] {
     let money = |usd| NanoUsd::from_usd(usd).to_string();
     let count = |count: f64| format!("{count:.1}");
-    [money(mean.beyond_usd), count(mean.denied), count(mean.false_actions), money(mean.usd)]
+    let [denied, false_actions] = [mean.denied, mean.false_actions].map(count);
+    [money(mean.beyond_usd), denied, false_actions, count(mean.broken), money(mean.usd)]
 }
 
 impl fmt::Display for Comparison {

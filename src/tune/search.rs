@@ -2,16 +2,17 @@
 
 use std::ops::Range;
 use std::slice;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::Context as _;
 
-use super::halving::Round;
-use super::knobs::{Candidate, Load, Turned};
+use super::halving::{Round, cost};
+use super::knobs::{Candidate, KNOBS, Load, Turned};
 use super::price::{Outcome, Prices, unavoidable};
 use super::record::{Job, Record, fingerprint};
 use crate::runtime::guard::Guard;
-use crate::simulation::closed_loop::{self, Beside, trial};
+use crate::simulation::closed_loop::{self, Trial};
 use crate::simulation::plant::SharedPlant;
 use crate::simulation::policy::Policy;
 use crate::simulation::scenario::Scenario;
@@ -30,8 +31,19 @@ pub struct Search<'a, F> {
     prices: Prices,
     threads: usize,
     record: Mutex<Record>,
-    /// Hears how many evaluations have become known.
+    /// Evaluations that this search has run.
+    done: AtomicU64,
+    /// Hears how far it is.
     tell: F,
+}
+
+/// How far a search is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Evaluations that have been run; what was known before is not among them.
+    pub done: u64,
+    /// How many there will be in all, as far as it can be told now.
+    pub expected: u64,
 }
 
 /// A candidate at the end of the search.
@@ -39,7 +51,8 @@ pub struct Search<'a, F> {
 pub struct Finalist {
     /// Its place among the candidates; 0 is what the search started from.
     pub candidate: usize,
-    /// No other finalist leaks less and denies less on the unseen seeds.
+    /// It keeps all promises on the unseen seeds, and no other finalist that does is better there
+    /// in one respect and as good in the others.
     pub on_frontier: bool,
 }
 
@@ -63,6 +76,20 @@ pub struct Mean {
     pub denied: f64,
     /// False actions.
     pub false_actions: f64,
+    /// Promises that were not kept.
+    pub broken: f64,
+}
+
+impl Mean {
+    /// At least as good in what leaks, in who is denied and in false actions.
+    fn reaches(&self, other: &Self) -> bool {
+        let reached = [
+            self.beyond_usd <= other.beyond_usd,
+            self.denied <= other.denied,
+            self.false_actions <= other.false_actions,
+        ];
+        reached == [true; 3]
+    }
 }
 
 /// What is simulated at once: candidates on one scenario and seed.
@@ -72,23 +99,24 @@ struct Task<'a> {
     candidates: Vec<&'a Candidate>,
 }
 
-impl<'a, F: Fn(u64) + Sync> Search<'a, F> {
-    /// A search over scenarios that goes on from what is known.
+impl<'a, F: Fn(Progress) + Sync> Search<'a, F> {
+    /// A search over scenarios that goes on from what is known under the same premises.
     pub fn new(
         scenarios: &'a [Scenario],
         prices: Prices,
         threads: usize,
-        record: Record,
+        (record, premises): (Record, &str),
         tell: F,
     ) -> Self {
-        let fingerprints = scenarios.iter().map(fingerprint).collect();
-        Self { scenarios, fingerprints, prices, threads, record: Mutex::new(record), tell }
+        let fingerprints = scenarios.iter().map(|scenario| fingerprint(scenario, premises));
+        let (fingerprints, record) = (fingerprints.collect(), Mutex::new(record));
+        Self { scenarios, fingerprints, prices, threads, record, done: AtomicU64::new(0), tell }
     }
 
     /// Halves the candidates round by round, from seed `first` on, turns back what does not pay in
     /// the best, and compares it with those that were left last, and with the first candidate, on
     /// the `unseen` seeds. The winner is the first candidate unless the best of the search costs
-    /// less there, too.
+    /// less there, too, and keeps all promises.
     ///
     /// # Errors
     /// A scenario that cannot be run, or a record that cannot be written.
@@ -100,12 +128,57 @@ impl<'a, F: Fn(u64) + Sync> Search<'a, F> {
         first: u64,
         unseen: Range<u64>,
     ) -> anyhow::Result<Found> {
-        // The best first; behind them those that were dropped, the latest first.
+        let scenarios = self.scenarios.len() as u64;
+        let finalists = (candidates.len().min(FINALISTS_MAX) + 1) as u64;
+        let compared = finalists * scenarios * (unseen.end - unseen.start);
+        let mut order = self.halve(candidates, rounds, first, compared)?;
+        let best = order.first().copied().unwrap_or(0);
+        let seeds = rounds.last().map_or(0, |round| round.seeds);
+        let seeds = first..first.saturating_add(seeds);
+        let best = match self.simpler(&candidates[best], load, seeds, compared)? {
+            Some(simpler) => {
+                // It may be one that there is already: at the end of it all, the first.
+                let known = candidates.iter().position(|known| known.sha256 == simpler.sha256);
+                let place = known.unwrap_or(candidates.len());
+                order.retain(|other| ![best, place].contains(other));
+                order.insert(0, place);
+                if known.is_none() {
+                    candidates.push(simpler);
+                }
+                place
+            }
+            None => best,
+        };
+        order.truncate(FINALISTS_MAX);
+        if !order.contains(&0) {
+            order.push(0);
+        }
+        self.evaluate(candidates, &order, unseen.clone(), 0)?;
+        let mean = |place: usize| self.mean(&candidates[place], None, unseen.clone());
+        let is_better = mean(best).usd < mean(0).usd && mean(best).broken <= 0.0;
+        let means = order.iter().map(|place| (mean(*place), *place)).collect();
+        let winner = if is_better { best } else { 0 };
+        Ok(Found { winner, finalists: finalists_of(means, winner) })
+    }
+
+    /// Places of candidates, the best first; behind them those that were dropped, the latest first.
+    fn halve(
+        &self,
+        candidates: &[Candidate],
+        rounds: &[Round],
+        first: u64,
+        compared: u64,
+    ) -> anyhow::Result<Vec<usize>> {
+        let scenarios = self.scenarios.len() as u64;
+        let seeds = rounds.last().map_or(0, |round| round.seeds);
+        // About half of the knobs are turned, and those that do not pay are tried without at once.
+        let turning = (KNOBS.len() as u64 / 2 + 1) * scenarios * seeds;
         let mut order: Vec<usize> = (0..candidates.len()).collect();
         let mut left = order.len();
-        for round in rounds {
+        for (place, round) in rounds.iter().enumerate() {
             let seeds = first..first.saturating_add(round.seeds);
-            self.evaluate(candidates, &order[..left], seeds.clone())?;
+            let rest = cost(rounds, scenarios) - cost(&rounds[..=place], scenarios);
+            self.evaluate(candidates, &order[..left], seeds.clone(), rest + turning + compared)?;
             let cost = |place: &usize| self.mean(&candidates[*place], None, seeds.clone()).usd;
             let mut ranked: Vec<(f64, usize)> =
                 order[..left].iter().map(|place| (cost(place), *place)).collect();
@@ -115,40 +188,7 @@ impl<'a, F: Fn(u64) + Sync> Search<'a, F> {
             }
             left = left.div_ceil(2);
         }
-        let mut best = order.first().copied().unwrap_or(0);
-        let seeds = rounds.last().map_or(0, |round| round.seeds);
-        let simpler = self.simpler(&candidates[best], load, first..first.saturating_add(seeds))?;
-        if let Some(simpler) = simpler {
-            // It may be one that there is already: at the end of it all, the first.
-            let known = candidates.iter().position(|known| known.sha256 == simpler.sha256);
-            let place = known.unwrap_or(candidates.len());
-            order.retain(|other| ![best, place].contains(other));
-            order.insert(0, place);
-            best = place;
-            if known.is_none() {
-                candidates.push(simpler);
-            }
-        }
-        order.truncate(FINALISTS_MAX);
-        if !order.contains(&0) {
-            order.push(0);
-        }
-        self.evaluate(candidates, &order, unseen.clone())?;
-        let mean = |place: usize| self.mean(&candidates[place], None, unseen.clone());
-        let winner = if mean(best).usd < mean(0).usd { best } else { 0 };
-        let mut finalists: Vec<(Mean, usize)> =
-            order.iter().map(|place| (mean(*place), *place)).collect();
-        finalists.sort_by(|(a, at), (b, bt)| {
-            let order = a.beyond_usd.total_cmp(&b.beyond_usd);
-            order.then(a.denied.total_cmp(&b.denied)).then(at.cmp(bt))
-        });
-        let mut least_denied = f64::INFINITY;
-        let finalists = finalists.into_iter().map(|(mean, candidate)| {
-            let on_frontier = mean.denied < least_denied;
-            least_denied = least_denied.min(mean.denied);
-            Finalist { candidate, on_frontier }
-        });
-        Ok(Found { winner, finalists: finalists.collect() })
+        Ok(order)
     }
 
     /// The candidate without the knobs that might as well stay as they were, if it has such: they
@@ -158,11 +198,13 @@ impl<'a, F: Fn(u64) + Sync> Search<'a, F> {
         candidate: &Candidate,
         load: &Load<'_>,
         seeds: Range<u64>,
+        later: u64,
     ) -> anyhow::Result<Option<Candidate>> {
         let tried = candidate.turned_back(load);
         let others: Vec<Candidate> = tried.iter().flatten().cloned().collect();
         let places: Vec<usize> = (0..others.len()).collect();
-        self.evaluate(&others, &places, seeds.clone())?;
+        let together = self.scenarios.len() as u64 * (seeds.end - seeds.start);
+        self.evaluate(&others, &places, seeds.clone(), together + later)?;
         let cost = |candidate: &Candidate| self.mean(candidate, None, seeds.clone()).usd;
         let limit = cost(candidate);
         let needed =
@@ -176,16 +218,17 @@ impl<'a, F: Fn(u64) + Sync> Search<'a, F> {
         let Ok(simpler) = Candidate::new(needed, load) else {
             return Ok(None);
         };
-        self.evaluate(slice::from_ref(&simpler), &[0], seeds.clone())?;
+        self.evaluate(slice::from_ref(&simpler), &[0], seeds.clone(), later)?;
         Ok((cost(&simpler) <= limit).then_some(simpler))
     }
 
-    /// Evaluates what is not known yet, in parallel.
+    /// Evaluates what is not known yet, in parallel; about so many evaluations come `later`.
     fn evaluate(
         &self,
         candidates: &[Candidate],
         places: &[usize],
         seeds: Range<u64>,
+        later: u64,
     ) -> anyhow::Result<()> {
         let mut tasks = Vec::new();
         for seed in seeds {
@@ -201,11 +244,27 @@ impl<'a, F: Fn(u64) + Sync> Search<'a, F> {
             }
         }
         let inside = (self.threads / tasks.len().max(1)).max(1);
-        let done = closed_loop::all(tasks, self.threads, |task| self.simulate(&task, inside));
+        let missing: usize = tasks.iter().map(|task| task.candidates.len()).sum();
+        let done = self.done.load(Ordering::Relaxed);
+        let expected = done + missing as u64 + later;
+        (self.tell)(Progress { done, expected });
+        let tell = || {
+            let done = self.done.fetch_add(1, Ordering::Relaxed) + 1;
+            (self.tell)(Progress { done, expected });
+        };
+        let done =
+            closed_loop::all(tasks, self.threads, |task| self.simulate(&task, inside, &tell));
         done.into_iter().collect()
     }
 
-    fn simulate(&self, task: &Task<'_>, threads: usize) -> anyhow::Result<()> {
+    /// What came of each candidate is written down as soon as it is known, so that a search that is
+    /// stopped loses only what it was just at.
+    fn simulate(
+        &self,
+        task: &Task<'_>,
+        threads: usize,
+        tell: &(impl Fn() + Sync),
+    ) -> anyhow::Result<()> {
         let scenario = &self.scenarios[task.scenario];
         let guards = task.candidates.iter().map(|candidate| {
             let plant = SharedPlant::default();
@@ -213,18 +272,20 @@ impl<'a, F: Fn(u64) + Sync> Search<'a, F> {
             Ok((Box::new(guard) as Box<dyn Policy>, plant))
         });
         let guards = guards.collect::<anyhow::Result<Vec<_>>>()?;
-        let trial = trial(scenario, task.seed, guards, Beside::Nothing, threads)
-            .with_context(|| scenario.name.clone())?;
-        let free = unavoidable(scenario, &trial);
-        let score = TrialScore::new(scenario, &trial);
-        // The first run is nobody's.
-        for (candidate, run) in task.candidates.iter().zip(score.runs().iter().skip(1)) {
-            let job = self.job(candidate, task.scenario, task.seed);
-            let put = self.record().put(job, Outcome::new(run, free));
-            put.context("cannot write down what was found")?;
-            (self.tell)(1);
-        }
-        Ok(())
+        let hear = |place: usize, trial: &Trial| {
+            let score = TrialScore::new(scenario, trial);
+            // The first run is nobody's.
+            if let Some(run) = score.runs().last() {
+                let job = self.job(task.candidates[place], task.scenario, task.seed);
+                let outcome = Outcome::new(run, unavoidable(scenario, trial));
+                let put = self.record().put(job, outcome);
+                put.context("cannot write down what was found")?;
+                tell();
+            }
+            Ok(())
+        };
+        let done = closed_loop::each(scenario, task.seed, guards, threads, hear);
+        done.with_context(|| scenario.name.clone())?.into_iter().collect()
     }
 
     /// The mean over seeds and one scenario or all; of what is not known there is nothing in it.
@@ -240,6 +301,7 @@ impl<'a, F: Fn(u64) + Sync> Search<'a, F> {
                     sum.beyond_usd += outcome.beyond_nano_usd.usd();
                     sum.denied += outcome.denied as f64;
                     sum.false_actions += outcome.false_actions as f64;
+                    sum.broken += outcome.broken as f64;
                     count += 1.0;
                 }
             }
@@ -250,6 +312,7 @@ impl<'a, F: Fn(u64) + Sync> Search<'a, F> {
             beyond_usd: sum.beyond_usd / count,
             denied: sum.denied / count,
             false_actions: sum.false_actions / count,
+            broken: sum.broken / count,
         }
     }
 
@@ -264,5 +327,97 @@ impl<'a, F: Fn(u64) + Sync> Search<'a, F> {
 
     fn record(&self) -> MutexGuard<'_, Record> {
         self.record.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Finalists of their means and places, by what leaks; of equals only one is on the frontier, the
+/// winner before others.
+fn finalists_of(mut means: Vec<(Mean, usize)>, winner: usize) -> Vec<Finalist> {
+    means.sort_by(|(a, at), (b, bt)| {
+        let order = a.beyond_usd.total_cmp(&b.beyond_usd);
+        let order = order.then(a.denied.total_cmp(&b.denied));
+        let order = order.then(a.false_actions.total_cmp(&b.false_actions));
+        order.then((*at != winner).cmp(&(*bt != winner))).then(at.cmp(bt))
+    });
+    let kept: Vec<bool> = means.iter().map(|(mean, _)| mean.broken <= 0.0).collect();
+    let finalists = means.iter().enumerate().map(|(place, (mean, candidate))| {
+        let mut others = means.iter().enumerate().filter(|(other, _)| kept[*other]);
+        // Of equals the one that stands before is enough.
+        let beaten = others.any(|(other, (better, _))| {
+            better.reaches(mean) && (other < place || !mean.reaches(better))
+        });
+        Finalist { candidate: *candidate, on_frontier: kept[place] && !beaten }
+    });
+    finalists.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::simulation::scenario::read_text;
+    use crate::tune::knobs::candidates;
+
+    const SHOP: &str = "question = \"?\"\n[time]\npast = \"1m\"\nlength = \"1m\"\n\
+                        [[function]]\nname = \"api\"\n[[load]]\nfunction = \"api\"\nrps = 3\n";
+
+    #[test]
+    fn what_is_finished_is_written_down_at_once_and_progress_ends_at_what_was_expected() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.jsonl");
+        let scenarios = [read_text(Path::new("shop.toml"), SHOP).unwrap()];
+        let load = |turned: Vec<Turned>| crate::config::load(None, turned.into_iter());
+        let rounds = [Round { candidates: 4, seeds: 1 }, Round { candidates: 2, seeds: 2 }];
+        let search = || {
+            let heard = Mutex::new(Vec::new());
+            let tell = |progress: Progress| {
+                let lines = std::fs::read_to_string(&path).unwrap().lines().count() as u64;
+                heard.lock().unwrap().push((progress, lines));
+            };
+            let prices = Prices { denied_usd: 0.01, false_action_usd: 10.0 };
+            let record = (Record::open(&path).unwrap(), "");
+            let search = Search::new(&scenarios, prices, 1, record, tell);
+            let mut candidates = candidates(4, 1, &load).unwrap();
+            search.run(&mut candidates, &load, &rounds, 1, 10..11).unwrap();
+            heard.into_inner().unwrap()
+        };
+        let heard = search();
+        assert!(heard.iter().all(|(progress, lines)| progress.done == *lines), "{heard:?}");
+        let (last, _) = heard.last().unwrap();
+        assert!(last.done == last.expected && last.done >= 4 + 2, "{last:?}");
+        // What is known is neither run nor waited for again.
+        let (again, _) = *search().last().unwrap();
+        assert_eq!(again, Progress { done: 0, expected: 0 });
+    }
+
+    #[test]
+    fn the_frontier_keeps_promises_and_counts_false_actions() {
+        let mean = |beyond_usd, denied, false_actions, broken| Mean {
+            usd: 0.0,
+            beyond_usd,
+            denied,
+            false_actions,
+            broken,
+        };
+        let means = [
+            // The least of all, but a promise is broken.
+            (mean(0.0, 0.0, 0.0, 0.1), false),
+            (mean(1.0, 9.0, 5.0, 0.0), false),
+            // Fewer false actions, and else the same.
+            (mean(1.0, 9.0, 2.0, 0.0), true),
+            (mean(2.0, 9.0, 1.0, 0.0), true),
+            (mean(3.0, 9.0, 1.0, 0.0), false),
+            (mean(3.0, 4.0, 3.0, 0.0), true),
+            // Two of a kind: the winner is enough.
+            (mean(4.0, 1.0, 0.0, 0.0), false),
+            (mean(4.0, 1.0, 0.0, 0.0), true),
+        ];
+        let means: Vec<_> = means.into_iter().enumerate().collect();
+        let found =
+            finalists_of(means.iter().map(|(place, (mean, _))| (*mean, *place)).collect(), 7);
+        for finalist in found {
+            assert_eq!(finalist.on_frontier, means[finalist.candidate].1.1, "{finalist:?}");
+        }
     }
 }

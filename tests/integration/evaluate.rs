@@ -6,6 +6,8 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use tempfile::TempDir;
+
 use crate::support::{Done, Recorded, bursar, generate, lines_of, ms, replay, run};
 
 const FLOOD: &str = "flood:factor=20,min_rps=50,start=20m,duration=4m,sources=20";
@@ -156,5 +158,97 @@ fn files_of_other_runs_and_options_that_do_not_pair_up_are_refused() {
     ] {
         assert_eq!(done.code(), Some(code), "{done:#?}");
         assert!(done.stderr.contains(part), "no {part:?} in {done:#?}");
+    }
+}
+
+/// A shop that is flooded twice, and records of which some come twice and some never.
+const SCENARIO: &str = r#"
+question = "?"
+[time]
+past = "40m"
+length = "40m"
+[platform]
+duplicate = 0.05
+lost = 0.01
+[[function]]
+name = "api"
+trigger = "rest"
+memory_mb = 1024
+median_ms = 150
+[[function]]
+name = "resize"
+trigger = "s3"
+median_ms = 90
+[[load]]
+function = "api"
+rps = 10
+dispersion = 0.05
+[[load]]
+function = "resize"
+rps = 2
+[[attack]]
+kind = "flood"
+function = "api"
+rps = 300
+sources = 20
+start = "5m"
+duration = "8m"
+[[attack]]
+kind = "flood"
+function = "api"
+rps = 200
+sources = 15
+start = "25m"
+duration = "5m"
+"#;
+
+#[test]
+fn a_simulation_scores_itself_as_its_files_do() {
+    let folder = TempDir::new().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    fs::write(path("shop.toml"), SCENARIO).unwrap();
+    let files = ["--decisions", "d.jsonl", "--ledger", "l.jsonl", "--truth", "t.json"];
+    let mut command = bursar(["simulate", "--json", "-", "shop.toml"]);
+    let told = run(command.args(files).current_dir(folder.path())).succeeded().stdout;
+    let told: Value = serde_json::from_str(&told).unwrap();
+    let policies = told["scenarios"][0]["policies"].as_array().unwrap();
+    let own = policies.iter().find(|policy| policy["policy"] == "bursar").unwrap();
+    let own = &own["runs"][0];
+    let mut command = bursar(["evaluate", "--json", "-"]);
+    let found = run(command.args(files).current_dir(folder.path())).succeeded().stdout;
+    let found: Value = serde_json::from_str(&found).unwrap();
+
+    let truth: Value = serde_json::from_str(&fs::read_to_string(path("t.json")).unwrap()).unwrap();
+    let attacks = found["runs"][0]["attacks"].as_array().unwrap();
+    let delays = own["detection_delays_ms"].as_array().unwrap();
+    assert_eq!((attacks.len(), delays.len()), (2, 2), "{own:#}");
+    for (number, attack) in attacks.iter().enumerate() {
+        assert_eq!(attack["found"], "page", "{attack:#}");
+        let onset = ms(&truth["attacks"][number]["onset"]);
+        let decided = ms(&attack["alarm"]["decided_at"]);
+        assert_eq!(delays[number], decided - onset, "{attack:#}");
+        assert_eq!(attack["attribution"]["wrong"], 0, "{attack:#}");
+        assert!(attack["spend"]["nano_usd"].as_i64().unwrap() > 0, "{attack:#}");
+    }
+    let [within, outside] = ["in_attack", "outside"]
+        .map(|part| found["runs"][0]["actions"][part]["applied"].as_u64().unwrap());
+    assert_eq!(own["actions"], within + outside, "{found:#}");
+    assert_eq!((&own["false_actions"], outside), (&0.into(), 0), "{found:#}");
+    // A policy's own files do not change what comes of it.
+    let again = run(bursar(["simulate", "--json", "-", "shop.toml"]).current_dir(folder.path()));
+    assert_eq!(serde_json::from_str::<Value>(&again.succeeded().stdout).unwrap(), told);
+}
+
+#[test]
+fn files_of_a_simulation_are_about_one_run() {
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join("shop.toml"), SCENARIO).unwrap();
+    for more in [&["--seeds", "2", "shop.toml"][..], &["shop.toml", "shop.toml"]] {
+        for option in ["--decisions", "--ledger", "--truth"] {
+            let mut command = bursar(["simulate", option, "out"]);
+            let done = run(command.args(more).current_dir(folder.path()));
+            assert_eq!(done.code(), Some(2), "{done:?}");
+            assert!(done.stderr.contains("give one scenario and one seed"), "{done:?}");
+        }
     }
 }

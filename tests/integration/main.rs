@@ -25,6 +25,8 @@ mod determinism;
 
 mod bad_input;
 
+mod outputs;
+
 mod daemon;
 
 #[cfg(feature = "kafka")]

@@ -88,6 +88,10 @@ pub struct AttackSpec {
     pub slow: f64,
     /// Bytes of each answer; unset is as usual.
     pub response: Option<u32>,
+    /// Bytes that each of its invocations writes to the log, besides what every one does.
+    pub log: u32,
+    /// Megabytes that its requests need; unset is as usual.
+    pub memory: Option<u32>,
     /// Share of its requests that fail, besides those that fail anyway.
     pub fail: f64,
     /// How many more an invocation of a recursion asks for.
@@ -154,6 +158,8 @@ impl AttackSpec {
             "overlap" => self.overlap = number(key, value, 1.0, "0 to 1")?,
             "slow" => self.slow = number(key, value, 10_000.0, "above 0, up to 10000")?,
             "response" => self.response = Some(whole(key, value, 6 << 20, "1 to 6291456")?),
+            "log" => self.log = whole(key, value, 100 << 20, "1 to 104857600")?,
+            "memory" => self.memory = Some(whole(key, value, 20_480, "1 to 20480")?),
             "fail" => self.fail = number(key, value, 1.0, "above 0, up to 1")?,
             "fanout" => self.fanout = number(key, value, 10.0, "above 0, up to 10")?,
             "shape" => self.shape = shape(key, value)?,
@@ -184,9 +190,9 @@ impl FromStr for AttackSpec {
 }
 
 /// Keys of every kind.
-const COMMON: [&str; 11] = [
+const COMMON: [&str; 13] = [
     "factor", "min_rps", "rps", "start", "duration", "sources", "rotate", "overlap", "slow",
-    "response", "fail",
+    "response", "log", "memory", "fail",
 ];
 
 impl AttackSpec {
@@ -255,6 +261,8 @@ impl AttackSpec {
             overlap: 0.0,
             slow: 1.0,
             response: None,
+            log: 0,
+            memory: None,
             fail: 0.0,
             fanout: 1.1,
         }

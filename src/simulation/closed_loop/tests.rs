@@ -16,7 +16,7 @@ const ATTACK: &str = "[[attack]]\nkind = \"flood\"\nfunction = \"f\"\nrps = 10\n
                       start = \"8m\"\nduration = \"2m\"\nsources = 5\n";
 
 fn runs(scenario: &Scenario) -> Trial {
-    trial(scenario, 1, Vec::new(), Beside::All, 1).unwrap()
+    trial(scenario, 1, Vec::new(), 1).unwrap()
 }
 
 fn run<'a>(trial: &'a Trial, policy: &str) -> &'a Run {
@@ -104,10 +104,11 @@ impl Policy for Dead {
 #[test]
 fn who_has_died_has_broken_a_promise() {
     let scenario = scenario("trigger = \"rest\"", "");
-    let guards: Vec<(Box<dyn Policy>, SharedPlant)> =
-        vec![(Box::new(Dead), SharedPlant::default())];
-    let trial = trial(&scenario, 1, guards, Beside::Nothing, 1).unwrap();
-    let names: Vec<_> = trial.runs.iter().map(|run| run.policy).collect();
-    assert_eq!(names, ["nothing", "dead"]);
-    assert_eq!(trial.runs[1].broken, ["a shard of the pipeline has died"]);
+    let guards: Vec<Hand> = vec![(Box::new(Dead), SharedPlant::default())];
+    let told = each(&scenario, 1, guards, 1, |place, trial| {
+        let told = trial.runs.iter().map(|run| (run.policy, run.broken.clone()));
+        (place, told.collect::<Vec<_>>())
+    });
+    let broken = vec!["a shard of the pipeline has died".to_owned()];
+    assert_eq!(told.unwrap(), [(0, vec![("nothing", Vec::new()), ("dead", broken)])]);
 }

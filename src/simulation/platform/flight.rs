@@ -35,6 +35,8 @@ pub(super) struct Flight {
     init_ms: Option<f64>,
     billed: BilledMs,
     pub(super) status: Status,
+    /// It ran out of memory.
+    killed: bool,
 }
 
 impl Job {
@@ -48,6 +50,11 @@ impl Job {
     fn fails(&self, spec: &FunctionSpec) -> bool {
         let share = 1.0 - (1.0 - spec.error_share) * (1.0 - f64::from(self.request.error_share));
         share > 0.0 && unit(derive(self.fate, 16 + u64::from(self.attempts))) < share
+    }
+
+    /// Whether it needs more memory than there is.
+    fn kills(&self, spec: &FunctionSpec) -> bool {
+        self.request.needed_mb.is_some_and(|needed| needed > spec.memory.get())
     }
 
     /// How old it is.
@@ -81,15 +88,18 @@ impl Flight {
         let spread = 0.8 + 0.4 * unit(derive(first.fate, 9));
         let init_ms = (start == Start::Cold).then(|| f64::from(spec.init_ms) * spread);
         let billed = BilledMs::try_from_f64(duration_ms + init_ms.unwrap_or(0.0));
+        // The kernel kills what needs more than there is, and the next run starts anew (Lambda
+        // developer guide, "Configure Lambda function memory" and "Execution environment").
+        let killed = first.kills(spec) || rest.iter().any(|job| job.kills(spec));
         let status = if wanted >= limit {
             Status::Timeout
-        } else if first.fails(spec) || rest.iter().any(|job| job.fails(spec)) {
+        } else if killed || first.fails(spec) || rest.iter().any(|job| job.fails(spec)) {
             Status::Error
         } else {
             Status::Success
         };
         let (bits, billed) = (first.invocation_bits(), billed.unwrap_or_default());
-        Self { first, rest, received: now, bits, duration_ms, init_ms, billed, status }
+        Self { first, rest, received: now, bits, duration_ms, init_ms, billed, status, killed }
     }
 
     pub(super) fn jobs(&self) -> impl Iterator<Item = &Job> {
@@ -123,14 +133,18 @@ impl Platform {
     pub(super) fn complete(&mut self, flight: Box<Flight>) {
         let index = flight.first.request.function;
         let function = &mut self.functions[index];
-        function.pool.finish(self.now);
+        if flight.killed {
+            function.pool.lose();
+        } else {
+            function.pool.finish(self.now);
+        }
         self.accounts[function.account].finished(function.in_force.reserved);
         let kind = EntryKind::Invocation {
             duration_ms: flight.duration_ms,
             init_ms: flight.init_ms,
             billed: flight.billed,
             status: flight.status,
-            used_mb: function.used_mb(flight.bits),
+            used_mb: function.used_mb(&flight),
         };
         self.write(index, self.now, flight.bits, kind);
         self.bill(&flight);
@@ -164,8 +178,10 @@ impl Platform {
 
     fn bill_job(&mut self, job: &Job, status: Status, invocations: u64, mb_ms: u64) {
         let (index, attack) = (job.request.function, job.request.attack);
+        let log_bytes = u64::from(job.request.log_bytes);
         self.books.recorded(self.now, attack);
         self.books.book(self.now, index, attack, |counts| {
+            counts.log_bytes += log_bytes;
             counts.usage = counts.usage.plus(MbMillis(mb_ms));
             counts.invocations += invocations;
             counts.failed += u64::from(status != Status::Success);
@@ -223,11 +239,14 @@ impl Platform {
 }
 
 impl Function {
-    /// Thirty to eighty percent of what is configured, the same for a function but for a few MB.
-    fn used_mb(&self, fate: u64) -> u32 {
-        let memory = self.spec.memory.get();
+    /// Thirty to eighty percent of what is configured, the same for a function but for a few MB;
+    /// more where a request needs more, up to what there is.
+    fn used_mb(&self, flight: &Flight) -> u32 {
+        let (memory, fate) = (self.spec.memory.get(), flight.bits);
         let base = memory * 3 / 10 + memory / 2 * u32::from(self.bits.to_le_bytes()[0]) / 255;
-        base + u32::from(fate.to_le_bytes()[0] % 4)
+        let usual = base + u32::from(fate.to_le_bytes()[0] % 4);
+        let needed = flight.jobs().filter_map(|job| job.request.needed_mb).max();
+        needed.map_or(usual, |needed| needed.max(usual).min(memory))
     }
 }
 

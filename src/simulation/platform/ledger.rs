@@ -36,6 +36,8 @@ pub struct Counts {
     pub usage: MbMillis,
     /// Bytes of answers through an API.
     pub response_bytes: u64,
+    /// Bytes of log text, besides what every invocation writes.
+    pub log_bytes: u64,
 }
 
 impl Counts {
@@ -54,6 +56,7 @@ impl Counts {
             invocations: self.invocations + other.invocations,
             usage: self.usage.plus(other.usage),
             response_bytes: self.response_bytes + other.response_bytes,
+            log_bytes: self.log_bytes + other.log_bytes,
         }
     }
 

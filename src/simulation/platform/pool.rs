@@ -74,6 +74,11 @@ impl Pool {
         self.idle.push_back(now);
     }
 
+    /// An invocation is done, and its environment with it.
+    pub(super) fn lose(&mut self) {
+        self.busy -= 1;
+    }
+
     fn is_expired(&self, since: EventTime, now: EventTime) -> bool {
         now.since_ms(since) > self.keep_alive_ms
     }

@@ -42,6 +42,11 @@ pub struct Request {
     pub error_share: f32,
     /// Bytes of the answer; `None` draws some.
     pub response_bytes: Option<u32>,
+    /// Bytes that each of its runs writes to the log, besides what every run does.
+    pub log_bytes: u32,
+    /// Megabytes that it needs; `None` is as usual. A run that has less is killed, and its
+    /// environment with it.
+    pub needed_mb: Option<u32>,
     /// Which attack it belongs to. Ground truth: never on the wire.
     pub attack: Option<u16>,
     /// Who wants to hear of its outcome; numbers are the caller's own.
@@ -61,6 +66,8 @@ impl Request {
             stretch: 1.0,
             error_share: 0.0,
             response_bytes: None,
+            log_bytes: 0,
+            needed_mb: None,
             attack: None,
             client: None,
         }

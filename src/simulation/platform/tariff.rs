@@ -13,9 +13,13 @@ use crate::units::{EventTime, MbMillis, NanoUsd};
 /// gateway behind it charges nothing then, nor for what it refuses itself.
 const BLOCKED_NANO_USD: i64 = 600;
 
-/// Prices of the functions of a platform, in their order.
+/// Femto-dollars, in which the price of a byte is told.
+const FEMTO_PER_NANO: u128 = 1_000_000;
+
+/// Prices of the functions of a platform, in their order; beside each what a byte of log text
+/// costs, in femto-dollars.
 #[derive(Debug, Clone)]
-pub struct Tariff(Box<[FunctionRates]>);
+pub struct Tariff(Box<[(FunctionRates, u64)]>);
 
 impl Tariff {
     /// The prices that hold at `at`, of the first step: an attack does not wait for a discount.
@@ -37,15 +41,17 @@ impl Tariff {
             };
             let drag = Drag { gateway, refused: RefusedCharge::Gateway, ..*drag };
             let rates = book.rates(&spec.key.region, spec.architecture, at);
-            FunctionRates::new(&rates, MbMillis(0), &drag, Some(spec.memory))
+            let log_byte = rates.log_byte;
+            (FunctionRates::new(&rates, MbMillis(0), &drag, Some(spec.memory)), log_byte)
         };
         Self(functions.map(rates).collect())
     }
 
     /// What the counts of one function cost; nothing for a function that is not there.
     pub fn cost(&self, function: usize, counts: &Counts) -> NanoUsd {
-        let rates = self.0.get(function);
-        let cost = rates.map_or(NanoUsd::ZERO, |rates| rates.cost(&usage_of(counts)));
+        let cost = self.0.get(function).map_or(NanoUsd::ZERO, |(rates, log_byte)| {
+            rates.cost(&usage_of(counts)).plus(logs(counts, *log_byte))
+        });
         cost.plus(blocked(counts))
     }
 
@@ -53,10 +59,13 @@ impl Tariff {
     pub fn breakdown(&self, function: usize, counts: &Counts) -> Vec<(Component, NanoUsd)> {
         let rates = self.0.get(function);
         let mut parts =
-            rates.map_or_else(Vec::new, |rates| rates.breakdown(&usage_of(counts)).to_vec());
+            rates.map_or_else(Vec::new, |(rates, _)| rates.breakdown(&usage_of(counts)).to_vec());
+        let log_byte = rates.map_or(0, |(_, log_byte)| *log_byte);
         for (component, cost) in &mut parts {
-            if *component == Component::Refused {
-                *cost += blocked(counts);
+            match component {
+                Component::Refused => *cost += blocked(counts),
+                Component::Logs => *cost += logs(counts, log_byte),
+                _ => {}
             }
         }
         parts
@@ -71,6 +80,11 @@ fn usage_of(counts: &Counts) -> Usage {
         refused: counts.throttled,
         response_bytes: counts.response_bytes,
     }
+}
+
+fn logs(counts: &Counts, log_byte: u64) -> NanoUsd {
+    let nano = u128::from(counts.log_bytes) * u128::from(log_byte) / FEMTO_PER_NANO;
+    NanoUsd(i64::try_from(nano).unwrap_or(i64::MAX))
 }
 
 fn blocked(counts: &Counts) -> NanoUsd {

@@ -212,6 +212,10 @@ impl Plan {
 }
 
 impl Policy for Oracle {
+    fn needs_attack(&self) -> bool {
+        true
+    }
+
     fn name(&self) -> &'static str {
         "oracle"
     }

@@ -4,7 +4,8 @@
 //! the number of the vendor's own examples.)
 
 use core::net::IpAddr;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use super::{Claims, Policy, Second, names};
 use crate::record::FunctionKey;
@@ -18,13 +19,18 @@ const LOOKS: usize = 30;
 /// The rule applies to at most this many addresses at once (same page).
 const BLOCKED_MAX: usize = 10_000;
 
+/// How often addresses asked. A crowd has millions of them, and nothing depends on their order.
+type Asked = HashMap<IpAddr, u32>;
+
 /// Refuses busy addresses at the edge.
 #[derive(Debug)]
 pub struct SourceLimit {
     functions: Vec<FunctionKey>,
-    now: BTreeMap<IpAddr, u32>,
-    looks: VecDeque<BTreeMap<IpAddr, u32>>,
-    totals: BTreeMap<IpAddr, u32>,
+    now: Asked,
+    looks: VecDeque<Asked>,
+    totals: Asked,
+    /// Those of `totals` that are above the limit.
+    busy: BTreeSet<IpAddr>,
     blocked: BTreeSet<IpAddr>,
     claims: Claims,
 }
@@ -34,9 +40,10 @@ impl SourceLimit {
     pub fn new(scenario: &Scenario) -> Self {
         Self {
             functions: names(scenario),
-            now: BTreeMap::new(),
+            now: Asked::new(),
             looks: VecDeque::new(),
-            totals: BTreeMap::new(),
+            totals: Asked::new(),
+            busy: BTreeSet::new(),
             blocked: BTreeSet::new(),
             claims: Claims::default(),
         }
@@ -56,23 +63,29 @@ impl SourceLimit {
     fn look(&mut self) -> BTreeSet<IpAddr> {
         let now = std::mem::take(&mut self.now);
         for (address, count) in &now {
-            *self.totals.entry(*address).or_default() += count;
+            let total = self.totals.entry(*address).or_default();
+            *total += count;
+            if *total > LIMIT {
+                self.busy.insert(*address);
+            }
         }
         self.looks.push_back(now);
         if self.looks.len() > LOOKS
             && let Some(oldest) = self.looks.pop_front()
         {
             for (address, count) in oldest {
-                if let Some(total) = self.totals.get_mut(&address) {
-                    *total -= count;
-                    if *total == 0 {
-                        self.totals.remove(&address);
+                if let Entry::Occupied(mut total) = self.totals.entry(address) {
+                    *total.get_mut() -= count;
+                    if *total.get() <= LIMIT {
+                        self.busy.remove(&address);
+                    }
+                    if *total.get() == 0 {
+                        total.remove();
                     }
                 }
             }
         }
-        let busy = self.totals.iter().filter(|(_, total)| **total > LIMIT);
-        busy.map(|(address, _)| *address).take(BLOCKED_MAX).collect()
+        self.busy.iter().take(BLOCKED_MAX).copied().collect()
     }
 }
 

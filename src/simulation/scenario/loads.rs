@@ -1,7 +1,7 @@
 //! `[[load]]` and `[[trace]]`: who calls what.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -22,18 +22,18 @@ pub(super) fn loads(
     folder: &Path,
     (past_ms, length_ms): (u64, u64),
     deployed: &mut Deployed,
-) -> Vec<Load> {
-    let mut loads = Vec::new();
+) -> (Vec<Load>, Vec<PathBuf>) {
+    let (mut loads, mut files) = (Vec::new(), Vec::new());
     for section in root.list("load", ENTRIES_MAX) {
         load(&section, deployed, &mut loads);
         section.finish();
     }
     let minutes = u32::try_from((past_ms + length_ms) / 60_000).unwrap_or(u32::MAX);
     for section in root.list("trace", ENTRIES_MAX) {
-        trace(&section, folder, minutes, deployed, &mut loads);
+        trace(&section, folder, minutes, deployed, (&mut loads, &mut files));
         section.finish();
     }
-    loads
+    (loads, files)
 }
 
 fn load(section: &Section<'_>, deployed: &Deployed, loads: &mut Vec<Load>) {
@@ -119,7 +119,7 @@ fn trace(
     folder: &Path,
     minutes: u32,
     deployed: &mut Deployed,
-    loads: &mut Vec<Load>,
+    (loads, files): (&mut Vec<Load>, &mut Vec<PathBuf>),
 ) {
     let path = |key| section.text(key).map(|name| folder.join(name));
     let (calls, durations, memory) = (path("calls"), path("durations"), path("memory"));
@@ -146,6 +146,7 @@ fn trace(
             return;
         }
     };
+    files.extend(paths.files().cloned());
     if let Some(keep) = keep {
         trace.keep_busiest(keep as usize);
     }

@@ -69,7 +69,7 @@ fn scenario(name: String, folder: &Path, root: Section<'_>) -> Scenario {
     let platform = platform(root.section("platform"));
     let money = money(root.section("budget"));
     let mut deployed = functions(root.list("function", ENTRIES_MAX));
-    let loads = loads(&root, folder, (past_ms, length_ms), &mut deployed);
+    let (loads, files) = loads(&root, folder, (past_ms, length_ms), &mut deployed);
     if deployed.specs.is_empty() {
         root.missing("function", "at least one as [[function]], or a [[trace]]");
     }
@@ -96,6 +96,7 @@ fn scenario(name: String, folder: &Path, root: Section<'_>) -> Scenario {
         deploys,
         attacks,
         expect,
+        files,
     }
 }
 

@@ -30,6 +30,8 @@ fn a_million_of_each_costs_what_the_price_lists_say() {
         // 1,000 GB-seconds at $0.0000166667, and 10 GB at $0.09.
         (2, Counts { usage: MbMillis(1_024_000_000), ..Counts::default() }, 0.016_666_7),
         (0, Counts { response_bytes: 10_000 * million, ..Counts::default() }, 0.90),
+        // 10 GB of log text at $0.50.
+        (2, Counts { log_bytes: 10_000 * million, ..Counts::default() }, 5.00),
     ] {
         let cost = tariff.cost(function, &counts);
         assert_eq!(cost, NanoUsd::from_usd(usd), "{function} {counts:?}");
@@ -57,4 +59,37 @@ fn a_ledger_is_priced_row_by_row() {
     let calls = 1_000.0 * (2e-7 + 2e-7 + 1e-6 + 9e-8);
     let compute = 1_000.0 * 0.05 * 0.000_016_666_7;
     assert!((spent - calls - compute).abs() < 2e-6, "{spent} {calls} {compute}");
+}
+
+#[test]
+fn log_text_is_paid_by_whoever_causes_it_for_every_run() {
+    let specs = vec![function("f", constant(9.0))];
+    let settings = PlatformSettings { ledger: true, ..PlatformSettings::default() };
+    let mut platform = Platform::new(1, settings, specs).unwrap();
+    let costly = Request { log_bytes: 1_000_000, attack: Some(0), ..request(START, 0) };
+    // A run that fails is tried twice more.
+    platform.offer(Request { way: Way::Async, error_share: 1.0, ..costly });
+    platform.offer(request(START, 0));
+    drain(&mut platform);
+    assert_eq!(platform.tally(Some(0)).counts.log_bytes, 3_000_000);
+    assert_eq!(platform.tally(None).counts.log_bytes, 0);
+}
+
+#[test]
+fn a_run_without_enough_memory_fails_and_takes_its_environment_along() {
+    let inits = |needed_mb: Option<u32>| {
+        let mut platform = platform(vec![function("f", constant(9.0))]);
+        for second in 0..5 {
+            platform.offer(Request { needed_mb, ..request(START.plus_ms(second * 1_000), 0) });
+        }
+        let (reports, _) = records(&drain(&mut platform));
+        let failed = reports.iter().filter(|line| line.contains("Status: error")).count();
+        let cold = reports.iter().filter(|line| line.contains("Init Duration")).count();
+        let full =
+            reports.iter().filter(|line| field(line, "Used: ").to_bits() == 512_f64.to_bits());
+        (reports.len(), failed, cold, full.count(), platform.busy(0))
+    };
+    assert_eq!(inits(None), (5, 0, 1, 0, 0));
+    assert_eq!(inits(Some(512)), (5, 0, 1, 5, 0), "as much as there is");
+    assert_eq!(inits(Some(513)), (5, 5, 5, 5, 0));
 }
