@@ -14,9 +14,8 @@ use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use tokio::runtime::Runtime;
 
-use super::reserved::{ControlPlane, Fault};
+use super::reserved::{ControlPlane, Fault, Release};
 use crate::aws::{self, Way};
-use crate::control::restriction::Restriction;
 use crate::record::FunctionKey;
 use crate::units::AccountId;
 
@@ -165,13 +164,13 @@ impl ControlPlane for Lambda {
         }
     }
 
-    fn leave_release(&mut self, restriction: &Restriction) -> Result<(), Fault> {
+    fn leave_release(&mut self, release: &Release<'_>) -> Result<(), Fault> {
         let Some(role) = self.release_role.clone() else {
             return Ok(());
         };
-        let schedule = Schedule::of(restriction, role)?;
+        let schedule = Schedule::of(release, role)?;
         self.wait_for_turn();
-        let client = self.clients(&restriction.function.region)?.scheduler.clone();
+        let client = self.clients(&release.function.region)?.scheduler.clone();
         match self.runtime.block_on(schedule.create(&client)) {
             Err(Fault::Busy(..)) => {
                 self.wait_for_turn();
@@ -181,13 +180,13 @@ impl ControlPlane for Lambda {
         }
     }
 
-    fn withdraw_release(&mut self, restriction: &Restriction) -> Result<(), Fault> {
+    fn withdraw_release(&mut self, release: &Release<'_>) -> Result<(), Fault> {
         if self.release_role.is_none() {
             return Ok(());
         }
         self.wait_for_turn();
-        let client = &self.clients(&restriction.function.region)?.scheduler;
-        let call = client.delete_schedule().name(schedule_name(restriction));
+        let client = &self.clients(&release.function.region)?.scheduler;
+        let call = client.delete_schedule().name(schedule_name(release));
         match self.runtime.block_on(call.group_name(SCHEDULE_GROUP).send()) {
             Ok(_) => Ok(()),
             Err(error) => match fault("DeleteSchedule", &error) {
@@ -211,21 +210,21 @@ struct Schedule {
 }
 
 impl Schedule {
-    fn of(restriction: &Restriction, role: String) -> Result<Self, Fault> {
+    fn of(release: &Release<'_>, role: String) -> Result<Self, Fault> {
         let refused = |error: &dyn std::fmt::Display| Fault::Refused(error.to_string());
-        let at = restriction.expires_at.plus_ms(RELEASE_AFTER_MS).to_string();
+        let at = release.expires_at.plus_ms(RELEASE_AFTER_MS).to_string();
         // Without fractions and zone, which is UTC.
         let at = at.split(['.', 'Z']).next().unwrap_or_default();
         let mut input = serde_json::Map::new();
-        input.insert("FunctionName".into(), arn(&restriction.function)?.into());
-        let call = match restriction.prior.number() {
+        input.insert("FunctionName".into(), arn(release.function)?.into());
+        let call = match release.prior {
             Some(value) => {
                 input.insert("ReservedConcurrentExecutions".into(), value.into());
                 "putFunctionConcurrency"
             }
             None => "deleteFunctionConcurrency",
         };
-        let partition = partition(&restriction.function.region);
+        let partition = partition(&release.function.region);
         let target = Target::builder()
             .arn(format!("arn:{partition}:scheduler:::aws-sdk:lambda:{call}"))
             .role_arn(role)
@@ -236,7 +235,7 @@ impl Schedule {
             .mode(FlexibleTimeWindowMode::Off)
             .build()
             .map_err(|error| refused(&error))?;
-        Ok(Self { name: schedule_name(restriction), at: format!("at({at})"), target, window })
+        Ok(Self { name: schedule_name(release), at: format!("at({at})"), target, window })
     }
 
     async fn create(&self, client: &aws_sdk_scheduler::Client) -> Result<(), Fault> {
@@ -256,8 +255,8 @@ impl Schedule {
     }
 }
 
-fn schedule_name(restriction: &Restriction) -> String {
-    format!("bursar-{}", restriction.id)
+fn schedule_name(release: &Release<'_>) -> String {
+    format!("bursar-{}", release.id)
 }
 
 fn partition(region: &str) -> &'static str {

@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use super::{Actuator, Held};
-use crate::control::action::{ActuatorKind, Intent, Outcome, OutcomeKind, Setting, Value, Verb};
+use crate::control::action::{ActuatorKind, Intent, Outcome, OutcomeKind, Setting, Verb};
 use crate::control::restriction::{Restriction, Stage};
 use crate::record::FunctionKey;
 use crate::store::journal::{Entry, Journal, JournalError, Step};
@@ -56,6 +56,31 @@ impl Fault {
     }
 }
 
+/// What the platform is to do by itself when nobody renews a restriction.
+#[derive(Debug, Clone, Copy)]
+pub struct Release<'a> {
+    /// The restriction's name.
+    pub id: &'a str,
+    /// The function.
+    pub function: &'a FunctionKey,
+    /// What stood there before.
+    pub prior: Option<u32>,
+    /// When the restriction lapses.
+    pub expires_at: EventTime,
+}
+
+impl<'a> Release<'a> {
+    /// That of a restriction.
+    pub fn of(restriction: &'a Restriction) -> Self {
+        Self {
+            id: &restriction.id,
+            function: &restriction.function,
+            prior: restriction.prior.number(),
+            expires_at: restriction.expires_at,
+        }
+    }
+}
+
 /// The calls that are needed; one attempt each.
 pub trait ControlPlane: Send {
     /// A function's reserved concurrency; `None` where it has none.
@@ -75,13 +100,13 @@ pub trait ControlPlane: Send {
     ///
     /// # Errors
     /// See [`Fault`].
-    fn leave_release(&mut self, restriction: &Restriction) -> Result<(), Fault>;
+    fn leave_release(&mut self, release: &Release<'_>) -> Result<(), Fault>;
 
     /// Withdraws it; one that is not there is no error.
     ///
     /// # Errors
     /// See [`Fault`].
-    fn withdraw_release(&mut self, restriction: &Restriction) -> Result<(), Fault>;
+    fn withdraw_release(&mut self, release: &Release<'_>) -> Result<(), Fault>;
 
     /// Lets time pass.
     fn pause(&mut self, time: Duration);
@@ -167,7 +192,7 @@ impl<P: ControlPlane> ReservedConcurrency<P> {
     /// nothing else is left to do.
     fn forget(&mut self, entry: &Entry) -> anyhow::Result<()> {
         let id = &entry.restriction.id;
-        if let Err(fault) = self.plane.withdraw_release(&entry.restriction) {
+        if let Err(fault) = self.plane.withdraw_release(&Release::of(&entry.restriction)) {
             let mut given_back = entry.clone();
             given_back.step = Step::GivenBack;
             self.journal.put(&given_back)?;
@@ -188,8 +213,7 @@ impl<P: ControlPlane> ReservedConcurrency<P> {
         loop {
             left -= 1;
             match self.plane.reserved(function) {
-                Ok(Some(value)) => return Ok(Setting::Set(Value::Number(value))),
-                Ok(None) => return Ok(Setting::Unset),
+                Ok(value) => return Ok(Setting::of_number(value)),
                 Err(Fault::Busy(_, wanted)) if left > 0 => self.rest(&mut pause, wanted),
                 Err(Fault::Unclear(_)) if left > 0 => self.rest(&mut pause, None),
                 Err(fault) => return Err(fault),
@@ -325,7 +349,7 @@ impl<P: ControlPlane> ReservedConcurrency<P> {
     ) -> Result<Outcome, Outcome> {
         let refused = |words: &str| outcome(OutcomeKind::Refused, found.clone(), words);
         if intent.verb == Verb::Restrict
-            && let Err(fault) = self.plane.leave_release(&entry.restriction)
+            && let Err(fault) = self.plane.leave_release(&Release::of(&entry.restriction))
         {
             // It may stand there all the same.
             self.let_go(&entry, now).map_err(|error| refused(&error.to_string()))?;
@@ -378,7 +402,7 @@ impl<P: ControlPlane> ReservedConcurrency<P> {
         let moved = expires_at.since_ms(entry.restriction.expires_at);
         if moved > 0 && moved >= expires_at.since_ms(now) / RENEWED_PART {
             entry.restriction.expires_at = *expires_at;
-            if let Err(fault) = self.plane.leave_release(&entry.restriction) {
+            if let Err(fault) = self.plane.leave_release(&Release::of(&entry.restriction)) {
                 anyhow::bail!("its release cannot be put off: {}", fault.words());
             }
             self.journal.put(&entry)?;

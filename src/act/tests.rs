@@ -12,11 +12,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::Held;
-use super::reserved::{ControlPlane, Fault, ReservedConcurrency};
+use super::reserved::{ControlPlane, Fault, Release, ReservedConcurrency};
 use crate::act::Actuator;
 use crate::control::action::ActuatorKind;
 use crate::control::ladder::Control;
-use crate::control::restriction::Restriction;
 use crate::control::settings::{ControlSettings, Mode};
 use crate::control::tests::{alarm, at, pulse};
 use crate::engine::alarm::AlarmState;
@@ -169,14 +168,14 @@ impl ControlPlane for Plane {
         self.world().call(Effect::Write(value)).map(drop)
     }
 
-    fn leave_release(&mut self, restriction: &Restriction) -> Result<(), Fault> {
-        let at = restriction.expires_at.plus_ms(RELEASE_AFTER_MS);
-        let effect = Effect::Leave(restriction.id.clone(), at, restriction.prior.number());
+    fn leave_release(&mut self, release: &Release<'_>) -> Result<(), Fault> {
+        let at = release.expires_at.plus_ms(RELEASE_AFTER_MS);
+        let effect = Effect::Leave(release.id.to_owned(), at, release.prior);
         self.world().call(effect).map(drop)
     }
 
-    fn withdraw_release(&mut self, restriction: &Restriction) -> Result<(), Fault> {
-        self.world().call(Effect::Withdraw(restriction.id.clone())).map(drop)
+    fn withdraw_release(&mut self, release: &Release<'_>) -> Result<(), Fault> {
+        self.world().call(Effect::Withdraw(release.id.to_owned())).map(drop)
     }
 
     fn pause(&mut self, _: Duration) {}

@@ -64,6 +64,22 @@ pub fn journal(settings: &Settings) -> anyhow::Result<crate::store::journal::Jou
     Ok(crate::store::journal::Journal::open(settings.journal.as_ref())?)
 }
 
+/// The calls to the cloud.
+///
+/// # Errors
+/// The system refuses what calls need.
+#[cfg(feature = "aws")]
+pub fn plane(settings: &Settings) -> anyhow::Result<crate::act::lambda::Lambda> {
+    use crate::act::lambda::{Lambda, LambdaSettings};
+
+    let lambda = &settings.lambda;
+    Ok(Lambda::new(&LambdaSettings {
+        endpoint: (!lambda.endpoint.is_empty()).then(|| lambda.endpoint.clone()),
+        requests_per_second: lambda.requests_per_second,
+        release_role: (!lambda.release_role.is_empty()).then(|| lambda.release_role.clone()),
+    })?)
+}
+
 /// The hand on reserved concurrency.
 ///
 /// # Errors
@@ -72,15 +88,9 @@ pub fn journal(settings: &Settings) -> anyhow::Result<crate::store::journal::Jou
 pub fn hand(
     settings: &Settings,
 ) -> anyhow::Result<crate::act::reserved::ReservedConcurrency<crate::act::lambda::Lambda>> {
-    use crate::act::lambda::{Lambda, LambdaSettings};
     use crate::act::reserved::ReservedConcurrency;
 
-    let lambda = &settings.lambda;
-    let plane = Lambda::new(&LambdaSettings {
-        endpoint: (!lambda.endpoint.is_empty()).then(|| lambda.endpoint.clone()),
-        requests_per_second: lambda.requests_per_second,
-        release_role: (!lambda.release_role.is_empty()).then(|| lambda.release_role.clone()),
-    })?;
+    let plane = plane(settings)?;
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let owner = format!("{}/{}", host.trim(), std::process::id());
     Ok(ReservedConcurrency::new(plane, journal(settings)?, owner))
