@@ -8,7 +8,7 @@ use std::time::Duration;
 use aws_config::{Region, SdkConfig};
 use aws_sdk_lambda::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_scheduler::types::{
-    ActionAfterCompletion, FlexibleTimeWindow, FlexibleTimeWindowMode, Target,
+    ActionAfterCompletion, FlexibleTimeWindow, FlexibleTimeWindowMode, RetryPolicy, Target,
 };
 use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
@@ -25,6 +25,9 @@ const ATTEMPT: Duration = Duration::from_secs(5);
 const REGIONS_MAX: usize = 64;
 /// The platform's release comes so long after the expiry, at which the daemon gives back itself.
 const RELEASE_AFTER_MS: i64 = 5 * 60_000;
+/// A release that fails is tried again so often and for so long, and not hours later.
+const RELEASE_ATTEMPTS: i32 = 60;
+const RELEASE_AGE_SECONDS: i32 = 1_800;
 /// Lambda's own limit.
 const NAME_BYTES_MAX: usize = 64;
 const SCHEDULE_GROUP: &str = "default";
@@ -118,7 +121,7 @@ impl Lambda {
     fn clients(&mut self, region: &str) -> Result<&Clients, Fault> {
         if !self.clients.contains_key(region) {
             if self.clients.len() >= REGIONS_MAX {
-                return Err(Fault::Refused(format!("{REGIONS_MAX} regions are served already")));
+                self.clients.clear();
             }
             let config = self.config.to_builder().region(Region::new(region.to_owned())).build();
             let clients = Clients {
@@ -229,6 +232,12 @@ impl Schedule {
             .arn(format!("arn:{partition}:scheduler:::aws-sdk:lambda:{call}"))
             .role_arn(role)
             .input(serde_json::Value::Object(input).to_string())
+            .retry_policy(
+                RetryPolicy::builder()
+                    .maximum_event_age_in_seconds(RELEASE_AGE_SECONDS)
+                    .maximum_retry_attempts(RELEASE_ATTEMPTS)
+                    .build(),
+            )
             .build()
             .map_err(|error| refused(&error))?;
         let window = FlexibleTimeWindow::builder()
@@ -276,8 +285,8 @@ fn arn(function: &FunctionKey) -> Result<String, Fault> {
         return Err(Fault::Refused(format!("{name} is no function name on Lambda")));
     }
     if function.account == AccountId::default() {
-        // Records that do not say whose they are: the account of the credentials.
-        return Ok(name.to_string());
+        // A bare name would be looked for in whatever account the credentials are of.
+        return Err(Fault::Refused(format!("nobody knows whose {name} is; set input.account")));
     }
     let (account, region) = (function.account, &function.region);
     Ok(format!("arn:{}:lambda:{region}:{account}:function:{name}", partition(region)))
@@ -311,7 +320,8 @@ where
         "ResourceConflictException" | "ConflictException" => {
             Fault::Busy(format!("{call}: {said}"), None)
         }
-        _ if status >= 500 => Fault::Unclear(format!("{call}: {code}: {said}")),
+        _ if status == 429 => Fault::Busy(format!("{call}: {code}: {said}"), retry_after(error)),
+        _ if status >= 500 || status == 408 => Fault::Unclear(format!("{call}: {code}: {said}")),
         _ => Fault::Refused(format!("{call}: {code}: {said}")),
     }
 }

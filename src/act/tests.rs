@@ -229,15 +229,15 @@ impl Process {
             let outcome = self.hand.apply(&intent, now);
             self.control.outcome(intent, outcome);
         }
-        if second % 60 == 0 {
+        if second % 10 == 0 {
             let held = self.control.restrictions().map(|held| Held {
                 id: held.id.clone(),
                 expires_at: held.expires_at,
                 in_force: held.is_in_force(),
             });
             let held: Vec<_> = held.collect();
-            for (id, found) in self.hand.tend(&held, now) {
-                self.control.found(&id, &found, now);
+            for found in self.hand.tend(&held, now) {
+                self.control.found(&found.id, &found.setting, found.lapsed, now);
             }
         }
     }
@@ -324,6 +324,11 @@ fn whatever_goes_wrong_at_whichever_call_nothing_is_lost_doubled_or_stranded() {
                         assert!(left.is_empty(), "{case}: {left:?}");
                     } else {
                         ended.assert_clean(prior, &case);
+                    }
+                    let dies = matches!(trouble, Trouble::DiesBefore | Trouble::DiesAfter);
+                    if times == 1 && !dies {
+                        let caps = ended.plane.world().stood.iter().flatten().count();
+                        assert!(caps > 0, "{case}: it was never capped");
                     }
                     if gone || times == 1 && matches!(trouble, Trouble::Stale) {
                         break;

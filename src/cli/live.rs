@@ -12,7 +12,6 @@ use crate::control::restriction::Restriction;
 use crate::record::{FunctionKey, FunctionRef};
 use crate::runtime::{clock, reach};
 use crate::store::journal::{Contents, Entry, Journal, Step};
-use crate::units::AccountId;
 
 /// A release that is left for the check stands so long at most.
 const PROBE_MS: i64 = 3_600_000;
@@ -81,7 +80,7 @@ impl Live<'_> {
             Err(fault) => self.say(false, &format!("{region}: {}", fault.words()))?,
         }
         let name = format!("bursar-check-{:x}-{:x}", std::process::id(), clock::wall().0);
-        let nobody = FunctionRef::try_new(AccountId::default(), region, &name)?.to_key();
+        let nobody = FunctionRef::try_new(self.settings.input.account, region, &name)?.to_key();
         let read = self.plane.reserved(&nobody).map(drop);
         self.probed(&format!("{region}: lambda:GetFunctionConcurrency"), read)?;
         let put = self.plane.reserve(&nobody, Some(1));
@@ -106,8 +105,15 @@ impl Live<'_> {
         let expires_at = now.plus_ms(PROBE_MS);
         let release = Release { id, function: nobody, prior: None, expires_at };
         let left = self.plane.leave_release(&release);
+        // Each renewal moves it.
+        let left = left.and_then(|()| self.plane.leave_release(&release));
         let is_left = left.is_ok();
-        self.probed(&format!("{region}: scheduler:CreateSchedule with lambda.release_role"), left)?;
+        self.probed(
+            &format!(
+                "{region}: scheduler:CreateSchedule and UpdateSchedule with lambda.release_role"
+            ),
+            left,
+        )?;
         if is_left {
             let withdrawn = self.plane.withdraw_release(&release);
             self.probed(&format!("{region}: scheduler:DeleteSchedule"), withdrawn)?;

@@ -65,7 +65,7 @@ impl Estate {
         let mut learn = bursar(["learn", "--out"]);
         run(learn.arg(folder.path().join("baselines.jsonl")).arg(&history)).succeeded();
         let text = format!(
-            "mode = \"enforce\"\n[input]\nkind = \"kinesis\"\n[input.kinesis]\nstream = \"costs\"\n\
+            "mode = \"enforce\"\n[input]\nkind = \"kinesis\"\naccount = \"{ACCOUNT}\"\n[input.kinesis]\nstream = \"costs\"\n\
              region = \"eu-west-1\"\nendpoint = \"{}\"\n[engine]\nlateness = \"1s\"\n\
              baselines_file = \"{}\"\n[control]\nsettle = \"2s\"\nquiet = \"4s\"\ncanary = \"2s\"\n\
              [lambda]\nenabled = true\nendpoint = \"{}\"\nrequests_per_second = 15\n\
@@ -261,7 +261,7 @@ fn a_live_check_tells_what_is_missing_and_what_has_drifted_and_changes_nothing()
     for part in [
         "concurrency 1000 in all, 930 of it unreserved",
         "lambda:PutFunctionConcurrency is allowed",
-        "scheduler:CreateSchedule with lambda.release_role is allowed",
+        "scheduler:CreateSchedule and UpdateSchedule with lambda.release_role is allowed",
     ] {
         assert!(good.stdout.contains(part), "{part}: {good:#?}");
     }
