@@ -219,6 +219,10 @@ fn a_restart_takes_over_what_is_in_force_and_a_second_daemon_is_refused() {
 #[test]
 fn stopped_actions_stay_stopped_until_somebody_allows_them_again() {
     let estate = Estate::new(None);
+    let elsewhere = run(&mut estate.command("stop-actions", &[]));
+    assert_eq!(elsewhere.code(), Some(1), "{elsewhere:#?}");
+    assert!(elsewhere.stderr.contains("there is no journal at"), "{elsewhere:#?}");
+    fs::create_dir(estate.folder.path().join("journal")).unwrap();
     run(&mut estate.command("stop-actions", &[])).succeeded();
     let daemon = estate.start();
     estate.flood(true);
