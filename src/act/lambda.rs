@@ -14,7 +14,7 @@ use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use tokio::runtime::Runtime;
 
-use super::reserved::{ControlPlane, Fault, Release};
+use super::plane::{ControlPlane, Fault, Release};
 use crate::aws::{self, Way};
 use crate::record::FunctionKey;
 use crate::units::AccountId;

@@ -7,6 +7,8 @@ pub mod hands;
 #[cfg(feature = "aws")]
 pub mod lambda;
 
+pub mod plane;
+
 pub mod reserved;
 
 pub mod virtual_platform;
@@ -41,7 +43,8 @@ pub trait Actuator: Send {
     /// Makes the intent true, or says why not. Reads what stood there before it writes.
     fn apply(&mut self, intent: &Intent, now: EventTime) -> Outcome;
 
-    /// Looks after what is in force: `held` is all that control wants there. Returns what stands where it should not.
+    /// Looks after what is in force: `held` is all that control wants there. Returns what stands
+    /// where it should not.
     fn tend(&mut self, held: &[Held], now: EventTime) -> Vec<Found> {
         let _ = (held, now);
         Vec::new()

@@ -8,6 +8,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::plane::{ControlPlane, Fault, Release};
 use super::{Actuator, Found, Held};
 use crate::control::action::{ActuatorKind, Intent, Outcome, OutcomeKind, Setting, Verb};
 use crate::control::restriction::{Restriction, Stage};
@@ -33,88 +34,6 @@ const LINGERS_MS: i64 = 50_000;
 const TENDED_MAX: usize = 25;
 /// What was decided longer ago may no longer be right; what gives back always is.
 const STALE_MS: i64 = 60_000;
-
-/// Why a call did not do what it should.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fault {
-    /// There is no such function.
-    Missing(String),
-    /// It is not allowed, or not possible: nothing has changed and nothing will by asking again.
-    Refused(String),
-    /// Too many calls, or another change is under way: nothing has changed, and asking again may
-    /// help, after the pause that the platform wants.
-    Busy(String, Option<Duration>),
-    /// Nobody knows whether it was carried out.
-    Unclear(String),
-}
-
-impl Fault {
-    /// In words.
-    pub fn words(&self) -> &str {
-        match self {
-            Fault::Missing(words)
-            | Fault::Refused(words)
-            | Fault::Busy(words, _)
-            | Fault::Unclear(words) => words,
-        }
-    }
-}
-
-/// What the platform is to do by itself when nobody renews a restriction.
-#[derive(Debug, Clone, Copy)]
-pub struct Release<'a> {
-    /// The restriction's name.
-    pub id: &'a str,
-    /// The function.
-    pub function: &'a FunctionKey,
-    /// What stood there before.
-    pub prior: Option<u32>,
-    /// When the restriction lapses.
-    pub expires_at: EventTime,
-}
-
-impl<'a> Release<'a> {
-    /// That of a restriction.
-    pub fn of(restriction: &'a Restriction) -> Self {
-        Self {
-            id: &restriction.id,
-            function: &restriction.function,
-            prior: restriction.prior.number(),
-            expires_at: restriction.expires_at,
-        }
-    }
-}
-
-/// The calls that are needed; one attempt each.
-pub trait ControlPlane: Send {
-    /// A function's reserved concurrency; `None` where it has none.
-    ///
-    /// # Errors
-    /// See [`Fault`].
-    fn reserved(&mut self, function: &FunctionKey) -> Result<Option<u32>, Fault>;
-
-    /// Sets it, or takes it away.
-    ///
-    /// # Errors
-    /// See [`Fault`].
-    fn reserve(&mut self, function: &FunctionKey, value: Option<u32>) -> Result<(), Fault>;
-
-    /// Leaves or moves the release of a restriction: at its expiry the platform itself writes the
-    /// prior state back.
-    ///
-    /// # Errors
-    /// See [`Fault`].
-    fn leave_release(&mut self, release: &Release<'_>) -> Result<(), Fault>;
-
-    /// Withdraws it; one that is not there is no error.
-    ///
-    /// # Errors
-    /// See [`Fault`].
-    fn withdraw_release(&mut self, release: &Release<'_>) -> Result<(), Fault>;
-
-    /// Lets time pass.
-    fn pause(&mut self, time: Duration);
-}
 
 /// How giving one restriction back went.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -200,7 +119,7 @@ impl<P: ControlPlane> ReservedConcurrency<P> {
             self.journal.put(&given_back)?;
             tracing::warn!(
                 restriction = %entry.restriction.id,
-                "its release cannot be withdrawn yet ({}); it would write the prior state once more",
+                "its release cannot be withdrawn yet ({}); it writes the prior state once more",
                 fault.words()
             );
             return Ok(());

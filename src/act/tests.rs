@@ -12,7 +12,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::Held;
-use super::reserved::{ControlPlane, Fault, Release, ReservedConcurrency};
+use super::plane::{ControlPlane, Fault, Release};
+use super::reserved::ReservedConcurrency;
 use crate::act::Actuator;
 use crate::control::action::ActuatorKind;
 use crate::control::ladder::Control;

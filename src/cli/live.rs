@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::io::{self, Write};
 
 use crate::act::lambda::Lambda;
-use crate::act::reserved::{ControlPlane, Fault, Release};
+use crate::act::plane::{ControlPlane, Fault, Release};
 use crate::config::settings::{Release as By, Settings};
 use crate::control::action::Setting;
 use crate::control::restriction::Restriction;

@@ -5,9 +5,7 @@ use crate::act::hands::Hands;
 use crate::config::settings::Settings;
 use crate::control::restriction::Restriction;
 use crate::control::settings::Mode;
-use crate::runtime::clock;
 use crate::store::journal::Journal;
-use crate::units::EventTime;
 
 /// Hands, and the restrictions that are in force already.
 pub type Reach = (Hands, Vec<Restriction>);
@@ -75,8 +73,8 @@ fn lambda(settings: &Settings) -> anyhow::Result<Reach> {
 }
 
 #[cfg(feature = "aws")]
-fn now() -> EventTime {
-    clock::as_event_time(clock::wall())
+fn now() -> crate::units::EventTime {
+    super::clock::as_event_time(super::clock::wall())
 }
 
 /// The journal of these settings.

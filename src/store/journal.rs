@@ -158,9 +158,7 @@ pub enum JournalError {
         why: String,
     },
     /// Another daemon.
-    #[error(
-        "journal {path}: another bursar acts from it, and two must not act on the same functions; stop one"
-    )]
+    #[error("journal {path}: another bursar acts from it; two must not act on the same functions")]
     Taken {
         /// The lock file.
         path: PathBuf,

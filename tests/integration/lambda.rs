@@ -33,7 +33,8 @@ fn record(out: &mut String, ms: u64) {
     let time = bursar::units::EventTime::saturating_from_ms(i64::try_from(ms).unwrap());
     writeln!(
         out,
-        r#"{{"kind":"invocation","time":"{time}","account":"{ACCOUNT}","region":"eu-west-1","function":"shop","billed_ms":300,"memory_mb":1024}}"#
+        "{{\"kind\":\"invocation\",\"time\":\"{time}\",\"account\":\"{ACCOUNT}\",\
+         \"region\":\"eu-west-1\",\"function\":\"shop\",\"billed_ms\":300,\"memory_mb\":1024}}"
     )
     .unwrap();
 }
@@ -65,8 +66,8 @@ impl Estate {
         let mut learn = bursar(["learn", "--out"]);
         run(learn.arg(folder.path().join("baselines.jsonl")).arg(&history)).succeeded();
         let text = format!(
-            "mode = \"enforce\"\n[input]\nkind = \"kinesis\"\naccount = \"{ACCOUNT}\"\n[input.kinesis]\nstream = \"costs\"\n\
-             region = \"eu-west-1\"\nendpoint = \"{}\"\n[engine]\nlateness = \"1s\"\n\
+            "mode = \"enforce\"\n[input]\nkind = \"kinesis\"\naccount = \"{ACCOUNT}\"\n\
+             [input.kinesis]\nstream = \"costs\"\nregion = \"eu-west-1\"\nendpoint = \"{}\"\n[engine]\nlateness = \"1s\"\n\
              baselines_file = \"{}\"\n[control]\nsettle = \"2s\"\nquiet = \"4s\"\ncanary = \"2s\"\n\
              [lambda]\nenabled = true\nendpoint = \"{}\"\nrequests_per_second = 15\n\
              release = \"schedule\"\nrelease_role = \"arn:aws:iam::{ACCOUNT}:role/release\"\n\

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::cloud::{Cloud, Fault as Trouble};
 use crate::act::lambda::{Lambda, LambdaSettings};
-use crate::act::reserved::{ControlPlane, Fault, Release};
+use crate::act::plane::{ControlPlane, Fault, Release};
 use crate::record::FunctionKey;
 
 fn plane(cloud: &Cloud) -> Lambda {
