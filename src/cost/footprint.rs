@@ -1,6 +1,6 @@
 //! What it costs to be told: the log text that carried the records, and the stream that brought it.
 //!
-//! An estimate from what was read, at list prices, and each assumption is on the dear side or named:
+//! An estimate from what was read, at list prices; each assumption is on the dear side or named:
 //! - Log text is priced as ingested into CloudWatch Logs, at the first price step and without the
 //!   service's own bytes per event. Only lines that carried records count. It is not additional
 //!   to what the functions cost: their own drag has the lines that the platform writes.

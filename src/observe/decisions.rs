@@ -237,6 +237,8 @@ pub struct RecordCounts {
     pub rejected: u64,
     /// Access-log lines whose function is not known.
     pub unrouted: u64,
+    /// Of a function or from a log group that is excluded; in nothing else.
+    pub excluded: u64,
 }
 
 /// The last line.

@@ -250,7 +250,7 @@ impl<W: Write> Narration<W> {
         writeln!(
             self.writer,
             "{} records counted ({} late), {} duplicate, {} rejected, {} of unknown route; {} \
-             functions over {:.2} function-days; spend {}, telemetry {}; {} pages, {} notices, {} actions",
+             functions over {:.2} function-days; spend {}; {} pages, {} notices, {} actions",
             records.counted,
             records.late,
             records.duplicate,
@@ -259,7 +259,6 @@ impl<W: Write> Narration<W> {
             summary.functions,
             summary.function_days,
             summary.spend_nano_usd,
-            summary.telemetry_nano_usd.logs.plus(summary.telemetry_nano_usd.stream),
             summary.pages,
             summary.notices,
             summary.actions

@@ -8,7 +8,6 @@ use crate::source::ProblemReason;
 use crate::units::EventTime;
 
 use super::dead_letter::DeadLetters;
-use super::pipeline::Passed;
 
 /// Reason under which records from the future are counted.
 pub(super) const FUTURE: &str = "future";
@@ -19,6 +18,38 @@ pub(super) const REASONS: [&str; 4] = [
     ProblemReason::Damage.as_str(),
     ProblemReason::Letter.as_str(),
 ];
+
+/// Counts of what passed.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Passed {
+    /// Messages.
+    pub messages: u64,
+    /// Bytes of them.
+    pub bytes: u64,
+    /// Records.
+    pub records: u64,
+    /// Parts that could not be read.
+    pub rejected: u64,
+    /// Bytes of log lines that carried records.
+    pub log_bytes: u64,
+    /// Parts that are not about money, by kind.
+    pub ignored: [u64; Ignored::ALL.len()],
+}
+
+impl Passed {
+    /// One more of a kind that is not about money.
+    pub(super) fn ignore(&mut self, kind: Ignored) {
+        if let Some(place) = Ignored::ALL.iter().position(|&known| known == kind) {
+            self.ignored[place] += 1;
+        }
+    }
+
+    /// How many of it there were.
+    pub fn ignored_as(&self, kind: Ignored) -> u64 {
+        let mut counts = Ignored::ALL.iter().zip(self.ignored);
+        counts.find(|(known, _)| **known == kind).map_or(0, |(_, count)| count)
+    }
+}
 
 /// Receives what a message holds.
 pub(super) struct Door<'a> {
@@ -52,19 +83,13 @@ impl Door<'_> {
         let named = |function| self.exclude.iter().any(|pattern| pattern.matches(&function));
         self.excluded || record.function().is_some_and(named)
     }
-
-    fn ignore(&mut self, kind: Ignored) {
-        if let Some(place) = Ignored::ALL.iter().position(|&known| known == kind) {
-            self.passed.ignored[place] += 1;
-        }
-    }
 }
 
 impl Sink for Door<'_> {
     fn record(&mut self, record: &Record<'_>) {
         let Some(part) = self.next() else { return };
         if self.is_excluded(record) {
-            return self.ignore(Ignored::Excluded);
+            return self.passed.ignore(Ignored::Excluded);
         }
         self.passed.records += 1;
         if self.intake.record(record, self.position, self.wall) == Entry::Future {
@@ -81,7 +106,7 @@ impl Sink for Door<'_> {
 
     fn ignored(&mut self, kind: Ignored) {
         if self.next().is_some() {
-            self.ignore(kind);
+            self.passed.ignore(kind);
         }
     }
 

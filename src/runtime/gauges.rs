@@ -11,8 +11,9 @@ use crate::source::Progress;
 use crate::units::NanoUsd;
 
 use super::clock;
+use super::door::Passed;
 use super::feed::Feed;
-use super::pipeline::{Passed, Pipeline};
+use super::pipeline::Pipeline;
 
 /// What was published last.
 #[derive(Debug, Default)]

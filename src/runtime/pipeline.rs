@@ -23,7 +23,7 @@ use crate::units::{AccountId, EventTime, NanoUsd};
 
 use super::clock::{self, Present};
 use super::dead_letter::{DeadLetters, letters};
-use super::door::{Door, FUTURE, lane_name, reach};
+use super::door::{Door, FUTURE, Passed, lane_name, reach};
 use super::recorder::Recorder;
 use super::shards::{ShardDied, Shards, Totals, UsageRow};
 use super::wallets::Wallets;
@@ -53,23 +53,6 @@ pub struct Defaults {
     pub function: String,
     /// Functions and log groups whose records do not count: what bursar itself runs on.
     pub exclude: Vec<Pattern>,
-}
-
-/// Counts of what passed.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Passed {
-    /// Messages.
-    pub messages: u64,
-    /// Bytes of them.
-    pub bytes: u64,
-    /// Records.
-    pub records: u64,
-    /// Parts that could not be read.
-    pub rejected: u64,
-    /// Bytes of log lines that carried records.
-    pub log_bytes: u64,
-    /// Parts that are not about money, by kind.
-    pub ignored: [u64; Ignored::ALL.len()],
 }
 
 /// The parts, put together.
@@ -592,6 +575,7 @@ impl Pipeline {
                 duplicate: totals.counters.duplicate,
                 rejected: self.passed.rejected + door.future,
                 unrouted: door.unrouted,
+                excluded: self.passed.ignored_as(Ignored::Excluded),
             },
             functions: totals.functions,
             function_days: days(totals.observed.function_seconds),
