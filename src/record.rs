@@ -304,6 +304,19 @@ impl Record<'_> {
             Record::Refusal(refusal) => refusal.trigger.at,
         }
     }
+
+    /// The function, where the record itself names it.
+    pub fn function(&self) -> Option<FunctionRef<'_>> {
+        let target = match self {
+            Record::Invocation(invocation) => return Some(invocation.function),
+            Record::Trigger(trigger) => trigger.target,
+            Record::Refusal(refusal) => refusal.trigger.target,
+        };
+        match target {
+            Target::Function(function) => Some(function),
+            Target::Route(_) => None,
+        }
+    }
 }
 
 /// Where in its input a message stood, for reports and dead letters.

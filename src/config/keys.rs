@@ -11,7 +11,7 @@ use super::settings::{
     InputKind, KafkaStart, KinesisStart, LogFormat, LogLevel, Release, Settings,
 };
 use crate::control::settings::Mode;
-use crate::cost::Gateway;
+use crate::cost::{Capacity, Gateway};
 use crate::engine::watch::LATENESS_SECONDS_MAX;
 
 /// One thing that can be set on a `T`.
@@ -85,6 +85,18 @@ pub(super) static KEYS: &[Key<Settings>] = &[
         |s| &mut s.input.function,
         Kind::Text("a function name, or \"\" to reject such records", is_function_or_empty),
         "The function of records that name none.",
+    ),
+    key(
+        "input.exclude",
+        |s| &mut s.input.exclude,
+        Kind::List(
+            LIST_MAX,
+            "a name or * pattern without spaces, matched against the bare name, \
+             account:region:name and the log group",
+            is_pattern,
+        ),
+        "Functions and log groups whose records are counted as ignored and nothing else: those \
+         that bursar itself, or what taps the stream for it, runs in.",
     ),
     key(
         "input.kafka.brokers",
@@ -178,6 +190,12 @@ pub(super) static KEYS: &[Key<Settings>] = &[
         Kind::Real(0.1, 5.0),
         "Calls for records, a second and shard. A shard answers five, for all its readers \
          together.",
+    ),
+    key(
+        "input.kinesis.capacity",
+        |s| &mut s.input.kinesis.capacity,
+        Kind::Choice(Capacity::NAMES),
+        "How the stream is paid for, for the estimate of what the telemetry itself costs.",
     ),
     key(
         "input.files.paths",

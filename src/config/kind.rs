@@ -10,7 +10,7 @@ use config::ValueKind;
 
 use super::settings::{InputKind, KafkaStart, KinesisStart, LogFormat, LogLevel, Release};
 use crate::control::settings::Mode;
-use crate::cost::Gateway;
+use crate::cost::{Capacity, Gateway};
 use crate::units::{AccountId, EventTime, NanoUsd};
 
 /// The longest text value, in bytes; enough for any path.
@@ -274,6 +274,7 @@ choices! {
         "files" = Files;
     KafkaStart: "earliest" = Earliest, "latest" = Latest, "timestamp" = Timestamp;
     KinesisStart: "trim_horizon" = TrimHorizon, "latest" = Latest, "at_timestamp" = AtTimestamp;
+    Capacity: "provisioned" = Provisioned, "on_demand" = OnDemand;
     Release: "nobody" = Nobody, "schedule" = Schedule, "timer" = Timer;
     Gateway: "observed" = Observed, "none" = None, "http_api" = HttpApi, "rest_api" = RestApi;
     LogFormat: "human" = Human, "json" = Json;

@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use crate::control::settings::ControlSettings;
-use crate::cost::{Budget, Gateway};
+use crate::cost::{Budget, Capacity, Gateway};
 use crate::engine::routes::ConfiguredRoute;
 use crate::engine::settings::{DetectionSettings, EngineSettings};
 use crate::units::{AccountId, EventTime};
@@ -86,6 +86,8 @@ pub struct InputSettings {
     pub region: String,
     /// The function of records that name none; empty: such records are rejected.
     pub function: String,
+    /// Names or `*` patterns of functions and log groups whose records do not count.
+    pub exclude: Vec<String>,
     /// The Kafka source.
     pub kafka: KafkaSettings,
     /// The Kinesis source.
@@ -103,6 +105,7 @@ impl Default for InputSettings {
             account: AccountId::default(),
             region: "us-east-1".to_owned(),
             function: String::new(),
+            exclude: Vec::new(),
             kafka: KafkaSettings::default(),
             kinesis: KinesisSettings::default(),
             files: Vec::new(),
@@ -237,6 +240,8 @@ pub struct KinesisSettings {
     pub checkpoint_file: Option<PathBuf>,
     /// Calls for records, a second and shard.
     pub polls_per_second: f64,
+    /// How the stream is paid for.
+    pub capacity: Capacity,
 }
 
 impl Default for KinesisSettings {
@@ -251,6 +256,7 @@ impl Default for KinesisSettings {
             checkpoint_file: None,
             // One in five is left to other readers.
             polls_per_second: 4.0,
+            capacity: Capacity::Provisioned,
         }
     }
 }

@@ -25,6 +25,7 @@ pub mod settings;
 pub mod tiers;
 
 pub mod account;
+pub mod footprint;
 
 pub mod bound;
 mod distribution;
@@ -39,6 +40,7 @@ pub use bound::{Exposure, loss_bound};
 pub use budget::{Budget, BudgetScope};
 pub use burn::{BURN_PAIRS, Burn, BurnMeter, BurnPair, BurnUrgency};
 pub use drag::{Drag, Gateway, RefusedCharge};
+pub use footprint::{Capacity, Footprint, FootprintBill, StreamTerms, StreamUse};
 pub use forecast::Forecaster;
 pub use month::Month;
 pub use pattern::Pattern;

@@ -32,10 +32,17 @@ pub(super) enum Item {
     RestApi,
     Logs,
     Egress,
+    KinesisShard,
+    KinesisPut,
+    KinesisFanOutShard,
+    KinesisFanOut,
+    KinesisStream,
+    KinesisIn,
+    KinesisOut,
 }
 
 impl Item {
-    pub(super) const ALL: [Item; 8] = [
+    pub(super) const ALL: [Item; 15] = [
         Item::Requests,
         Item::X86,
         Item::Arm,
@@ -44,6 +51,13 @@ impl Item {
         Item::RestApi,
         Item::Logs,
         Item::Egress,
+        Item::KinesisShard,
+        Item::KinesisPut,
+        Item::KinesisFanOutShard,
+        Item::KinesisFanOut,
+        Item::KinesisStream,
+        Item::KinesisIn,
+        Item::KinesisOut,
     ];
 
     pub(super) const fn key(self) -> &'static str {
@@ -56,6 +70,13 @@ impl Item {
             Item::RestApi => "rest_api_million",
             Item::Logs => "logs_gb",
             Item::Egress => "egress_gb",
+            Item::KinesisShard => "kinesis_shard_hour",
+            Item::KinesisPut => "kinesis_put_million",
+            Item::KinesisFanOutShard => "kinesis_fan_out_shard_hour",
+            Item::KinesisFanOut => "kinesis_fan_out_gb",
+            Item::KinesisStream => "kinesis_on_demand_hour",
+            Item::KinesisIn => "kinesis_on_demand_in_gb",
+            Item::KinesisOut => "kinesis_on_demand_out_gb",
         }
     }
 
@@ -76,7 +97,7 @@ impl Item {
         }
     }
 
-    /// Femto-dollars per request, GB-second or byte, rounded; `None` outside `0..=usd_max`.
+    /// Femto-dollars per request, GB-second, hour or byte, rounded; `None` outside `0..=usd_max`.
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
@@ -85,8 +106,10 @@ impl Item {
     pub(super) fn femto_usd(self, usd: f64) -> Option<u64> {
         let scale = match self {
             Item::X86 | Item::Arm | Item::Ephemeral => 1e15,
-            Item::Requests | Item::HttpApi | Item::RestApi => 1e9,
+            Item::KinesisShard | Item::KinesisFanOutShard | Item::KinesisStream => 1e15,
+            Item::Requests | Item::HttpApi | Item::RestApi | Item::KinesisPut => 1e9,
             Item::Logs | Item::Egress => 1e6,
+            Item::KinesisFanOut | Item::KinesisIn | Item::KinesisOut => 1e6,
         };
         // Positive form, so that NaN fails.
         if usd >= 0.0 && usd <= self.usd_max() { Some((usd * scale).round() as u64) } else { None }
@@ -166,6 +189,25 @@ pub struct Rates {
     pub known: bool,
     /// True where some price was not read for this region but assumed equal to another's.
     pub assumed: bool,
+}
+
+/// What a Kinesis stream costs in one region on one day, in femto-dollars.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct StreamRates {
+    /// Per hour of a shard.
+    pub(super) shard_hour: u64,
+    /// Per PUT payload unit of 25 KiB.
+    pub(super) put_unit: u64,
+    /// Per hour of a shard and consumer with enhanced fan-out.
+    pub(super) fan_out_shard_hour: u64,
+    /// Per byte that goes to such a consumer.
+    pub(super) fan_out_byte: u64,
+    /// Per hour of a stream on demand.
+    pub(super) stream_hour: u64,
+    /// Per byte put on demand.
+    pub(super) in_byte: u64,
+    /// Per byte read on demand.
+    pub(super) out_byte: u64,
 }
 
 /// Prices by region, item and day.
@@ -263,6 +305,30 @@ impl PriceBook {
             known,
             assumed,
         }
+    }
+
+    /// The price of a byte of log text at `at`.
+    pub(super) fn log_byte(&self, region: &str, at: EventTime) -> u64 {
+        self.first(region, Item::Logs, at)
+    }
+
+    /// The prices of a stream at `at`.
+    pub(super) fn stream_rates(&self, region: &str, at: EventTime) -> StreamRates {
+        let price = |item| self.first(region, item, at);
+        StreamRates {
+            shard_hour: price(Item::KinesisShard),
+            put_unit: price(Item::KinesisPut),
+            fan_out_shard_hour: price(Item::KinesisFanOutShard),
+            fan_out_byte: price(Item::KinesisFanOut),
+            stream_hour: price(Item::KinesisStream),
+            in_byte: price(Item::KinesisIn),
+            out_byte: price(Item::KinesisOut),
+        }
+    }
+
+    fn first(&self, region: &str, item: Item, at: EventTime) -> u64 {
+        let entry = self.entry(region, item, at).or_else(|| self.dearest(item, at));
+        entry.map_or(0, |entry| entry.prices.first())
     }
 
     fn entry(&self, region: &str, item: Item, at: EventTime) -> Option<&Entry> {

@@ -236,6 +236,7 @@ impl Envelope<'_, '_> {
                 return Ok(other.map(|_| Batch::Control));
             }
         };
+        self.sink.log_group(group.place.log_group);
         let lines = map.next_value_seed(Lines {
             text: self.text,
             group: &group,
@@ -284,12 +285,19 @@ impl Lines<'_> {
         match form {
             Form::Platform => self.sink.ignored(Ignored::PlatformEvent),
             Form::Application => self.sink.ignored(Ignored::ApplicationLog),
-            Form::Report | Form::Entry | Form::Access => match self.group.line(id, timestamp) {
-                Ok(place) if form == Form::Report => report_line::decode(line, &place, self.sink),
-                Ok(place) if form == Form::Entry => telemetry::object(line, &place, self.sink),
-                Ok(place) => access_log::decode(line, &place, &mut self.scratch.route, self.sink),
-                Err(refused) => refused.tell(line.as_bytes(), self.sink),
-            },
+            Form::Report | Form::Entry | Form::Access => {
+                self.sink.log_text(line.len());
+                match self.group.line(id, timestamp) {
+                    Ok(place) if form == Form::Report => {
+                        report_line::decode(line, &place, self.sink);
+                    }
+                    Ok(place) if form == Form::Entry => telemetry::object(line, &place, self.sink),
+                    Ok(place) => {
+                        access_log::decode(line, &place, &mut self.scratch.route, self.sink);
+                    }
+                    Err(refused) => refused.tell(line.as_bytes(), self.sink),
+                }
+            }
         }
     }
 

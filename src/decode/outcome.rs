@@ -17,6 +17,10 @@ pub trait Sink {
     fn problem(&mut self, problem: Problem<'_>);
     /// A part of the message that is valid and not about money.
     fn ignored(&mut self, kind: Ignored);
+    /// What follows was written to this log group.
+    fn log_group(&mut self, _name: &str) {}
+    /// What follows was a line of so many bytes in a log group.
+    fn log_text(&mut self, _bytes: usize) {}
 }
 
 /// A message, or a part of one, that could not be read.
@@ -120,16 +124,19 @@ pub enum Ignored {
     Usage,
     /// An envelope or an array with nothing in it.
     EmptyBatch,
+    /// A record of a function or from a log group that the settings exclude.
+    Excluded,
 }
 
 impl Ignored {
     /// Every kind.
-    pub const ALL: [Ignored; 5] = [
+    pub const ALL: [Ignored; 6] = [
         Ignored::ControlMessage,
         Ignored::ApplicationLog,
         Ignored::PlatformEvent,
         Ignored::Usage,
         Ignored::EmptyBatch,
+        Ignored::Excluded,
     ];
 
     /// The name used in metrics.
@@ -140,6 +147,7 @@ impl Ignored {
             Ignored::PlatformEvent => "platform_event",
             Ignored::Usage => "usage",
             Ignored::EmptyBatch => "empty_batch",
+            Ignored::Excluded => "excluded",
         }
     }
 }

@@ -105,6 +105,10 @@ catalogue! {
         "New functions for which there was no room; their usage is in the overflow totals.";
     SPEND = Counter "bursar_spend_usd_total", "US dollars", [],
         "Estimated spend of all counted records.";
+    TELEMETRY_LOGS = Counter "bursar_telemetry_logs_usd_total", "US dollars", [],
+        "Estimated cost of the telemetry itself: ingestion of the log text that carried records.";
+    TELEMETRY_STREAM = Counter "bursar_telemetry_stream_usd_total", "US dollars", [],
+        "Estimated cost of the telemetry itself: the Kinesis stream that is read, while it is.";
     BURN = Gauge "bursar_burn_usd_per_hour", "US dollars an hour", [],
         "Estimated spend at the present rate.";
     ALARMS_OPEN = Gauge "bursar_alarms_open", "alarms", ["severity"],

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::control::action::{Action, LossClass, OutcomeKind, Setting, Verb};
 use crate::control::ladder::Abstention;
 use crate::control::settings::Mode;
-use crate::cost::Projection;
+use crate::cost::{FootprintBill, Projection};
 use crate::engine::alarm::{
     AccountAlarm, Alarm, AlarmState, Channel, Class, Excess, LiftedFunctions, Severity,
 };
@@ -237,6 +237,8 @@ pub struct RecordCounts {
     pub rejected: u64,
     /// Access-log lines whose function is not known.
     pub unrouted: u64,
+    /// Of a function or from a log group that is excluded; in nothing else.
+    pub excluded: u64,
 }
 
 /// The last line.
@@ -258,6 +260,8 @@ pub struct SummaryLine {
     pub last_event: Option<EventTime>,
     /// What it all cost.
     pub spend_nano_usd: NanoUsd,
+    /// What it cost to be told, beside that; an estimate.
+    pub telemetry_nano_usd: FootprintBill,
     /// Alarms opened as pages.
     pub pages: u64,
     /// Alarms opened as notices.

@@ -140,6 +140,8 @@ pub struct Metrics {
     /// [`catalogue::FUNCTIONS_SHED`].
     pub functions_shed: IntCounter,
     spend: Counter,
+    telemetry_logs: Counter,
+    telemetry_stream: Counter,
     burn: Gauge,
     /// [`catalogue::ALARMS_OPEN`], by severity.
     pub alarms_open: Gauges,
@@ -200,6 +202,8 @@ impl Metrics {
             functions_evicted: int_counter(registry, &catalogue::FUNCTIONS_EVICTED)?,
             functions_shed: int_counter(registry, &catalogue::FUNCTIONS_SHED)?,
             spend: counter(registry, &catalogue::SPEND)?,
+            telemetry_logs: counter(registry, &catalogue::TELEMETRY_LOGS)?,
+            telemetry_stream: counter(registry, &catalogue::TELEMETRY_STREAM)?,
             burn: gauge(registry, &catalogue::BURN)?,
             alarms_open: gauges(&catalogue::ALARMS_OPEN, &[labels.severities])?,
             alarms_opened: counters(
@@ -254,6 +258,12 @@ impl Metrics {
     /// Adds spend; a counter cannot fall, so a negative amount is none.
     pub fn add_spend(&self, amount: NanoUsd) {
         self.spend.inc_by(amount.usd().max(0.0));
+    }
+
+    /// Adds what it has cost to be told.
+    pub fn add_telemetry(&self, logs: NanoUsd, stream: NanoUsd) {
+        self.telemetry_logs.inc_by(logs.usd().max(0.0));
+        self.telemetry_stream.inc_by(stream.usd().max(0.0));
     }
 
     /// Says what is spent in an hour at the present rate.
@@ -433,6 +443,7 @@ mod tests {
         metrics.add_drops(DropCause::LedgerWrite, 2);
         metrics.add_spend(NanoUsd(250_000_000));
         metrics.add_spend(NanoUsd(-1));
+        metrics.add_telemetry(NanoUsd(500_000_000), NanoUsd(-1));
         metrics.records_rejected.add(&["invented"], 4);
         metrics.alarms_open.set(&["page"], 1);
         metrics.decision_latency.observe(4.0);
@@ -442,6 +453,8 @@ mod tests {
             "bursar_records_total{outcome=\"late\"} 3",
             "bursar_drops_total{cause=\"ledger_write\",intended=\"false\"} 2",
             "bursar_spend_usd_total 0.25",
+            "bursar_telemetry_logs_usd_total 0.5",
+            "bursar_telemetry_stream_usd_total 0",
             "bursar_records_rejected_total{reason=\"unlisted\"} 4",
             "bursar_alarms_open{severity=\"page\"} 1",
             "bursar_decision_latency_seconds_bucket{le=\"5\"} 1",

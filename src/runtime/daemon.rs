@@ -168,9 +168,11 @@ fn read(
                 api.metrics.batch.observe((clock::elapsed() - began).as_secs_f64());
                 feed.done(chunk, through);
                 api.view.set_ready("input", true, "reading");
+                pipeline.streamed(progress.stream);
                 gauges.note(progress);
             }
             Some(Fed::Idle(None, progress)) => {
+                pipeline.streamed(progress.stream);
                 gauges.note(progress);
                 pipeline.silent()?;
                 pipeline.idle(clock::elapsed())?;
@@ -178,6 +180,7 @@ fn read(
             }
             // Records may be waiting behind a source that is not well: time stands still.
             Some(Fed::Idle(Some(why), progress)) => {
+                pipeline.streamed(progress.stream);
                 gauges.note(progress);
                 pipeline.unwell();
                 api.view.set_ready("input", false, why);
@@ -325,11 +328,13 @@ fn pipeline(
             account: settings.input.account,
             region,
             function: settings.input.function.clone(),
+            exclude: wiring::excluded(settings),
         },
         intake,
         shards,
         accounts: Accounts::new(settings.detection.clone()),
         bills: prices.bills,
+        footprint: prices.footprint,
         control: wiring::control(settings),
         hands,
         recorder,

@@ -1,5 +1,6 @@
 //! What one message holds, on its way in: records to the engine's door, the rest to be counted.
 
+use crate::cost::Pattern;
 use crate::decode::{Ignored, Problem, Sink};
 use crate::engine::intake::{Entry, Intake};
 use crate::record::{Position, Record};
@@ -7,7 +8,6 @@ use crate::source::ProblemReason;
 use crate::units::EventTime;
 
 use super::dead_letter::DeadLetters;
-use super::pipeline::Passed;
 
 /// Reason under which records from the future are counted.
 pub(super) const FUTURE: &str = "future";
@@ -19,6 +19,38 @@ pub(super) const REASONS: [&str; 4] = [
     ProblemReason::Letter.as_str(),
 ];
 
+/// Counts of what passed.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Passed {
+    /// Messages.
+    pub messages: u64,
+    /// Bytes of them.
+    pub bytes: u64,
+    /// Records.
+    pub records: u64,
+    /// Parts that could not be read.
+    pub rejected: u64,
+    /// Bytes of log lines that carried records.
+    pub log_bytes: u64,
+    /// Parts that are not about money, by kind.
+    pub ignored: [u64; Ignored::ALL.len()],
+}
+
+impl Passed {
+    /// One more of a kind that is not about money.
+    pub(super) fn ignore(&mut self, kind: Ignored) {
+        if let Some(place) = Ignored::ALL.iter().position(|&known| known == kind) {
+            self.ignored[place] += 1;
+        }
+    }
+
+    /// How many of it there were.
+    pub fn ignored_as(&self, kind: Ignored) -> u64 {
+        let mut counts = Ignored::ALL.iter().zip(self.ignored);
+        counts.find(|(known, _)| **known == kind).map_or(0, |(_, count)| count)
+    }
+}
+
 /// Receives what a message holds.
 pub(super) struct Door<'a> {
     pub(super) intake: &'a mut Intake,
@@ -26,6 +58,10 @@ pub(super) struct Door<'a> {
     pub(super) passed: &'a mut Passed,
     pub(super) position: Position,
     pub(super) wall: Option<EventTime>,
+    /// Functions and log groups whose records do not count.
+    pub(super) exclude: &'a [Pattern],
+    /// Whether what comes is from such a log group.
+    pub(super) excluded: bool,
     /// The parts that may come in; `None`: all.
     pub(super) wanted: Option<Vec<u32>>,
     /// Parts so far.
@@ -39,11 +75,22 @@ impl Door<'_> {
         self.parts = part.saturating_add(1);
         self.wanted.as_ref().is_none_or(|wanted| wanted.contains(&part)).then_some(part)
     }
+
+    fn is_excluded(&self, record: &Record<'_>) -> bool {
+        if self.exclude.is_empty() {
+            return false;
+        }
+        let named = |function| self.exclude.iter().any(|pattern| pattern.matches(&function));
+        self.excluded || record.function().is_some_and(named)
+    }
 }
 
 impl Sink for Door<'_> {
     fn record(&mut self, record: &Record<'_>) {
         let Some(part) = self.next() else { return };
+        if self.is_excluded(record) {
+            return self.passed.ignore(Ignored::Excluded);
+        }
         self.passed.records += 1;
         if self.intake.record(record, self.position, self.wall) == Entry::Future {
             let detail = format!("event time {} is ahead of the wall clock", record.at());
@@ -58,12 +105,17 @@ impl Sink for Door<'_> {
     }
 
     fn ignored(&mut self, kind: Ignored) {
-        if self.next().is_none() {
-            return;
+        if self.next().is_some() {
+            self.passed.ignore(kind);
         }
-        if let Some(place) = Ignored::ALL.iter().position(|&known| known == kind) {
-            self.passed.ignored[place] += 1;
-        }
+    }
+
+    fn log_group(&mut self, name: &str) {
+        self.excluded = self.exclude.iter().any(|pattern| pattern.matches_text(name));
+    }
+
+    fn log_text(&mut self, bytes: usize) {
+        self.passed.log_bytes += bytes as u64;
     }
 }
 

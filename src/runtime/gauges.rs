@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::cost::FootprintBill;
 use crate::decode::Ignored;
 use crate::engine::shard::Counters;
 use crate::observe::metrics::{BudgetLevel, DropCause, Metrics, RecordOutcome};
@@ -10,8 +11,9 @@ use crate::source::Progress;
 use crate::units::NanoUsd;
 
 use super::clock;
+use super::door::Passed;
 use super::feed::Feed;
-use super::pipeline::{Passed, Pipeline};
+use super::pipeline::Pipeline;
 
 /// What was published last.
 #[derive(Debug, Default)]
@@ -20,6 +22,7 @@ pub struct Gauges {
     counters: Counters,
     unrouted: u64,
     spend: NanoUsd,
+    footprint: FootprintBill,
     dead: BTreeMap<&'static str, u64>,
     kept: BTreeMap<&'static str, u64>,
     failures: u64,
@@ -67,6 +70,12 @@ impl Gauges {
             metrics.add_spend(spent.minus(self.spend));
             self.spend = spent;
         }
+        let footprint = pipeline.footprint();
+        metrics.add_telemetry(
+            footprint.logs.minus(self.footprint.logs),
+            footprint.stream.minus(self.footprint.stream),
+        );
+        self.footprint = footprint;
         self.publish_dead(pipeline, metrics);
         self.publish_time(pipeline, feed, metrics);
         metrics.publish_budgets(pipeline.budgets().map(|(budget, used, outlook)| BudgetLevel {

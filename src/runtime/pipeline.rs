@@ -9,7 +9,8 @@ use std::time::Duration;
 use crate::act::hands::Hands;
 use crate::control::ladder::Control;
 use crate::control::settings::Mode;
-use crate::cost::{AccountBook, Budget, BudgetOutlook, BudgetScope, Month, Usage};
+use crate::cost::{AccountBook, Budget, BudgetOutlook, BudgetScope, Month, Pattern, Usage};
+use crate::cost::{Footprint, FootprintBill, StreamUse};
 use crate::decode::{Context, Decoder, EventHeaders, Ignored, Limits, Sink as _};
 use crate::engine::accounts::Accounts;
 use crate::engine::alarm::{MinuteRow, Output};
@@ -22,7 +23,7 @@ use crate::units::{AccountId, EventTime, NanoUsd};
 
 use super::clock::{self, Present};
 use super::dead_letter::{DeadLetters, letters};
-use super::door::{Door, FUTURE, lane_name, reach};
+use super::door::{Door, FUTURE, Passed, lane_name, reach};
 use super::recorder::Recorder;
 use super::shards::{ShardDied, Shards, Totals, UsageRow};
 use super::wallets::Wallets;
@@ -50,21 +51,8 @@ pub struct Defaults {
     pub region: String,
     /// The function; empty when there is none.
     pub function: String,
-}
-
-/// Counts of what passed.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Passed {
-    /// Messages.
-    pub messages: u64,
-    /// Bytes of them.
-    pub bytes: u64,
-    /// Records.
-    pub records: u64,
-    /// Parts that could not be read.
-    pub rejected: u64,
-    /// Parts that are not about money, by kind.
-    pub ignored: [u64; Ignored::ALL.len()],
+    /// Functions and log groups whose records do not count: what bursar itself runs on.
+    pub exclude: Vec<Pattern>,
 }
 
 /// The parts, put together.
@@ -77,6 +65,8 @@ pub struct Pipeline {
     accounts: Accounts,
     bills: AccountBook,
     billed: Vec<UsageRow>,
+    footprint: Footprint,
+    streamed: StreamUse,
     control: Control,
     hands: Hands,
     /// When what is in force was last looked after.
@@ -110,6 +100,8 @@ pub struct Parts {
     pub accounts: Accounts,
     /// The accounts' bills.
     pub bills: AccountBook,
+    /// What the telemetry itself costs.
+    pub footprint: Footprint,
     /// Control.
     pub control: Control,
     /// Control's hands.
@@ -137,6 +129,8 @@ impl Pipeline {
             accounts: parts.accounts,
             bills: parts.bills,
             billed: Vec::new(),
+            footprint: parts.footprint,
+            streamed: StreamUse::default(),
             control: parts.control,
             hands: parts.hands,
             tended: None,
@@ -251,6 +245,8 @@ impl Pipeline {
             passed: &mut self.passed,
             position,
             wall: self.arrived,
+            exclude: &self.defaults.exclude,
+            excluded: false,
             wanted: letters::wanted(headers),
             parts: 0,
         };
@@ -345,6 +341,7 @@ impl Pipeline {
             self.charge_wallets(now);
             self.wallets.finish(now, self.control.budgets(), &mut self.recorder);
         }
+        self.charge_footprint(self.intake.now().or(self.present.now()).unwrap_or(EventTime::MIN));
         let summary = self.summary();
         self.recorder.summary(&summary);
         Ok(summary)
@@ -379,6 +376,16 @@ impl Pipeline {
     /// What passed so far.
     pub fn passed(&self) -> Passed {
         self.passed
+    }
+
+    /// How much of a stream was used, since the start.
+    pub fn streamed(&mut self, used: StreamUse) {
+        self.streamed = used;
+    }
+
+    /// What it has cost to be told, up to the last full minute.
+    pub fn footprint(&self) -> FootprintBill {
+        self.footprint.bill()
     }
 
     /// What the engine has counted.
@@ -451,6 +458,7 @@ impl Pipeline {
         if now.second().rem_euclid(60) == 0 {
             self.bill(now);
             self.charge_wallets(now);
+            self.charge_footprint(now);
         }
         for (index, spent) in self.budget_spent.iter().enumerate() {
             self.control.spent(index, *spent);
@@ -520,6 +528,11 @@ impl Pipeline {
         }
     }
 
+    /// Charges what it took to be told since the last time.
+    fn charge_footprint(&mut self, now: EventTime) {
+        self.footprint.charge(self.passed.log_bytes, self.streamed, now);
+    }
+
     fn charge_wallets(&mut self, now: EventTime) {
         let (budgets, spent) = (self.control.budgets(), &self.budget_spent);
         self.wallets.charge(now, budgets, spent, &mut self.recorder);
@@ -562,6 +575,7 @@ impl Pipeline {
                 duplicate: totals.counters.duplicate,
                 rejected: self.passed.rejected + door.future,
                 unrouted: door.unrouted,
+                excluded: self.passed.ignored_as(Ignored::Excluded),
             },
             functions: totals.functions,
             function_days: days(totals.observed.function_seconds),
@@ -569,6 +583,7 @@ impl Pipeline {
             first_event: self.intake.first(),
             last_event: self.intake.now(),
             spend_nano_usd: totals.spend,
+            telemetry_nano_usd: self.footprint.bill(),
             pages: self.recorder.pages,
             notices: self.recorder.notices,
             actions: self.recorder.actions,

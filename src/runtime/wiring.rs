@@ -8,7 +8,9 @@ use std::thread::available_parallelism;
 use crate::config::settings::{self as conf, Settings};
 use crate::control::action::ActuatorKind;
 use crate::control::ladder::Control;
-use crate::cost::{AccountBook, CostSettings, Drag, DragOverride, Pattern, PriceBook};
+use crate::cost::{
+    AccountBook, CostSettings, Drag, DragOverride, Footprint, Pattern, PriceBook, StreamTerms,
+};
 use crate::engine::detect::Thresholds;
 use crate::engine::intake::Intake;
 use crate::engine::rate_card::RateCard;
@@ -52,6 +54,8 @@ pub struct Prices {
     pub card: RateCard,
     /// For the budgets.
     pub bills: AccountBook,
+    /// For what the telemetry itself costs.
+    pub footprint: Footprint,
     /// Which price table it is.
     pub version: String,
 }
@@ -68,7 +72,25 @@ pub fn prices(settings: &Settings) -> Result<Prices, WiringError> {
     })?;
     let version = book.version().to_owned();
     let bills = AccountBook::new(book.clone(), cost.free_tier);
-    Ok(Prices { card: RateCard::new(book, cost), bills, version })
+    let footprint = footprint(&settings.input, book.clone());
+    Ok(Prices { card: RateCard::new(book, cost), bills, footprint, version })
+}
+
+fn footprint(input: &conf::InputSettings, prices: PriceBook) -> Footprint {
+    let given = &input.kinesis;
+    let of_arn = given.stream.strip_prefix("arn:").and_then(|arn| arn.split(':').nth(2));
+    let set = Some(given.region.as_str()).filter(|region| !region.is_empty());
+    let terms = StreamTerms {
+        region: set.or(of_arn).unwrap_or(&input.region).to_owned(),
+        capacity: given.capacity,
+        fan_out: !given.consumer_arn.is_empty(),
+    };
+    Footprint::new(prices, input.region.clone(), terms)
+}
+
+/// Whose records do not count.
+pub fn excluded(settings: &Settings) -> Vec<Pattern> {
+    settings.input.exclude.iter().map(|text| Pattern::new(text)).collect()
 }
 
 /// How many shards there will be.

@@ -28,6 +28,7 @@ use self::place::Place;
 pub use self::settings::{KinesisSettings, POLLS_PER_SECOND_MAX, SHARD_BYTES_MIN, Start};
 use self::shard::{Shard, Step, back_off};
 use super::{Chunk, Clock, PeekTime, Progress, Read, Source, SourceError};
+use crate::cost::StreamUse;
 use crate::record::Position;
 use crate::units::EventTime;
 
@@ -72,6 +73,9 @@ pub struct KinesisSource {
     turn: usize,
     said: Option<String>,
     bytes_read: u64,
+    stream: StreamUse,
+    /// Up to when its hours are counted.
+    held_until: Duration,
     saved_at: Duration,
     closed: bool,
 }
@@ -132,6 +136,8 @@ impl KinesisSource {
             turn: 0,
             said: None,
             bytes_read: 0,
+            stream: StreamUse::default(),
+            held_until: (clock.elapsed)(),
             closed: false,
         })
     }
@@ -230,6 +236,7 @@ impl KinesisSource {
         let arrived = (self.clock.wall)();
         let bytes = batch.records.iter().map(|record| record.data.len()).sum();
         self.bytes_read += bytes as u64;
+        batch.records.iter().for_each(|record| self.stream.record(record.data.len()));
         let answer = shard::Answer {
             through: batch.through.as_deref(),
             records: batch.records.len(),
@@ -291,6 +298,7 @@ impl KinesisSource {
 
     /// Notes what is done, begins with shards whose turn has come, writes the checkpoint.
     fn keep_house(&mut self, now: Duration) {
+        self.hold(now);
         self.settle();
         for (shard, place) in self.lineage.begin_due() {
             tracing::info!(shard, ?place, "kinesis: reading a shard");
@@ -303,6 +311,15 @@ impl KinesisSource {
             self.saved_at = now;
             self.checkpoint.save();
         }
+    }
+
+    /// Counts the time for which the stream has been there, in whole milliseconds.
+    fn hold(&mut self, now: Duration) {
+        let ms = now.saturating_sub(self.held_until).as_millis();
+        let ms = u64::try_from(ms).unwrap_or(u64::MAX);
+        self.held_until = self.held_until.saturating_add(Duration::from_millis(ms));
+        let shards = self.reading().count();
+        self.stream.hold(shards, ms);
     }
 
     fn settle(&mut self) {
@@ -441,7 +458,12 @@ impl Source for KinesisSource {
     }
 
     fn progress(&self) -> Progress {
-        Progress { bytes_read: self.bytes_read, behind: self.behind(), ..Progress::default() }
+        Progress {
+            bytes_read: self.bytes_read,
+            behind: self.behind(),
+            stream: self.stream,
+            ..Progress::default()
+        }
     }
 
     fn readiness(&self) -> Result<(), String> {

@@ -22,6 +22,7 @@ use std::time::Duration;
 pub use chunk::{Chunk, Message, Problem, ProblemReason};
 pub use headers::Headers;
 
+use crate::cost::StreamUse;
 use crate::record::Position;
 use crate::units::{EventTime, ProcessingTime};
 
@@ -84,6 +85,8 @@ pub struct Progress {
     pub rebalances: u64,
     /// How long what was taken last had been waiting in the input, where the input says so.
     pub behind: Option<Duration>,
+    /// What was used of a stream that is paid for by use.
+    pub stream: StreamUse,
 }
 
 /// Messages that one input holds and that were not handed out yet.

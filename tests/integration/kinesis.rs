@@ -101,6 +101,11 @@ fn kinesis_gives_the_alarms_that_a_replay_gives_and_a_restart_goes_on() {
     };
     close("/records/counted");
     close("/spend_nano_usd");
+    // Each message is one PUT unit of $0.014 a million, and the shards cost less than a cent.
+    let [puts, stream] =
+        [lines.len() as i64 * 14, summary["telemetry_nano_usd"]["stream"].as_i64().unwrap()];
+    assert!((puts..puts + 10_000_000).contains(&stream), "{stream} of {puts}");
+    assert_eq!(replayed_summary["telemetry_nano_usd"]["stream"], 0);
     for what in ["duplicate", "rejected"] {
         assert_eq!(summary["records"][what], 0, "{what}");
     }

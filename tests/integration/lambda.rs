@@ -67,8 +67,8 @@ impl Estate {
         run(learn.arg(folder.path().join("baselines.jsonl")).arg(&history)).succeeded();
         let text = format!(
             "mode = \"enforce\"\n[input]\nkind = \"kinesis\"\naccount = \"{ACCOUNT}\"\n\
-             [input.kinesis]\nstream = \"costs\"\nregion = \"eu-west-1\"\nendpoint = \"{}\"\n[engine]\nlateness = \"1s\"\n\
-             baselines_file = \"{}\"\n[control]\nsettle = \"2s\"\nquiet = \"4s\"\ncanary = \"2s\"\n\
+             [input.kinesis]\nstream = \"costs\"\nregion = \"eu-west-1\"\nendpoint = \"{}\"\n\
+             [engine]\nlateness = \"1s\"\nbaselines_file = \"{}\"\n[control]\nsettle = \"2s\"\nquiet = \"4s\"\ncanary = \"2s\"\n\
              [lambda]\nenabled = true\nendpoint = \"{}\"\nrequests_per_second = 15\n\
              release = \"schedule\"\nrelease_role = \"arn:aws:iam::{ACCOUNT}:role/release\"\n\
              [state]\njournal = \"{}\"\n",

@@ -27,6 +27,8 @@ mod bad_input;
 
 mod outputs;
 
+mod footprint;
+
 mod daemon;
 
 #[cfg(feature = "kafka")]

@@ -1,5 +1,6 @@
 use super::{at, today};
 use crate::cost::PriceBook;
+use crate::cost::prices::StreamRates;
 use crate::record::Architecture::{Arm64, X86_64};
 use crate::units::MbMillis;
 
@@ -61,6 +62,19 @@ fn every_commercial_region_has_every_price() {
             ];
             assert!(all.iter().all(|price| *price > 0), "{region} {rates:?}");
         }
+        let StreamRates {
+            shard_hour,
+            put_unit,
+            fan_out_shard_hour,
+            fan_out_byte,
+            stream_hour,
+            in_byte,
+            out_byte,
+        } = book.stream_rates(region, today());
+        let by_the_hour = [shard_hour, fan_out_shard_hour, stream_hour];
+        let by_the_piece = [put_unit, fan_out_byte, in_byte, out_byte];
+        assert!([&by_the_hour[..], &by_the_piece[..]].concat().iter().all(|price| *price > 0));
+        assert_eq!(book.log_byte(region, today()), book.rates(region, Arm64, today()).log_byte);
         let (x86, arm) = (book.rates(region, X86_64, today()), book.rates(region, Arm64, today()));
         assert!(arm.compute.dearest() <= x86.compute.dearest(), "{region}");
     }
