@@ -43,8 +43,8 @@ const USUAL_MS: u64 = 130;
 const PAST_SECONDS: u64 = 3 * 3_600;
 
 /// A flood that is not capped by then goes on no longer.
-const CAP_WITHIN: Duration = Duration::from_secs(45);
-const RESTORED_WITHIN: Duration = Duration::from_secs(40);
+const CAP_WITHIN: Duration = Duration::from_secs(30);
+const RESTORED_WITHIN: Duration = Duration::from_secs(60);
 /// How long refusals are counted.
 const WATCHED: Duration = Duration::from_secs(6);
 /// Calls that were let in before a change are over by then.
@@ -426,7 +426,9 @@ fn a_flood_on_running_functions_is_capped_refused_and_forgiven() {
     assert!(held <= cap as f64 && flooded > 2.0 * held, "{flooded} and {held} at a cap of {cap}");
 
     let listed = run(&mut ministack.bursar(&["restrictions", "--json"])).succeeded();
-    assert_eq!(lines(&listed.stdout), Vec::<Value>::new());
+    // What was given back is looked at once more before the journal forgets it.
+    let given_back = |entry: &Value| entry["step"] == "given_back";
+    assert!(lines(&listed.stdout).iter().all(given_back), "{listed:#?}");
     let (decisions, _) = daemon.stop();
     let actions = kind(&decisions, "action");
     let applied = |verb: &str| {
