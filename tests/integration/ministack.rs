@@ -185,8 +185,9 @@ impl Ministack {
     fn configure(&self) {
         let mut past = String::new();
         let begin = now_ms() - PAST_SECONDS * 1_000;
-        let period = (USUAL_MS + USUAL_PAUSE.as_millis() as u64) / USUAL_CALLERS as u64;
-        for ms in (0..PAST_SECONDS * 1_000).step_by(usize::try_from(period).unwrap()) {
+        let round_ms = USUAL_MS + u64::try_from(USUAL_PAUSE.as_millis()).unwrap();
+        let period_ms = usize::try_from(round_ms).unwrap() / USUAL_CALLERS;
+        for ms in (0..PAST_SECONDS * 1_000).step_by(period_ms) {
             let at = i64::try_from(begin + ms).unwrap();
             let record = json!({
                 "kind": "invocation", "account": ACCOUNT, "region": "eu-west-1",
