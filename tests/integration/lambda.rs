@@ -33,7 +33,8 @@ fn record(out: &mut String, ms: u64) {
     let time = bursar::units::EventTime::saturating_from_ms(i64::try_from(ms).unwrap());
     writeln!(
         out,
-        r#"{{"kind":"invocation","time":"{time}","account":"{ACCOUNT}","region":"eu-west-1","function":"shop","billed_ms":300,"memory_mb":1024}}"#
+        "{{\"kind\":\"invocation\",\"time\":\"{time}\",\"account\":\"{ACCOUNT}\",\
+         \"region\":\"eu-west-1\",\"function\":\"shop\",\"billed_ms\":300,\"memory_mb\":1024}}"
     )
     .unwrap();
 }
