@@ -173,7 +173,7 @@ impl<P: ControlPlane> ReservedConcurrency<P> {
             self.journal.put(&given_back)?;
             tracing::warn!(
                 restriction = %id,
-                "its release cannot be withdrawn yet ({}); it would write the prior state again",
+                "its release cannot be withdrawn yet ({}); it would write the prior state once more",
                 fault.words()
             );
             return Ok(());

@@ -43,8 +43,8 @@ fn mode(settings: &Settings, broken: &mut Vec<(String, String)>) {
     } else if lambda.release == Release::Nobody {
         broken.push((
             "lambda.release".to_owned(),
-            "\"enforce\" needs somebody who gives back when bursar no longer can: \"schedule\" \
-             with lambda.release_role, or \"timer\" and a timer that runs `bursar restore --expired`"
+            "\"enforce\" needs somebody who gives back when bursar no longer can: \"schedule\" with \
+             lambda.release_role, or \"timer\" and a timer that runs `bursar restore --expired`"
                 .to_owned(),
         ));
     } else if (lambda.release == Release::Schedule) == lambda.release_role.is_empty() {
