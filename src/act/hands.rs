@@ -2,13 +2,13 @@
 //! of its own, so that a slow control plane holds up neither detection nor the next decision.
 
 use std::collections::VecDeque;
-use std::thread::{Builder, JoinHandle};
+use std::thread::Builder;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 
-use super::{Actuator, Held};
+use super::{Actuator, Found, Held};
 use crate::control::action::{Intent, Outcome, OutcomeKind, Setting};
 use crate::units::EventTime;
 
@@ -22,17 +22,20 @@ pub enum Heard {
     /// What became of an intent.
     Done(Box<Intent>, Outcome),
     /// What stands where a restriction should be.
-    Found(String, Setting),
+    Found(Found),
+    /// A round of looking after things, or the last one, is over.
+    Rested,
 }
 
 enum Job {
-    Apply(Box<Intent>, EventTime),
-    Tend(Vec<Held>, EventTime),
+    Apply(Box<Intent>),
+    Tend(Vec<Held>),
+    Finish,
 }
 
 enum Place {
     Here(Box<dyn Actuator>),
-    Apart { jobs: Sender<Job>, words: Receiver<Heard>, thread: JoinHandle<()>, tending: bool },
+    Apart { jobs: Sender<Job>, words: Receiver<Heard>, tending: bool },
 }
 
 /// Control's hands.
@@ -41,6 +44,7 @@ pub struct Hands {
     heard: VecDeque<Heard>,
     /// Intents whose outcome has not been heard.
     awaited: usize,
+    finishing: bool,
     stopped: Option<Box<dyn Fn() -> Option<String> + Send>>,
 }
 
@@ -53,14 +57,20 @@ impl std::fmt::Debug for Hands {
 impl Hands {
     /// Carried out within the call.
     pub fn here(actuator: Box<dyn Actuator>) -> Self {
-        Self { place: Place::Here(actuator), heard: VecDeque::new(), awaited: 0, stopped: None }
+        Self {
+            place: Place::Here(actuator),
+            heard: VecDeque::new(),
+            awaited: 0,
+            finishing: false,
+            stopped: None,
+        }
     }
 
     /// Carried out by a thread of its own, on which the hand is also made.
     ///
     /// # Errors
     /// The system refuses a thread, or the hand cannot be made.
-    pub fn apart<A, F>(make: F) -> anyhow::Result<Self>
+    pub fn apart<A, F>(clock: fn() -> EventTime, make: F) -> anyhow::Result<Self>
     where
         A: Actuator,
         F: FnOnce() -> anyhow::Result<A> + Send + 'static,
@@ -68,7 +78,7 @@ impl Hands {
         let (made, is_made) = bounded(1);
         let (jobs, waiting) = bounded::<Job>(JOBS_MAX);
         let (tell, words) = unbounded();
-        let thread = Builder::new().name("hands".into()).spawn(move || {
+        Builder::new().name("hands".into()).spawn(move || {
             let mut actuator = match make() {
                 Ok(actuator) => actuator,
                 Err(error) => return drop(made.send(Err(error))),
@@ -76,15 +86,17 @@ impl Hands {
             drop(made.send(Ok(())));
             for job in waiting {
                 let told = match job {
-                    Job::Apply(intent, at) => {
-                        let outcome = actuator.apply(&intent, at);
+                    Job::Apply(intent) => {
+                        let outcome = actuator.apply(&intent, clock());
                         vec![Heard::Done(intent, outcome)]
                     }
-                    Job::Tend(held, at) => {
-                        let found = actuator.tend(&held, at).into_iter();
-                        let found = found.map(|(id, setting)| Heard::Found(id, setting));
-                        // The last word says that the round is over.
-                        found.chain([Heard::Found(String::new(), Setting::Unknown)]).collect()
+                    Job::Tend(held) => {
+                        let found = actuator.tend(&held, clock()).into_iter();
+                        found.map(Heard::Found).chain([Heard::Rested]).collect()
+                    }
+                    Job::Finish => {
+                        actuator.finish(clock());
+                        vec![Heard::Rested]
                     }
                 };
                 if told.into_iter().any(|word| tell.send(word).is_err()) {
@@ -93,8 +105,8 @@ impl Hands {
             }
         })?;
         is_made.recv().context("the thread that makes changes has died")??;
-        let place = Place::Apart { jobs, words, thread, tending: false };
-        Ok(Self { place, heard: VecDeque::new(), awaited: 0, stopped: None })
+        let place = Place::Apart { jobs, words, tending: false };
+        Ok(Self { place, heard: VecDeque::new(), awaited: 0, finishing: false, stopped: None })
     }
 
     /// With somebody who may say why nothing new is to be begun.
@@ -117,7 +129,7 @@ impl Hands {
                 self.heard.push_back(Heard::Done(Box::new(intent), outcome));
             }
             Place::Apart { jobs, .. } => {
-                if let Err(refused) = jobs.try_send(Job::Apply(Box::new(intent), at)) {
+                if let Err(refused) = jobs.try_send(Job::Apply(Box::new(intent))) {
                     let detail = if refused.is_full() {
                         "too many changes are waiting for the control plane"
                     } else {
@@ -129,7 +141,7 @@ impl Hands {
                         effective_at: None,
                         detail: detail.to_owned(),
                     };
-                    if let Job::Apply(intent, _) = refused.into_inner() {
+                    if let Job::Apply(intent) = refused.into_inner() {
                         self.heard.push_back(Heard::Done(intent, outcome));
                     }
                 }
@@ -141,13 +153,25 @@ impl Hands {
     pub fn tend(&mut self, held: Vec<Held>, at: EventTime) {
         match &mut self.place {
             Place::Here(actuator) => {
-                let found = actuator.tend(&held, at).into_iter();
-                self.heard.extend(found.map(|(id, setting)| Heard::Found(id, setting)));
+                self.heard.extend(actuator.tend(&held, at).into_iter().map(Heard::Found));
             }
             Place::Apart { jobs, tending, .. } => {
-                if !*tending && jobs.try_send(Job::Tend(held, at)).is_ok() {
+                if !*tending && jobs.try_send(Job::Tend(held)).is_ok() {
                     *tending = true;
                 }
+            }
+        }
+    }
+
+    /// Nothing will be handed over any more. The word that this is done is the last one.
+    pub fn finish(&mut self, at: EventTime) {
+        match &mut self.place {
+            Place::Here(actuator) => {
+                actuator.finish(at);
+                self.heard.push_back(Heard::Rested);
+            }
+            Place::Apart { jobs, .. } => {
+                self.finishing = jobs.try_send(Job::Finish).is_ok();
             }
         }
     }
@@ -155,6 +179,11 @@ impl Hands {
     /// The next word, if there is one.
     pub fn heard(&mut self) -> Option<Heard> {
         self.listen(Duration::ZERO)
+    }
+
+    /// Whether the last word is still to come.
+    pub fn is_busy(&self) -> bool {
+        self.awaited > 0 || self.finishing
     }
 
     /// How many outcomes are missing.
@@ -168,23 +197,23 @@ impl Hands {
             let word = match (self.heard.pop_front(), &mut self.place) {
                 (Some(word), _) => word,
                 (None, Place::Here(_)) => return None,
-                (None, Place::Apart { words, tending, thread, .. }) => {
+                (None, Place::Apart { words, tending, .. }) => {
                     match words.recv_timeout(patience) {
-                        Ok(Heard::Found(id, _)) if id.is_empty() => {
+                        Ok(Heard::Rested) if *tending => {
                             *tending = false;
                             continue;
                         }
                         Ok(word) => word,
                         Err(RecvTimeoutError::Timeout) => return None,
-                        Err(RecvTimeoutError::Disconnected) => {
-                            debug_assert!(thread.is_finished());
-                            return None;
-                        }
+                        // What is awaited will not come; restrictions are in the journal.
+                        Err(RecvTimeoutError::Disconnected) => return None,
                     }
                 }
             };
-            if matches!(word, Heard::Done(..)) {
-                self.awaited = self.awaited.saturating_sub(1);
+            match word {
+                Heard::Done(..) => self.awaited = self.awaited.saturating_sub(1),
+                Heard::Rested => self.finishing = false,
+                Heard::Found(_) => {}
             }
             return Some(word);
         }

@@ -8,15 +8,14 @@ use std::time::Duration;
 use aws_config::{Region, SdkConfig};
 use aws_sdk_lambda::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_scheduler::types::{
-    ActionAfterCompletion, FlexibleTimeWindow, FlexibleTimeWindowMode, Target,
+    ActionAfterCompletion, FlexibleTimeWindow, FlexibleTimeWindowMode, RetryPolicy, Target,
 };
 use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use tokio::runtime::Runtime;
 
-use super::reserved::{ControlPlane, Fault};
+use super::reserved::{ControlPlane, Fault, Release};
 use crate::aws::{self, Way};
-use crate::control::restriction::Restriction;
 use crate::record::FunctionKey;
 use crate::units::AccountId;
 
@@ -26,6 +25,9 @@ const ATTEMPT: Duration = Duration::from_secs(5);
 const REGIONS_MAX: usize = 64;
 /// The platform's release comes so long after the expiry, at which the daemon gives back itself.
 const RELEASE_AFTER_MS: i64 = 5 * 60_000;
+/// A release that fails is tried again so often and for so long, and not hours later.
+const RELEASE_ATTEMPTS: i32 = 60;
+const RELEASE_AGE_SECONDS: i32 = 1_800;
 /// Lambda's own limit.
 const NAME_BYTES_MAX: usize = 64;
 const SCHEDULE_GROUP: &str = "default";
@@ -119,7 +121,7 @@ impl Lambda {
     fn clients(&mut self, region: &str) -> Result<&Clients, Fault> {
         if !self.clients.contains_key(region) {
             if self.clients.len() >= REGIONS_MAX {
-                return Err(Fault::Refused(format!("{REGIONS_MAX} regions are served already")));
+                self.clients.clear();
             }
             let config = self.config.to_builder().region(Region::new(region.to_owned())).build();
             let clients = Clients {
@@ -165,13 +167,13 @@ impl ControlPlane for Lambda {
         }
     }
 
-    fn leave_release(&mut self, restriction: &Restriction) -> Result<(), Fault> {
+    fn leave_release(&mut self, release: &Release<'_>) -> Result<(), Fault> {
         let Some(role) = self.release_role.clone() else {
             return Ok(());
         };
-        let schedule = Schedule::of(restriction, role)?;
+        let schedule = Schedule::of(release, role)?;
         self.wait_for_turn();
-        let client = self.clients(&restriction.function.region)?.scheduler.clone();
+        let client = self.clients(&release.function.region)?.scheduler.clone();
         match self.runtime.block_on(schedule.create(&client)) {
             Err(Fault::Busy(..)) => {
                 self.wait_for_turn();
@@ -181,13 +183,13 @@ impl ControlPlane for Lambda {
         }
     }
 
-    fn withdraw_release(&mut self, restriction: &Restriction) -> Result<(), Fault> {
+    fn withdraw_release(&mut self, release: &Release<'_>) -> Result<(), Fault> {
         if self.release_role.is_none() {
             return Ok(());
         }
         self.wait_for_turn();
-        let client = &self.clients(&restriction.function.region)?.scheduler;
-        let call = client.delete_schedule().name(schedule_name(restriction));
+        let client = &self.clients(&release.function.region)?.scheduler;
+        let call = client.delete_schedule().name(schedule_name(release));
         match self.runtime.block_on(call.group_name(SCHEDULE_GROUP).send()) {
             Ok(_) => Ok(()),
             Err(error) => match fault("DeleteSchedule", &error) {
@@ -211,32 +213,38 @@ struct Schedule {
 }
 
 impl Schedule {
-    fn of(restriction: &Restriction, role: String) -> Result<Self, Fault> {
+    fn of(release: &Release<'_>, role: String) -> Result<Self, Fault> {
         let refused = |error: &dyn std::fmt::Display| Fault::Refused(error.to_string());
-        let at = restriction.expires_at.plus_ms(RELEASE_AFTER_MS).to_string();
+        let at = release.expires_at.plus_ms(RELEASE_AFTER_MS).to_string();
         // Without fractions and zone, which is UTC.
         let at = at.split(['.', 'Z']).next().unwrap_or_default();
         let mut input = serde_json::Map::new();
-        input.insert("FunctionName".into(), arn(&restriction.function)?.into());
-        let call = match restriction.prior.number() {
+        input.insert("FunctionName".into(), arn(release.function)?.into());
+        let call = match release.prior {
             Some(value) => {
                 input.insert("ReservedConcurrentExecutions".into(), value.into());
                 "putFunctionConcurrency"
             }
             None => "deleteFunctionConcurrency",
         };
-        let partition = partition(&restriction.function.region);
+        let partition = partition(&release.function.region);
         let target = Target::builder()
             .arn(format!("arn:{partition}:scheduler:::aws-sdk:lambda:{call}"))
             .role_arn(role)
             .input(serde_json::Value::Object(input).to_string())
+            .retry_policy(
+                RetryPolicy::builder()
+                    .maximum_event_age_in_seconds(RELEASE_AGE_SECONDS)
+                    .maximum_retry_attempts(RELEASE_ATTEMPTS)
+                    .build(),
+            )
             .build()
             .map_err(|error| refused(&error))?;
         let window = FlexibleTimeWindow::builder()
             .mode(FlexibleTimeWindowMode::Off)
             .build()
             .map_err(|error| refused(&error))?;
-        Ok(Self { name: schedule_name(restriction), at: format!("at({at})"), target, window })
+        Ok(Self { name: schedule_name(release), at: format!("at({at})"), target, window })
     }
 
     async fn create(&self, client: &aws_sdk_scheduler::Client) -> Result<(), Fault> {
@@ -256,8 +264,8 @@ impl Schedule {
     }
 }
 
-fn schedule_name(restriction: &Restriction) -> String {
-    format!("bursar-{}", restriction.id)
+fn schedule_name(release: &Release<'_>) -> String {
+    format!("bursar-{}", release.id)
 }
 
 fn partition(region: &str) -> &'static str {
@@ -277,8 +285,8 @@ fn arn(function: &FunctionKey) -> Result<String, Fault> {
         return Err(Fault::Refused(format!("{name} is no function name on Lambda")));
     }
     if function.account == AccountId::default() {
-        // Records that do not say whose they are: the account of the credentials.
-        return Ok(name.to_string());
+        // A bare name would be looked for in whatever account the credentials are of.
+        return Err(Fault::Refused(format!("nobody knows whose {name} is; set input.account")));
     }
     let (account, region) = (function.account, &function.region);
     Ok(format!("arn:{}:lambda:{region}:{account}:function:{name}", partition(region)))
@@ -312,7 +320,8 @@ where
         "ResourceConflictException" | "ConflictException" => {
             Fault::Busy(format!("{call}: {said}"), None)
         }
-        _ if status >= 500 => Fault::Unclear(format!("{call}: {code}: {said}")),
+        _ if status == 429 => Fault::Busy(format!("{call}: {code}: {said}"), retry_after(error)),
+        _ if status >= 500 || status == 408 => Fault::Unclear(format!("{call}: {code}: {said}")),
         _ => Fault::Refused(format!("{call}: {code}: {said}")),
     }
 }

@@ -25,16 +25,31 @@ pub struct Held {
     pub in_force: bool,
 }
 
+/// What stands where a restriction should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// The restriction's name.
+    pub id: String,
+    /// What stands there; unknown where there is no such function any more.
+    pub setting: Setting,
+    /// Nobody renewed it in time, so the platform or a timer gave it back.
+    pub lapsed: bool,
+}
+
 /// Something that applies intents. Idempotent: the same intent twice has the effect of once.
 pub trait Actuator: Send {
     /// Makes the intent true, or says why not. Reads what stood there before it writes.
     fn apply(&mut self, intent: &Intent, now: EventTime) -> Outcome;
 
-    /// Looks after what is in force: `held` is all that control wants there. Returns
-    /// what stands where it should not, by the restriction's name.
-    fn tend(&mut self, held: &[Held], now: EventTime) -> Vec<(String, Setting)> {
+    /// Looks after what is in force: `held` is all that control wants there. Returns what stands where it should not.
+    fn tend(&mut self, held: &[Held], now: EventTime) -> Vec<Found> {
         let _ = (held, now);
         Vec::new()
+    }
+
+    /// Nothing will be wanted any more: leaves nothing behind of what is given back.
+    fn finish(&mut self, now: EventTime) {
+        let _ = now;
     }
 }
 

@@ -5,13 +5,14 @@
 //! back when nobody renews it; then the change is sent and read back; and the journal forgets it
 //! when the prior state stands again.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::{Actuator, Held};
-use crate::control::action::{ActuatorKind, Intent, Outcome, OutcomeKind, Setting, Value, Verb};
+use super::{Actuator, Found, Held};
+use crate::control::action::{ActuatorKind, Intent, Outcome, OutcomeKind, Setting, Verb};
 use crate::control::restriction::{Restriction, Stage};
 use crate::record::FunctionKey;
-use crate::store::journal::{Entry, Journal, JournalError, Step};
+use crate::store::journal::{Contents, Entry, Journal, JournalError, Step, key};
 use crate::units::EventTime;
 
 /// A change is sent at most so often.
@@ -27,8 +28,11 @@ const RENEWED_PART: i64 = 4;
 /// What was given back is looked at once more after so long, in case that a change before it comes
 /// through late or a read was out of date.
 const LINGERS_MS: i64 = 50_000;
-/// At most so many restrictions are looked at in one round; the next goes on behind them.
-const TENDED_MAX: usize = 100;
+/// At most so many restrictions are looked at in one round, so that changes do not wait for long;
+/// the next goes on behind them.
+const TENDED_MAX: usize = 25;
+/// What was decided longer ago may no longer be right; what gives back always is.
+const STALE_MS: i64 = 60_000;
 
 /// Why a call did not do what it should.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +60,31 @@ impl Fault {
     }
 }
 
+/// What the platform is to do by itself when nobody renews a restriction.
+#[derive(Debug, Clone, Copy)]
+pub struct Release<'a> {
+    /// The restriction's name.
+    pub id: &'a str,
+    /// The function.
+    pub function: &'a FunctionKey,
+    /// What stood there before.
+    pub prior: Option<u32>,
+    /// When the restriction lapses.
+    pub expires_at: EventTime,
+}
+
+impl<'a> Release<'a> {
+    /// That of a restriction.
+    pub fn of(restriction: &'a Restriction) -> Self {
+        Self {
+            id: &restriction.id,
+            function: &restriction.function,
+            prior: restriction.prior.number(),
+            expires_at: restriction.expires_at,
+        }
+    }
+}
+
 /// The calls that are needed; one attempt each.
 pub trait ControlPlane: Send {
     /// A function's reserved concurrency; `None` where it has none.
@@ -75,13 +104,13 @@ pub trait ControlPlane: Send {
     ///
     /// # Errors
     /// See [`Fault`].
-    fn leave_release(&mut self, restriction: &Restriction) -> Result<(), Fault>;
+    fn leave_release(&mut self, release: &Release<'_>) -> Result<(), Fault>;
 
     /// Withdraws it; one that is not there is no error.
     ///
     /// # Errors
     /// See [`Fault`].
-    fn withdraw_release(&mut self, restriction: &Restriction) -> Result<(), Fault>;
+    fn withdraw_release(&mut self, release: &Release<'_>) -> Result<(), Fault>;
 
     /// Lets time pass.
     fn pause(&mut self, time: Duration);
@@ -92,7 +121,7 @@ pub trait ControlPlane: Send {
 pub enum GivenBack {
     /// The prior state stands again.
     Done,
-    /// Somebody else has changed it since; it was left alone, and the journal forgets it.
+    /// Somebody else has changed it since; it was left alone, and the entry with it.
     Foreign(Setting),
     /// The function is gone.
     Gone,
@@ -104,7 +133,7 @@ pub struct ReservedConcurrency<P> {
     plane: P,
     journal: Journal,
     owner: String,
-    /// The last restriction of the round before.
+    /// The last entry of the round before.
     tended: String,
 }
 
@@ -144,7 +173,6 @@ impl<P: ControlPlane> ReservedConcurrency<P> {
             Err(fault) => anyhow::bail!("cannot read {function}: {}", fault.words()),
         };
         if found != restriction.prior && !entry.is_own(&found) && !force {
-            self.forget(entry)?;
             return Ok(GivenBack::Foreign(found));
         }
         match self.change(function, &found, &restriction.prior) {
@@ -166,20 +194,30 @@ impl<P: ControlPlane> ReservedConcurrency<P> {
     /// Withdraws the release and strikes the entry out. Where that fails, the entry says that
     /// nothing else is left to do.
     fn forget(&mut self, entry: &Entry) -> anyhow::Result<()> {
-        let id = &entry.restriction.id;
-        if let Err(fault) = self.plane.withdraw_release(&entry.restriction) {
+        if let Err(fault) = self.plane.withdraw_release(&Release::of(&entry.restriction)) {
             let mut given_back = entry.clone();
             given_back.step = Step::GivenBack;
             self.journal.put(&given_back)?;
             tracing::warn!(
-                restriction = %id,
+                restriction = %entry.restriction.id,
                 "its release cannot be withdrawn yet ({}); it would write the prior state once more",
                 fault.words()
             );
             return Ok(());
         }
-        self.journal.remove(id)?;
+        self.journal.remove(&entry.key())?;
         Ok(())
+    }
+
+    fn contents(&self) -> Contents {
+        let contents = self.journal.contents().unwrap_or_else(|error| {
+            tracing::error!("{error}");
+            Contents::default()
+        });
+        for damaged in &contents.damaged {
+            tracing::error!("{damaged}");
+        }
+        contents
     }
 
     fn look(&mut self, function: &FunctionKey) -> Result<Setting, Fault> {
@@ -188,8 +226,7 @@ impl<P: ControlPlane> ReservedConcurrency<P> {
         loop {
             left -= 1;
             match self.plane.reserved(function) {
-                Ok(Some(value)) => return Ok(Setting::Set(Value::Number(value))),
-                Ok(None) => return Ok(Setting::Unset),
+                Ok(value) => return Ok(Setting::of_number(value)),
                 Err(Fault::Busy(_, wanted)) if left > 0 => self.rest(&mut pause, wanted),
                 Err(Fault::Unclear(_)) if left > 0 => self.rest(&mut pause, None),
                 Err(fault) => return Err(fault),
@@ -207,9 +244,18 @@ impl<P: ControlPlane> ReservedConcurrency<P> {
         if found == to {
             return Change::Done;
         }
+        if *to == Setting::Unknown {
+            return Change::Not(Fault::Refused("nobody knows what stood there".to_owned()));
+        }
         let mut pause = PAUSE;
         let mut unclear = None;
         for send in 1..=SENDS_MAX {
+            if let Some(words) = self.stops(found, to) {
+                return match unclear {
+                    Some(_) => Change::Unknown(words),
+                    None => Change::Not(Fault::Refused(words)),
+                };
+            }
             let wanted = match self.plane.reserve(function, to.number()) {
                 Ok(()) => return self.confirm(function, to),
                 Err(Fault::Busy(words, wanted)) if send < SENDS_MAX => {
@@ -238,6 +284,26 @@ impl<P: ControlPlane> ReservedConcurrency<P> {
         Change::Unknown(unclear.unwrap_or_default())
     }
 
+    /// Why a change that takes something away must not be made now.
+    fn stops(&self, found: &Setting, to: &Setting) -> Option<String> {
+        is_stricter(to, found).then(|| self.journal.stopped()).flatten()
+    }
+
+    /// Looks until something stands there that bursar may have put there itself, for a while: a
+    /// single read may be out of date.
+    fn look_again(&mut self, entry: &Entry, mut found: Setting) -> Result<Setting, Fault> {
+        let mut pause = PAUSE;
+        for _ in 1..LOOKS_MAX {
+            let lifted = found == entry.restriction.prior && found != *entry.wanted();
+            if entry.is_own(&found) && !lifted {
+                break;
+            }
+            self.rest(&mut pause, None);
+            found = self.look(&entry.restriction.function)?;
+        }
+        Ok(found)
+    }
+
     fn confirm(&mut self, function: &FunctionKey, to: &Setting) -> Change {
         let mut pause = PAUSE;
         for look in 1..=LOOKS_MAX {
@@ -257,7 +323,11 @@ impl<P: ControlPlane> ReservedConcurrency<P> {
             return Err(unread(OutcomeKind::Refused, "there is no hand for this actuator"));
         }
         let gives_back = matches!(intent.verb, Verb::Restore | Verb::Expire);
-        let known = match self.journal.get(&intent.restriction_id) {
+        let takes = matches!(intent.verb, Verb::Restrict | Verb::Tighten);
+        if takes && now.since_ms(intent.decided_at) > STALE_MS {
+            return Err(unread(OutcomeKind::Refused, "it was decided too long ago"));
+        }
+        let known = match self.journal.get(&key(&intent.function, intent.actuator)) {
             Ok(known) => known,
             // Control knows what stood there.
             Err(error) if gives_back => {
@@ -280,7 +350,15 @@ impl<P: ControlPlane> ReservedConcurrency<P> {
             }
             Err(fault) => return Err(unread(OutcomeKind::Failed, fault.words())),
         };
+        let same = |entry: &&Entry| entry.restriction.id == intent.restriction_id;
+        let found = match known.as_ref().filter(same) {
+            Some(entry) => self.look_again(entry, found.clone()).unwrap_or(found),
+            None => found,
+        };
         let refused = |words: &str| outcome(OutcomeKind::Refused, found.clone(), words);
+        if known.as_ref().is_some_and(|entry| !same(&entry) && intent.verb != Verb::Restrict) {
+            return Err(refused("the journal knows another restriction of this function"));
+        }
         let own = known.as_ref().is_some_and(|entry| entry.is_own(&found));
         if let Some(objection) = intent.objection(&found).filter(|_| !own) {
             if let Some(entry) = known {
@@ -290,10 +368,12 @@ impl<P: ControlPlane> ReservedConcurrency<P> {
         }
         let entry = match (known, intent.verb) {
             // It was given back a moment ago and begins anew.
-            (Some(entry), Verb::Restrict) => {
-                let prior = if own { entry.restriction.prior } else { found.clone() };
+            (Some(before), Verb::Restrict) => {
+                let prior = if own { before.restriction.prior.clone() } else { found.clone() };
                 let restriction = Restriction { prior, ..begun(intent, &found, now) };
-                Entry::new(self.owner.clone(), restriction)
+                let mut entry = Entry::new(self.owner.clone(), restriction);
+                entry.follow(&before);
+                entry
             }
             (Some(mut entry), verb) => {
                 entry.want(&intent.to, &found);
@@ -307,6 +387,9 @@ impl<P: ControlPlane> ReservedConcurrency<P> {
             }
             (None, _) => Entry::new(self.owner.clone(), begun(intent, &found, now)),
         };
+        if let Some(words) = self.stops(&found, &intent.to) {
+            return Err(refused(&words));
+        }
         match self.journal.put(&entry) {
             // What the journal holds is enough to give it back.
             Err(error) if gives_back => tracing::error!("{error}"),
@@ -325,16 +408,22 @@ impl<P: ControlPlane> ReservedConcurrency<P> {
     ) -> Result<Outcome, Outcome> {
         let refused = |words: &str| outcome(OutcomeKind::Refused, found.clone(), words);
         if intent.verb == Verb::Restrict
-            && let Err(fault) = self.plane.leave_release(&entry.restriction)
+            && let Err(fault) = self.plane.leave_release(&Release::of(&entry.restriction))
         {
             // It may stand there all the same.
             self.let_go(&entry, now).map_err(|error| refused(&error.to_string()))?;
             let words = format!("no release can be left on the platform: {}", fault.words());
             return Err(refused(&words));
         }
+        let gives_back = matches!(intent.verb, Verb::Restore | Verb::Expire);
         match self.change(&intent.function, found, &intent.to) {
+            Change::Done if !gives_back && matches!(self.journal.get(&entry.key()), Ok(None)) => {
+                // Somebody has given it back from the journal while this was on its way.
+                let prior = entry.restriction.prior.clone();
+                drop(self.change(&intent.function, &intent.to, &prior));
+                Err(outcome(OutcomeKind::Refused, prior, "it was given back by hand"))
+            }
             Change::Done => {
-                let gives_back = matches!(intent.verb, Verb::Restore | Verb::Expire);
                 entry.settle(&intent.to, now);
                 let kept =
                     if gives_back { self.let_go(&entry, now) } else { self.journal.put(&entry) };
@@ -355,58 +444,50 @@ impl<P: ControlPlane> ReservedConcurrency<P> {
         }
     }
 
-    /// Looks after one restriction. Returns what stands where it should not.
+    /// Looks after one restriction. Returns what stands where it should not, and whether it has
+    /// lapsed.
     fn look_after(
         &mut self,
         mut entry: Entry,
         held: &[Held],
         now: EventTime,
-    ) -> anyhow::Result<Option<Setting>> {
-        if entry.step == Step::GivenBack {
-            if now.since_ms(entry.restriction.changed_at) >= LINGERS_MS {
-                // Somebody else's change is found to be foreign, and stays.
-                self.give_back(&entry, false)?;
-            }
-            return Ok(None);
-        }
+    ) -> anyhow::Result<Option<(Setting, bool)>> {
         let wanted = held.iter().find(|held| held.id == entry.restriction.id);
-        let Some(Held { expires_at, .. }) = wanted else {
-            tracing::warn!(restriction = %entry.restriction.id, "nobody wants it, giving it back");
-            self.give_back(&entry, false)?;
-            return Ok(None);
+        let Some(Held { expires_at, .. }) = wanted.filter(|_| entry.step != Step::GivenBack) else {
+            return self.clear(&entry, now).map(|()| None);
         };
-        let moved = expires_at.since_ms(entry.restriction.expires_at);
-        if moved > 0 && moved >= expires_at.since_ms(now) / RENEWED_PART {
-            entry.restriction.expires_at = *expires_at;
-            if let Err(fault) = self.plane.leave_release(&entry.restriction) {
-                anyhow::bail!("its release cannot be put off: {}", fault.words());
-            }
-            self.journal.put(&entry)?;
-        }
         let function = entry.restriction.function.clone();
-        let found = match self.look(&function) {
+        let found = match self.look(&function).and_then(|found| self.look_again(&entry, found)) {
             Ok(found) => found,
             Err(Fault::Missing(_)) => {
                 self.forget(&entry)?;
-                return Ok(Some(Setting::Unknown));
+                return Ok(Some((Setting::Unknown, false)));
             }
             Err(fault) => anyhow::bail!("cannot be looked at: {}", fault.words()),
         };
         let wanted = entry.wanted().clone();
-        if found == wanted && entry.step == Step::Confirmed {
-            return Ok(None);
+        let confirmed = entry.step == Step::Confirmed;
+        if found == wanted && confirmed {
+            return self.renew(entry, *expires_at, now).map(|()| None);
         }
-        if !entry.is_own(&found) {
+        let lifted = confirmed && found == entry.restriction.prior;
+        if lifted || !entry.is_own(&found) {
+            let lapsed = lifted && now >= entry.restriction.expires_at;
             self.let_go(&entry, now)?;
-            return Ok(Some(found));
+            return Ok(Some((found, lapsed)));
         }
-        let stands = match self.change(&function, &found, &wanted) {
-            Change::Done => wanted,
-            Change::Not(fault) => {
-                tracing::warn!(%function, "a change is refused: {}", fault.words());
-                found
+        // What gives back is carried on, and nothing is begun here that takes something away.
+        let stands = if found != wanted && is_stricter(&wanted, &found) && !confirmed {
+            found
+        } else {
+            match self.change(&function, &found, &wanted) {
+                Change::Done => wanted,
+                Change::Not(fault) => {
+                    tracing::warn!(%function, "a change is refused: {}", fault.words());
+                    found
+                }
+                Change::Unknown(words) => anyhow::bail!("a change is still unanswered: {words}"),
             }
-            Change::Unknown(words) => anyhow::bail!("a change is still unanswered: {words}"),
         };
         entry.settle(&stands, now);
         if stands == entry.restriction.prior {
@@ -414,8 +495,43 @@ impl<P: ControlPlane> ReservedConcurrency<P> {
         } else {
             self.journal.put(&entry)?;
         }
-        Ok(Some(stands))
+        Ok(Some((stands, false)))
     }
+
+    /// Writes down that a restriction lapses later, here and on the platform.
+    fn renew(&mut self, mut entry: Entry, until: EventTime, now: EventTime) -> anyhow::Result<()> {
+        let moved = until.since_ms(entry.restriction.expires_at);
+        if moved <= 0 || moved < until.since_ms(now) / RENEWED_PART {
+            return Ok(());
+        }
+        entry.restriction.expires_at = until;
+        if let Err(fault) = self.plane.leave_release(&Release::of(&entry.restriction)) {
+            anyhow::bail!("its release cannot be put off: {}", fault.words());
+        }
+        Ok(self.journal.put(&entry)?)
+    }
+
+    /// Clears away what nobody wants any more.
+    fn clear(&mut self, entry: &Entry, now: EventTime) -> anyhow::Result<()> {
+        let id = &entry.restriction.id;
+        if entry.step == Step::GivenBack {
+            if now.since_ms(entry.restriction.changed_at) < LINGERS_MS {
+                return Ok(());
+            }
+        } else {
+            tracing::warn!(restriction = %id, "nobody wants it, giving it back");
+        }
+        if let GivenBack::Foreign(_) = self.give_back(entry, false)? {
+            self.forget(entry)?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether one leaves less room than the other.
+fn is_stricter(one: &Setting, other: &Setting) -> bool {
+    let room = |setting: &Setting| setting.number().unwrap_or(u32::MAX);
+    room(one) < room(other)
 }
 
 impl<P: ControlPlane> Actuator for ReservedConcurrency<P> {
@@ -423,36 +539,50 @@ impl<P: ControlPlane> Actuator for ReservedConcurrency<P> {
         self.try_apply(intent, now).unwrap_or_else(|outcome| outcome)
     }
 
-    fn tend(&mut self, held: &[Held], now: EventTime) -> Vec<(String, Setting)> {
-        let contents = match self.journal.contents() {
-            Ok(contents) => contents,
-            Err(error) => {
-                tracing::error!("{error}");
-                return Vec::new();
-            }
-        };
-        for damaged in &contents.damaged {
-            tracing::error!("{damaged}");
-        }
+    fn tend(&mut self, held: &[Held], now: EventTime) -> Vec<Found> {
+        let contents = self.contents();
         // What is not in the journal any more was given back by hand.
         let known = |id: &str| contents.entries.iter().any(|entry| entry.restriction.id == id);
         let readable = contents.damaged.is_empty();
         let lifted = held.iter().filter(|held| readable && held.in_force && !known(&held.id));
-        let mut found: Vec<_> = lifted.map(|held| (held.id.clone(), Setting::Unknown)).collect();
+        let mut found: Vec<Found> = lifted
+            .map(|held| Found { id: held.id.clone(), setting: Setting::Unknown, lapsed: false })
+            .collect();
         let (done, mut next): (Vec<Entry>, Vec<Entry>) =
-            contents.entries.into_iter().partition(|entry| entry.restriction.id <= self.tended);
+            contents.entries.into_iter().partition(|entry| entry.key() <= self.tended);
         next.extend(done);
         next.truncate(TENDED_MAX);
+        let mut unwell: BTreeSet<Box<str>> = BTreeSet::new();
         for entry in next {
-            let id = entry.restriction.id.clone();
-            self.tended.clone_from(&id);
+            let (id, region) =
+                (entry.restriction.id.clone(), entry.restriction.function.region.clone());
+            self.tended = entry.key();
+            if unwell.contains(&region) {
+                continue;
+            }
             match self.look_after(entry, held, now) {
                 Ok(None) => {}
-                Ok(Some(setting)) => found.push((id, setting)),
-                Err(error) => tracing::warn!(restriction = %id, "{error:#}"),
+                Ok(Some((setting, lapsed))) => found.push(Found { id, setting, lapsed }),
+                Err(error) => {
+                    tracing::warn!(restriction = %id, "{error:#}");
+                    unwell.insert(region);
+                }
             }
         }
         found
+    }
+
+    fn finish(&mut self, _: EventTime) {
+        for entry in self.contents().entries {
+            if entry.step == Step::GivenBack
+                && let Err(error) = self.give_back(&entry, false).and_then(|done| match done {
+                    GivenBack::Foreign(_) => self.forget(&entry),
+                    GivenBack::Done | GivenBack::Gone => Ok(()),
+                })
+            {
+                tracing::warn!(restriction = %entry.restriction.id, "{error:#}");
+            }
+        }
     }
 }
 

@@ -12,11 +12,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::Held;
-use super::reserved::{ControlPlane, Fault, ReservedConcurrency};
+use super::reserved::{ControlPlane, Fault, Release, ReservedConcurrency};
 use crate::act::Actuator;
 use crate::control::action::ActuatorKind;
 use crate::control::ladder::Control;
-use crate::control::restriction::Restriction;
 use crate::control::settings::{ControlSettings, Mode};
 use crate::control::tests::{alarm, at, pulse};
 use crate::engine::alarm::AlarmState;
@@ -169,14 +168,14 @@ impl ControlPlane for Plane {
         self.world().call(Effect::Write(value)).map(drop)
     }
 
-    fn leave_release(&mut self, restriction: &Restriction) -> Result<(), Fault> {
-        let at = restriction.expires_at.plus_ms(RELEASE_AFTER_MS);
-        let effect = Effect::Leave(restriction.id.clone(), at, restriction.prior.number());
+    fn leave_release(&mut self, release: &Release<'_>) -> Result<(), Fault> {
+        let at = release.expires_at.plus_ms(RELEASE_AFTER_MS);
+        let effect = Effect::Leave(release.id.to_owned(), at, release.prior);
         self.world().call(effect).map(drop)
     }
 
-    fn withdraw_release(&mut self, restriction: &Restriction) -> Result<(), Fault> {
-        self.world().call(Effect::Withdraw(restriction.id.clone())).map(drop)
+    fn withdraw_release(&mut self, release: &Release<'_>) -> Result<(), Fault> {
+        self.world().call(Effect::Withdraw(release.id.to_owned())).map(drop)
     }
 
     fn pause(&mut self, _: Duration) {}
@@ -230,16 +229,21 @@ impl Process {
             let outcome = self.hand.apply(&intent, now);
             self.control.outcome(intent, outcome);
         }
-        if second % 60 == 0 {
-            let held = self.control.restrictions().map(|held| Held {
-                id: held.id.clone(),
-                expires_at: held.expires_at,
-                in_force: held.is_in_force(),
-            });
-            let held: Vec<_> = held.collect();
-            for (id, found) in self.hand.tend(&held, now) {
-                self.control.found(&id, &found, now);
-            }
+        self.tend(second);
+    }
+
+    fn tend(&mut self, second: i64) {
+        if second % 10 != 0 {
+            return;
+        }
+        let held = self.control.restrictions().map(|held| Held {
+            id: held.id.clone(),
+            expires_at: held.expires_at,
+            in_force: held.is_in_force(),
+        });
+        let held: Vec<_> = held.collect();
+        for found in self.hand.tend(&held, at(second)) {
+            self.control.found(&found.id, &found.setting, found.lapsed, at(second));
         }
     }
 }
@@ -326,6 +330,11 @@ fn whatever_goes_wrong_at_whichever_call_nothing_is_lost_doubled_or_stranded() {
                     } else {
                         ended.assert_clean(prior, &case);
                     }
+                    let dies = matches!(trouble, Trouble::DiesBefore | Trouble::DiesAfter);
+                    if times == 1 && !dies {
+                        let caps = ended.plane.world().stood.iter().flatten().count();
+                        assert!(caps > 0, "{case}: it was never capped");
+                    }
                     if gone || times == 1 && matches!(trouble, Trouble::Stale) {
                         break;
                     }
@@ -351,4 +360,44 @@ fn a_daemon_that_never_comes_back_leaves_nothing_restricted() {
             }
         }
     }
+}
+
+#[test]
+fn a_flood_that_comes_back_at_once_is_capped_again_and_not_taken_for_a_strangers_doing() {
+    let directory = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+    let journal = Journal::open(directory.path()).unwrap();
+    let plane = Plane::default();
+    let mut process = Process::start(&plane, &journal, 0);
+    let mut begun = None;
+    for second in 1..END {
+        plane.world().pass(at(second));
+        let restored = second > FLOOD && plane.world().reserved.is_none();
+        if begun.is_none() && restored {
+            let mut again = alarm("f", AlarmState::Opened, 5.0, 0, second);
+            again.id = "another".to_owned();
+            process.control.alarm(&again);
+            begun = Some(second);
+        }
+        if begun.is_some_and(|begun| second < begun + 300) {
+            process.control.pulse(pulse("f", 400.0, 0.0));
+            process.control.tick(at(second));
+            for intent in process.control.intents() {
+                let outcome = process.hand.apply(&intent, at(second));
+                process.control.outcome(intent, outcome);
+            }
+            process.tend(second);
+            let capped = plane.world().reserved.is_some();
+            assert!(capped || begun.is_some_and(|begun| second < begun + 20), "{second}");
+        } else {
+            process.second(second, &plane);
+        }
+        if begun.is_some_and(|begun| second == begun + 300) {
+            let mut over = alarm("f", AlarmState::Closed, 0.0, 0, second);
+            over.id = "another".to_owned();
+            process.control.alarm(&over);
+        }
+    }
+    assert!(begun.is_some());
+    let ended = Ended { plane, journal, _directory: directory };
+    ended.assert_clean(None, "a second flood");
 }

@@ -13,6 +13,11 @@ pub struct CheckArgs {
     /// Settings file; without it the defaults and the environment are checked
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Also look at the cloud: which permissions are missing, and whether every restriction stands
+    /// as the journal says; changes nothing that exists
+    #[cfg(feature = "aws")]
+    #[arg(long, conflicts_with = "print_default")]
+    live: bool,
     /// Print the documented default file instead
     #[arg(long)]
     print_default: bool,
@@ -33,5 +38,13 @@ pub fn run(args: &CheckArgs) -> Result<(), Failure> {
     let prices = wiring::prices(&settings).map_err(anyhow::Error::from)?.version;
     writeln!(out, "settings are good: fingerprint {}, prices {prices}", settings.sha256())
         .map_err(anyhow::Error::from)?;
+    #[cfg(feature = "aws")]
+    if args.live {
+        let problems = super::live::check(&settings)?;
+        if problems > 0 {
+            let words = format!("{problems} problems in the account, marked BAD above");
+            return Err(Failure::Other(anyhow::anyhow!(words)));
+        }
+    }
     Ok(())
 }

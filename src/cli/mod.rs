@@ -18,6 +18,8 @@ pub mod tune;
 pub mod score;
 
 pub mod check;
+#[cfg(feature = "aws")]
+mod live;
 
 #[cfg(feature = "aws")]
 pub mod restrictions;

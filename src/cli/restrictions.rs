@@ -91,9 +91,10 @@ fn table(out: &mut impl Write, entries: &[Entry]) -> io::Result<()> {
         let restriction = &entry.restriction;
         writeln!(
             out,
-            "{}  {}\n  {} {} (before: {}), since {}, until {}\n  {}",
+            "{}  {}  {}\n  {} {} (before: {}), since {}, until {}\n  {}",
             restriction.id,
             restriction.function,
+            entry.step.as_str(),
             restriction.actuator.as_str(),
             shown(entry.wanted()),
             shown(&restriction.prior),
@@ -132,7 +133,7 @@ pub fn restore(args: &RestoreArgs) -> Result<(), Failure> {
 /// Settings, the journal, or a restriction that could not be given back.
 pub fn stop(args: &StopActionsArgs) -> Result<(), Failure> {
     let settings = settings(args.config.as_ref())?;
-    let journal = Journal::open(Path::new(&settings.journal)).map_err(anyhow::Error::from)?;
+    let journal = journal(Path::new(&settings.journal))?;
     journal.set_stopped(!args.resume).map_err(anyhow::Error::from)?;
     say(if args.resume {
         "new restrictions are allowed again"
@@ -159,11 +160,18 @@ fn is_named(entry: &Entry, name: &str) -> bool {
 
 fn contents(settings: &Settings) -> Result<Contents, Failure> {
     let path = Path::new(&settings.journal);
-    if !path.exists() {
-        return Ok(Contents::default());
+    Ok(journal(path)?.contents().map_err(anyhow::Error::from)?)
+}
+
+/// A journal that is there: a path that is not is most likely another daemon's.
+fn journal(path: &Path) -> Result<Journal, Failure> {
+    if !path.is_dir() {
+        return Err(Failure::Other(anyhow::anyhow!(
+            "there is no journal at {}; name the settings of the daemon with --config",
+            path.display()
+        )));
     }
-    let journal = Journal::open(path).map_err(anyhow::Error::from)?;
-    Ok(journal.contents().map_err(anyhow::Error::from)?)
+    Ok(Journal::open(path).map_err(anyhow::Error::from)?)
 }
 
 /// What could not be read is a failure, after everything else was done.

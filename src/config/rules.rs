@@ -7,6 +7,10 @@ use super::problems::{Fault, Problem};
 use super::raw::RawConfig;
 use super::settings::{InputKind, KafkaStart, KinesisStart, Release, Settings};
 use crate::control::settings::Mode;
+use crate::units::AccountId;
+
+/// Expiries of a real platform are renewed by the minute.
+const EXPIRY_SECONDS_MIN: u32 = 300;
 
 /// Adds what contradicts itself. Rules about a key that was refused already keep quiet.
 pub(super) fn check(settings: &Settings, raw: &RawConfig, problems: &mut Vec<Problem>) {
@@ -39,6 +43,29 @@ fn mode(settings: &Settings, broken: &mut Vec<(String, String)>) {
             "mode".to_owned(),
             "\"enforce\" acts on the present, and files are the past; set mode = \"observe\""
                 .to_owned(),
+        ));
+    } else if settings.input.account == AccountId::default() {
+        broken.push((
+            "input.account".to_owned(),
+            "\"enforce\" needs to know whose functions records without an account are about"
+                .to_owned(),
+        ));
+    } else if !Path::new(&settings.journal).is_absolute() {
+        broken.push((
+            "state.journal".to_owned(),
+            "\"enforce\" needs an absolute path, so that `bursar restore` finds the same journal \
+             from everywhere"
+                .to_owned(),
+        ));
+    } else if settings.control.cap_floor == 0 {
+        broken.push((
+            "control.cap_floor".to_owned(),
+            "a reserved concurrency of 0 loses asynchronous events, give 1 or more".to_owned(),
+        ));
+    } else if settings.control.expiry_seconds < EXPIRY_SECONDS_MIN {
+        broken.push((
+            "control.expiry".to_owned(),
+            "\"enforce\" needs 5m or more, since releases are put off by then".to_owned(),
         ));
     } else if lambda.release == Release::Nobody {
         broken.push((

@@ -93,6 +93,11 @@ pub enum Value {
 }
 
 impl Setting {
+    /// A concurrency, if one is set.
+    pub fn of_number(number: Option<u32>) -> Self {
+        number.map_or(Setting::Unset, |number| Setting::Set(Value::Number(number)))
+    }
+
     /// The concurrency that is set, if this is one.
     pub fn number(&self) -> Option<u32> {
         match self {

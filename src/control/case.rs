@@ -5,6 +5,7 @@ use super::cap::Demand;
 use super::restriction::{Restriction, Stage};
 use super::settings::ControlSettings;
 use crate::engine::alarm::{Alarm, Pulse};
+use crate::record::FunctionKey;
 use crate::units::{EventTime, NanoUsd};
 
 /// Canary steps before the last, which gives everything back.
@@ -23,6 +24,8 @@ const FORGIVEN_AFTER_MS: i64 = 7 * 86_400_000;
 /// One function with an alarm or a restriction, or that had one lately.
 #[derive(Debug)]
 pub(super) struct Case {
+    /// The function.
+    pub(super) function: FunctionKey,
     /// The open alarm as last stated.
     pub(super) alarm: Option<Alarm>,
     /// The latest alarm's name.
@@ -51,12 +54,13 @@ pub(super) struct Case {
 impl Case {
     /// A case that begins with `alarm`.
     pub(super) fn new(alarm: &Alarm) -> Self {
-        Self::adopted(alarm.id.clone(), alarm.decided_at)
+        Self::adopted(alarm.function.clone(), alarm.id.clone(), alarm.decided_at)
     }
 
     /// A case whose alarm is only known by name.
-    pub(super) fn adopted(alarm_id: String, opened_at: EventTime) -> Self {
+    pub(super) fn adopted(function: FunctionKey, alarm_id: String, opened_at: EventTime) -> Self {
         Self {
+            function,
             alarm: None,
             alarm_id,
             opened_at,
@@ -141,8 +145,20 @@ impl Case {
             (Some(cap), Some(pulse)) => {
                 pulse.served * pulse.billed_ms / 1e3 >= SATURATED * f64::from(cap)
             }
+            // What cannot be seen changes nothing.
+            (Some(_), None) => true,
             _ => false,
         }
+    }
+
+    /// Whether something is in force of which nothing has been seen.
+    pub(super) fn is_unseen(&self) -> bool {
+        self.pulse.is_none() && self.cap.as_ref().is_some_and(Restriction::is_in_force)
+    }
+
+    /// Whether what has lapsed may be given back now: where that fails, ever more rarely.
+    pub(super) fn may_lapse(&self, now: EventTime, settings: &ControlSettings) -> bool {
+        self.has_expired(now) && (self.failures == 0 || self.has_settled(now, settings))
     }
 
     /// Every rung gets its time to show what it does.
@@ -294,6 +310,14 @@ impl Case {
             (OutcomeKind::Refused | OutcomeKind::Failed, Verb::Restrict) => {
                 *place = None;
                 self.failed_at = Some(intent.decided_at);
+            }
+            // There is no room for it, perhaps; the way back goes on all the same.
+            (OutcomeKind::Refused, Verb::Relax) => {
+                held.stage = match held.stage {
+                    Stage::Canary(step) => Stage::Canary(step + 1),
+                    _ => Stage::Canary(1),
+                };
+                held.changed_at = intent.decided_at;
             }
             (kind, _) => {
                 if kind == OutcomeKind::Failed && is_known {

@@ -128,6 +128,7 @@ impl Control {
         while self.restricted_lately.front().is_some_and(|&at| at <= minute_ago) {
             self.restricted_lately.pop_front();
         }
+        self.remind();
         // The costliest first: control planes are slow, and the limit per minute is small.
         let mut order: Vec<(NanoUsd, FunctionKey)> =
             self.cases.iter().map(|(function, case)| (case.at_risk(), function.clone())).collect();
@@ -147,7 +148,7 @@ impl Control {
         let functions: Vec<_> = self.cases.keys().cloned().collect();
         for function in functions {
             if let Some(mut case) = self.cases.remove(&function) {
-                if case.waiting == 0 && case.has_expired(now) {
+                if case.waiting == 0 && case.may_lapse(now, &self.settings) {
                     self.lift(&mut case, Verb::Expire, now);
                 }
                 self.cases.insert(function, case);
@@ -203,6 +204,11 @@ impl Control {
                     .and_then(|cap| cap.current.number()),
             });
         }
+        if intent.verb == Verb::Restrict && outcome.kind == OutcomeKind::Refused {
+            // What was not done takes nobody's place.
+            let at = self.restricted_lately.iter().position(|at| *at == intent.decided_at);
+            at.map(|at| self.restricted_lately.remove(at));
+        }
         if foreign {
             self.leave_alone(intent.function.clone(), intent.decided_at);
         }
@@ -230,7 +236,9 @@ impl Control {
             return;
         }
         if case.has_expired(now) {
-            self.lift(case, Verb::Expire, now);
+            if case.may_lapse(now, &self.settings) {
+                self.lift(case, Verb::Expire, now);
+            }
             return;
         }
         match case.alarm.clone() {
@@ -533,7 +541,8 @@ impl Control {
         reason: String,
     ) -> Intent {
         debug_assert!(
-            !self.never_touch.iter().any(|p| p.matches(&restriction.function.as_ref())),
+            matches!(verb, Verb::Relax | Verb::Restore | Verb::Expire)
+                || !self.never_touch.iter().any(|p| p.matches(&restriction.function.as_ref())),
             "A4: an intent for a function that must not be touched"
         );
         let text = format!("{}|{}|{}", restriction.id, verb.as_str(), now.ms());

@@ -5,6 +5,9 @@ use crate::act::hands::Hands;
 use crate::config::settings::Settings;
 use crate::control::restriction::Restriction;
 use crate::control::settings::Mode;
+use crate::runtime::clock;
+use crate::store::journal::Journal;
+use crate::units::EventTime;
 
 /// Hands, and the restrictions that are in force already.
 pub type Reach = (Hands, Vec<Restriction>);
@@ -16,7 +19,23 @@ pub type Reach = (Hands, Vec<Restriction>);
 pub fn reach(settings: &Settings) -> anyhow::Result<Reach> {
     match settings.control.mode {
         Mode::Enforce => lambda(settings),
-        Mode::Observe => Ok((Hands::here(Box::new(DryRun)), Vec::new())),
+        Mode::Observe => {
+            warn_of_leftovers(settings);
+            Ok((Hands::here(Box::new(DryRun)), Vec::new()))
+        }
+    }
+}
+
+fn warn_of_leftovers(settings: &Settings) {
+    let path = std::path::Path::new(&settings.journal);
+    let contents = path.exists().then(|| Journal::open(path).and_then(|held| held.contents()));
+    let left = contents.and_then(Result::ok).map_or(0, |contents| contents.entries.len());
+    if left > 0 {
+        tracing::warn!(
+            restrictions = left,
+            "mode is observe, but the journal holds restrictions; `bursar restore --all` gives \
+             them back"
+        );
     }
 }
 
@@ -48,11 +67,16 @@ fn lambda(settings: &Settings) -> anyhow::Result<Reach> {
         tracing::info!(restrictions = adopted.len(), "taking over what is in force");
     }
     let own = settings.clone();
-    let hands = Hands::apart(move || hand(&own))?.stopped_by(move || {
+    let hands = Hands::apart(now, move || hand(&own))?.stopped_by(move || {
         let _held = &lock;
         damaged.clone().or_else(|| journal.stopped())
     });
     Ok((hands, adopted))
+}
+
+#[cfg(feature = "aws")]
+fn now() -> EventTime {
+    clock::as_event_time(clock::wall())
 }
 
 /// The journal of these settings.
@@ -60,8 +84,24 @@ fn lambda(settings: &Settings) -> anyhow::Result<Reach> {
 /// # Errors
 /// A directory that cannot be made.
 #[cfg(feature = "aws")]
-pub fn journal(settings: &Settings) -> anyhow::Result<crate::store::journal::Journal> {
-    Ok(crate::store::journal::Journal::open(settings.journal.as_ref())?)
+pub fn journal(settings: &Settings) -> anyhow::Result<Journal> {
+    Ok(Journal::open(settings.journal.as_ref())?)
+}
+
+/// The calls to the cloud.
+///
+/// # Errors
+/// The system refuses what calls need.
+#[cfg(feature = "aws")]
+pub fn plane(settings: &Settings) -> anyhow::Result<crate::act::lambda::Lambda> {
+    use crate::act::lambda::{Lambda, LambdaSettings};
+
+    let lambda = &settings.lambda;
+    Ok(Lambda::new(&LambdaSettings {
+        endpoint: (!lambda.endpoint.is_empty()).then(|| lambda.endpoint.clone()),
+        requests_per_second: lambda.requests_per_second,
+        release_role: (!lambda.release_role.is_empty()).then(|| lambda.release_role.clone()),
+    })?)
 }
 
 /// The hand on reserved concurrency.
@@ -72,15 +112,9 @@ pub fn journal(settings: &Settings) -> anyhow::Result<crate::store::journal::Jou
 pub fn hand(
     settings: &Settings,
 ) -> anyhow::Result<crate::act::reserved::ReservedConcurrency<crate::act::lambda::Lambda>> {
-    use crate::act::lambda::{Lambda, LambdaSettings};
     use crate::act::reserved::ReservedConcurrency;
 
-    let lambda = &settings.lambda;
-    let plane = Lambda::new(&LambdaSettings {
-        endpoint: (!lambda.endpoint.is_empty()).then(|| lambda.endpoint.clone()),
-        requests_per_second: lambda.requests_per_second,
-        release_role: (!lambda.release_role.is_empty()).then(|| lambda.release_role.clone()),
-    })?;
+    let plane = plane(settings)?;
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let owner = format!("{}/{}", host.trim(), std::process::id());
     Ok(ReservedConcurrency::new(plane, journal(settings)?, owner))

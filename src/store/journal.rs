@@ -11,9 +11,11 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+use xxhash_rust::xxh3::xxh3_64;
 
-use crate::control::action::Setting;
+use crate::control::action::{ActuatorKind, Setting};
 use crate::control::restriction::Restriction;
+use crate::record::FunctionKey;
 use crate::units::EventTime;
 
 /// Form of the entries.
@@ -40,6 +42,22 @@ pub enum Step {
     GivenBack,
 }
 
+impl Step {
+    /// As it is written.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Step::Wanted => "wanted",
+            Step::Confirmed => "confirmed",
+            Step::GivenBack => "given back",
+        }
+    }
+}
+
+/// The name of a setting.
+pub fn key(function: &FunctionKey, actuator: ActuatorKind) -> String {
+    format!("{:016x}", xxh3_64(format!("{function}|{}", actuator.as_str()).as_bytes()))
+}
+
 /// One restriction as the journal keeps it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
@@ -62,16 +80,33 @@ impl Entry {
         Self { v: FORM, owner, step: Step::Wanted, restriction, sent }
     }
 
+    /// The name under which the journal and the platform know it: there is one for each setting
+    /// that can be restricted, whichever alarm is behind it.
+    pub fn key(&self) -> String {
+        key(&self.restriction.function, self.restriction.actuator)
+    }
+
+    /// Remembers what was sent for the same setting before.
+    pub fn follow(&mut self, before: &Entry) {
+        let own = std::mem::take(&mut self.sent);
+        self.sent.clone_from(&before.sent);
+        self.sent.push(before.wanted().clone());
+        own.iter().for_each(|sent| self.remember(sent));
+    }
+
+    fn remember(&mut self, to: &Setting) {
+        self.sent.retain(|sent| sent != to);
+        self.sent.push(to.clone());
+        let surplus = self.sent.len().saturating_sub(SENT_MAX);
+        self.sent.drain(..surplus);
+    }
+
     /// About to be changed to `to` from what was `found`.
     pub fn want(&mut self, to: &Setting, found: &Setting) {
         self.step = Step::Wanted;
         self.restriction.current = found.clone();
         self.restriction.perhaps = Some(to.clone());
-        self.sent.retain(|sent| sent != to);
-        self.sent.push(to.clone());
-        if self.sent.len() > SENT_MAX {
-            self.sent.remove(0);
-        }
+        self.remember(to);
     }
 
     /// It stands.
@@ -123,7 +158,9 @@ pub enum JournalError {
         why: String,
     },
     /// Another daemon.
-    #[error("journal {path}: another bursar acts from it; give each its own state.journal")]
+    #[error(
+        "journal {path}: another bursar acts from it, and two must not act on the same functions; stop one"
+    )]
     Taken {
         /// The lock file.
         path: PathBuf,
@@ -166,8 +203,8 @@ impl Journal {
     /// # Errors
     /// The system, or what was read back is not what was written.
     pub fn put(&self, entry: &Entry) -> Result<(), JournalError> {
-        let path = self.path(&entry.restriction.id)?;
-        let beside = path.with_extension("tmp");
+        let path = self.path(&entry.key())?;
+        let beside = path.with_extension(format!("{}.tmp", std::process::id()));
         let line = serde_json::to_string(entry)
             .map_err(|error| damaged(&path, format!("cannot be written ({error})")))?;
         let text = format!("{line}\n{}\n", digest(&line));
@@ -189,16 +226,16 @@ impl Journal {
     ///
     /// # Errors
     /// The system, or a damaged entry.
-    pub fn get(&self, id: &str) -> Result<Option<Entry>, JournalError> {
-        read(&self.path(id)?)
+    pub fn get(&self, key: &str) -> Result<Option<Entry>, JournalError> {
+        read(&self.path(key)?)
     }
 
     /// Removes an entry; one that is not there is no error.
     ///
     /// # Errors
     /// The system.
-    pub fn remove(&self, id: &str) -> Result<(), JournalError> {
-        let path = self.path(id)?;
+    pub fn remove(&self, key: &str) -> Result<(), JournalError> {
+        let path = self.path(key)?;
         match fs::remove_file(&path) {
             Ok(()) => File::open(&self.directory)
                 .and_then(|directory| directory.sync_all())
@@ -237,7 +274,8 @@ impl Journal {
     /// Why nothing new is to be restricted, if somebody has said so.
     pub fn stopped(&self) -> Option<String> {
         let path = self.directory.join(STOP_FILE);
-        path.exists().then(|| {
+        // Where that cannot be told, it is taken to be.
+        path.try_exists().unwrap_or(true).then(|| {
             format!(
                 "actions are stopped by {}; `bursar stop-actions --resume` allows them again",
                 path.display()
@@ -260,9 +298,9 @@ impl Journal {
         }
     }
 
-    fn path(&self, id: &str) -> Result<PathBuf, JournalError> {
-        let path = self.directory.join(id).with_extension(SUFFIX);
-        let plain = (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric());
+    fn path(&self, key: &str) -> Result<PathBuf, JournalError> {
+        let path = self.directory.join(key).with_extension(SUFFIX);
+        let plain = (1..=64).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_alphanumeric());
         if plain { Ok(path) } else { Err(damaged(&path, "its name is none of ours".to_owned())) }
     }
 }
@@ -289,7 +327,7 @@ fn read(path: &Path) -> Result<Option<Entry>, JournalError> {
     if entry.v != FORM {
         return Err(damaged(path, format!("form {} is not known, only {FORM}", entry.v)));
     }
-    if path.file_stem().is_none_or(|stem| stem != entry.restriction.id.as_str()) {
+    if path.file_stem().is_none_or(|stem| stem != entry.key().as_str()) {
         return Err(damaged(path, "it is about another restriction than its name says".to_owned()));
     }
     Ok(Some(entry))

@@ -8,7 +8,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -39,10 +39,8 @@ fn record(out: &mut String, ms: u64) {
     .unwrap();
 }
 
-#[expect(clippy::disallowed_methods, reason = "records are dated in real time")]
 pub(crate) fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    u64::try_from(since.as_millis()).unwrap()
+    u64::try_from(bursar::runtime::clock::wall().0).unwrap()
 }
 
 /// A function whose calls a second can be set, a Lambda that caps it, and the daemon's settings.
@@ -68,7 +66,7 @@ impl Estate {
         let mut learn = bursar(["learn", "--out"]);
         run(learn.arg(folder.path().join("baselines.jsonl")).arg(&history)).succeeded();
         let text = format!(
-            "mode = \"enforce\"\n[input]\nkind = \"kinesis\"\n[input.kinesis]\nstream = \"costs\"\n\
+            "mode = \"enforce\"\n[input]\nkind = \"kinesis\"\naccount = \"{ACCOUNT}\"\n[input.kinesis]\nstream = \"costs\"\n\
              region = \"eu-west-1\"\nendpoint = \"{}\"\n[engine]\nlateness = \"1s\"\n\
              baselines_file = \"{}\"\n[control]\nsettle = \"2s\"\nquiet = \"4s\"\ncanary = \"2s\"\n\
              [lambda]\nenabled = true\nendpoint = \"{}\"\nrequests_per_second = 15\n\
@@ -222,6 +220,10 @@ fn a_restart_takes_over_what_is_in_force_and_a_second_daemon_is_refused() {
 #[test]
 fn stopped_actions_stay_stopped_until_somebody_allows_them_again() {
     let estate = Estate::new(None);
+    let elsewhere = run(&mut estate.command("stop-actions", &[]));
+    assert_eq!(elsewhere.code(), Some(1), "{elsewhere:#?}");
+    assert!(elsewhere.stderr.contains("there is no journal at"), "{elsewhere:#?}");
+    fs::create_dir(estate.folder.path().join("journal")).unwrap();
     run(&mut estate.command("stop-actions", &[])).succeeded();
     let daemon = estate.start();
     estate.flood(true);
@@ -255,4 +257,45 @@ fn a_damaged_journal_is_told_and_hides_nothing_else() {
     });
     assert!(told["reason"].as_str().unwrap().contains("aaaa.json"), "{told}");
     assert_eq!(estate.cloud.reserved("shop"), None);
+}
+
+#[test]
+fn a_live_check_tells_what_is_missing_and_what_has_drifted_and_changes_nothing() {
+    let estate = Estate::new(Some(70));
+    let good = run(&mut estate.command("check", &["--live"])).succeeded();
+    for part in [
+        "concurrency 1000 in all, 930 of it unreserved",
+        "lambda:PutFunctionConcurrency is allowed",
+        "scheduler:CreateSchedule and UpdateSchedule with lambda.release_role is allowed",
+    ] {
+        assert!(good.stdout.contains(part), "{part}: {good:#?}");
+    }
+    assert_eq!(estate.cloud.reserved("shop"), Some(70));
+    assert!(estate.cloud.state().schedules.is_empty());
+
+    let denied = || Fault::Says(403, "AccessDeniedException", "no", "");
+    estate.cloud.fail("DELETE /2017-10-31", [denied()]);
+    estate.cloud.fail("POST /schedules/", [denied()]);
+    let missing = run(&mut estate.command("check", &["--live"]));
+    assert_eq!(missing.code(), Some(1), "{missing:#?}");
+    assert!(missing.stderr.contains("2 problems"), "{missing:#?}");
+    assert!(missing.stdout.contains("DeleteFunctionConcurrency is not allowed"), "{missing:#?}");
+
+    let daemon = estate.start();
+    estate.flood(true);
+    estate.capped();
+    until("a confirmed entry", PATIENCE, || {
+        (estate.listed().first()?["step"] == "confirmed").then_some(())
+    });
+    daemon.signal("KILL");
+    drop(daemon);
+    let same = run(&mut estate.command("check", &["--live"])).succeeded();
+    assert!(same.stdout.contains("as the journal says"), "{same:#?}");
+    estate.cloud.state().reserved.insert("shop".to_owned(), Some(33));
+    let drifted = run(&mut estate.command("check", &["--live"]));
+    assert_eq!(drifted.code(), Some(1), "{drifted:#?}");
+    assert!(drifted.stdout.contains("BAD  restriction"), "{drifted:#?}");
+    let left = run(&mut estate.command("restore", &["--all"])).succeeded();
+    assert!(left.stdout.contains("left alone; --force overrides"), "{left:#?}");
+    assert_eq!(estate.cloud.reserved("shop"), Some(33));
 }

@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use super::cloud::{Cloud, Fault as Trouble};
 use crate::act::lambda::{Lambda, LambdaSettings};
-use crate::act::reserved::{ControlPlane, Fault};
-use crate::control::restriction::Restriction;
+use crate::act::reserved::{ControlPlane, Fault, Release};
 use crate::record::FunctionKey;
 
 fn plane(cloud: &Cloud) -> Lambda {
@@ -96,18 +95,14 @@ fn names_that_are_none_are_never_sent() {
 fn a_release_writes_the_prior_state_back_and_can_be_moved_and_withdrawn() {
     let cloud = Cloud::start(&[]);
     let mut plane = plane(&cloud);
-    let restriction = |prior: &str, expires: &str| -> Restriction {
-        serde_json::from_str(&format!(
-            r#"{{"id": "abc123", "alarm_id": "a", "function": "111122223333:eu-west-1:shop",
-            "actuator": "reserved_concurrency", "prior": {prior}, "full": {{"state": "unset"}},
-            "current": {{"state": "unset"}}, "loss_class": "refusing", "stage": "applied",
-            "since": "2026-01-05T00:00:00Z", "changed_at": "2026-01-05T00:00:00Z",
-            "expires_at": "{expires}", "covers": 1.0, "legit_refused_share": 0.0,
-            "reason": "test"}}"#
-        ))
-        .unwrap()
+    let shop = function("shop");
+    let release = |prior, expires: &str| Release {
+        id: "abc123",
+        function: &shop,
+        prior,
+        expires_at: expires.parse().unwrap(),
     };
-    let unset = restriction(r#"{"state": "unset"}"#, "2026-01-05T01:00:00Z");
+    let unset = release(None, "2026-01-05T01:00:00Z");
     assert_eq!(plane.leave_release(&unset), Ok(()));
     let schedule = cloud.state().schedules["bursar-abc123"].clone();
     assert_eq!(schedule["ScheduleExpression"], "at(2026-01-05T01:05:00)");
@@ -119,7 +114,7 @@ fn a_release_writes_the_prior_state_back_and_can_be_moved_and_withdrawn() {
     let arn = "arn:aws:lambda:eu-west-1:111122223333:function:shop";
     assert_eq!(target["Input"], format!(r#"{{"FunctionName":"{arn}"}}"#));
 
-    let set = restriction(r#"{"state": "set", "value": 40}"#, "2026-01-05T02:00:00Z");
+    let set = release(Some(40), "2026-01-05T02:00:00Z");
     assert_eq!(plane.leave_release(&set), Ok(()), "one that is there is moved");
     let schedule = cloud.state().schedules["bursar-abc123"].clone();
     assert_eq!(schedule["ScheduleExpression"], "at(2026-01-05T02:05:00)");

@@ -19,17 +19,20 @@ impl Control {
         // What nobody has confirmed may be in force.
         restriction.stage = Stage::Applied;
         let alarm_id = restriction.alarm_id.clone();
-        let case =
-            self.cases.entry(function.clone()).or_insert_with(|| Case::adopted(alarm_id, now));
+        let case = self
+            .cases
+            .entry(function.clone())
+            .or_insert_with(|| Case::adopted(function.clone(), alarm_id, now));
         let cap = restriction.current.number();
         let actuator = restriction.actuator;
         *case.place(actuator) = Some(restriction);
         self.directives.push(Directive { function, restricted: true, cap });
     }
 
-    /// What an actuator has found standing where a restriction should be. Returns whether somebody
-    /// else has put it there, in which case the function is left alone for a while.
-    pub fn found(&mut self, id: &str, found: &Setting, now: EventTime) -> bool {
+    /// What an actuator has found standing where a restriction should be, perhaps because it has
+    /// lapsed there. Returns whether somebody else has put it there, in which case the function is
+    /// left alone for a while.
+    pub fn found(&mut self, id: &str, found: &Setting, lapsed: bool, now: EventTime) -> bool {
         let held = self.cases.values_mut().find_map(|case| case.held_by_id(id));
         let Some(place) = held else {
             return false;
@@ -45,9 +48,10 @@ impl Control {
             restriction.perhaps = None;
         }
         let never_applied = is_own && *found == restriction.prior;
-        if is_own && !never_applied {
+        if is_own && !never_applied && !lapsed {
             return false;
         }
+        let foreign = !is_own && !lapsed;
         let function = restriction.function.clone();
         let alarm_id = restriction.alarm_id.clone();
         *place = None;
@@ -56,7 +60,7 @@ impl Control {
             restricted: false,
             cap: None,
         });
-        if !is_own {
+        if foreign {
             let hours = f64::from(self.settings.veto_seconds) / 3_600.0;
             let reason = format!(
                 "somebody else has changed what was restricted here, so it is left alone for \
@@ -65,7 +69,18 @@ impl Control {
             self.abstentions.push(Abstention { alarm_id, function: function.clone(), reason });
             self.leave_alone(function, now);
         }
-        !is_own
+        foreign
+    }
+
+    /// Says once more what is in force where the engine has not answered yet: it may not have known
+    /// the function before.
+    pub(super) fn remind(&mut self) {
+        let unanswered = self.cases.values().filter(|case| case.is_unseen());
+        self.directives.extend(unanswered.map(|case| Directive {
+            function: case.function.clone(),
+            restricted: true,
+            cap: case.cap.as_ref().and_then(|cap| cap.current.number()),
+        }));
     }
 
     /// What a person has lifted or changed stays as that person left it.

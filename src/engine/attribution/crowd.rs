@@ -122,8 +122,8 @@ impl Crowd {
     }
 
     fn judge(&self, pane: &Pane, reference: &Reference) -> (Verdict, Reason) {
-        let piece = pane.repeats().piece();
-        let evidence = piece.evidence();
+        let (repeats, piece) = (pane.repeats(), pane.repeats().piece());
+        let is_crowd = repeats.is_crowd();
         if self.evidence_log10 >= ATTACK_LOG10 {
             (Verdict::Attack, Reason::Repeats)
         } else if self.requests < REQUESTS_MIN {
@@ -134,9 +134,11 @@ impl Crowd {
             (Verdict::Unknown, Reason::RegularGrew)
         } else if self.errors_rose() {
             (Verdict::Unknown, Reason::ErrorsRose)
-        } else if self.new_share.is_some_and(|share| share <= 1.0 - USUAL) && evidence <= 0.0 {
+        } else if self.new_share.is_some_and(|share| share <= 1.0 - USUAL)
+            && (is_crowd || piece.evidence() <= 0.0)
+        {
             (Verdict::Crowd, Reason::UsualSources)
-        } else if evidence <= 0.0 && piece.are_open() && self.top_share <= TOP_SHARE_MAX {
+        } else if is_crowd && self.top_share <= TOP_SHARE_MAX {
             (Verdict::Crowd, Reason::ManySources)
         } else {
             (Verdict::Unknown, Reason::Unclear)

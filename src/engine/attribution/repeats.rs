@@ -63,6 +63,8 @@ pub(super) const COMPARED_MIN: u32 = 200;
 /// And so many of its requests are its callers' only ones, by which Good and Turing tell the share
 /// of callers yet to come.
 const OPEN_SHARE: f64 = 0.06;
+/// What has looked like a crowd is one until an attack is ten times as likely.
+const DOUBT: f64 = core::f64::consts::LN_10;
 /// The evidence is looked at after each of so many requests, and then after every sixteenth.
 const LOOKED_AT_EACH: u32 = 128;
 const LOOK_EVERY: u32 = 16;
@@ -79,6 +81,8 @@ pub(super) struct Repeats {
     next_at: u64,
     /// Natural logarithm of the evidence at its highest, over all pieces.
     best: f64,
+    /// Whether there was a crowd the last time that anything could be told.
+    crowd: bool,
 }
 
 impl Repeats {
@@ -91,6 +95,7 @@ impl Repeats {
             requests: 0,
             next_at: u64::MAX,
             best: 0.0,
+            crowd: false,
         }
     }
 
@@ -109,9 +114,19 @@ impl Repeats {
         let number = f64::from(self.number);
         let weight = 1.0 / (number * (number + 1.0));
         self.best = self.best.max(self.piece.best + libm::log(weight));
+        // One piece in a few speaks a little for an attack by chance.
+        self.crowd = match self.piece.now {
+            now if now <= 0.0 => self.crowd || self.piece.are_open(),
+            now => self.crowd && now < DOUBT,
+        };
         if self.piece.is_complete() {
             self.next_at = GROWTH * self.requests;
         }
+    }
+
+    /// Whether many come, of whom there is no end.
+    pub(super) fn is_crowd(&self) -> bool {
+        self.crowd
     }
 
     /// Natural logarithm of the evidence at its highest.
@@ -145,6 +160,8 @@ pub(super) struct Piece {
     crowds: [Likelihood; CROWDS],
     attacks: [Likelihood; ATTACKS],
     best: f64,
+    /// Natural logarithm of the evidence when it was last looked at.
+    now: f64,
     /// Addresses with their requests, sorted; of no regulars only, unless these belong to what
     /// ordinary callers are like.
     known: Vec<(u64, u32)>,
@@ -165,6 +182,7 @@ impl Piece {
             crowds: [Likelihood::ONE; CROWDS],
             attacks: [Likelihood::ONE; ATTACKS],
             best: 0.0,
+            now: 0.0,
             known: Vec::with_capacity(CALLERS_MAX),
             passed: 0,
         }
@@ -195,7 +213,8 @@ impl Piece {
             self.busiest = hash;
         }
         if self.requests <= LOOKED_AT_EACH || self.requests.is_multiple_of(LOOK_EVERY) {
-            self.best = self.best.max(self.evidence());
+            self.now = self.evidence();
+            self.best = self.best.max(self.now);
         }
     }
 
@@ -218,7 +237,7 @@ impl Piece {
     }
 
     /// Whether there is no end of callers: some are still seen for the first time.
-    pub(super) fn are_open(&self) -> bool {
+    fn are_open(&self) -> bool {
         let requests = f64::from(self.requests);
         self.requests >= COMPARED_MIN && f64::from(self.seen[0]) >= OPEN_SHARE * requests
     }

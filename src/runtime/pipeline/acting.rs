@@ -10,7 +10,7 @@ use crate::runtime::clock;
 use crate::units::EventTime;
 
 /// What is in force is looked after so often.
-const TENDED_EVERY_MS: i64 = 60_000;
+const TENDED_EVERY_MS: i64 = 10_000;
 /// A stop waits so long for what it has given back.
 const RESTORE_PATIENCE: Duration = Duration::from_secs(3);
 
@@ -49,8 +49,9 @@ impl Pipeline {
         self.stopping = true;
         self.control.restore_all(now);
         self.act(now);
+        self.hands.finish(now);
         let deadline = clock::elapsed() + RESTORE_PATIENCE;
-        while self.hands.awaited() > 0 {
+        while self.hands.is_busy() {
             let left = deadline.saturating_sub(clock::elapsed());
             match self.hands.listen(left) {
                 Some(word) => self.hear(word, now),
@@ -85,11 +86,12 @@ impl Pipeline {
                 let action = self.control.outcome(*intent, outcome);
                 self.recorder.action(&action);
             }
-            Heard::Found(id, setting) => {
-                if self.control.found(&id, &setting, now) {
+            Heard::Found(found) => {
+                if self.control.found(&found.id, &found.setting, found.lapsed, now) {
                     self.recorder.drift();
                 }
             }
+            Heard::Rested => {}
         }
     }
 }
