@@ -39,7 +39,7 @@ fn record(out: &mut String, ms: u64) {
     .unwrap();
 }
 
-fn now_ms() -> u64 {
+pub(crate) fn now_ms() -> u64 {
     u64::try_from(bursar::runtime::clock::wall().0).unwrap()
 }
 
@@ -68,7 +68,8 @@ impl Estate {
         let text = format!(
             "mode = \"enforce\"\n[input]\nkind = \"kinesis\"\naccount = \"{ACCOUNT}\"\n\
              [input.kinesis]\nstream = \"costs\"\nregion = \"eu-west-1\"\nendpoint = \"{}\"\n\
-             [engine]\nlateness = \"1s\"\nbaselines_file = \"{}\"\n[control]\nsettle = \"2s\"\nquiet = \"4s\"\ncanary = \"2s\"\n\
+             [engine]\nlateness = \"1s\"\nbaselines_file = \"{}\"\n\
+             [control]\nsettle = \"2s\"\nquiet = \"4s\"\ncanary = \"2s\"\n\
              [lambda]\nenabled = true\nendpoint = \"{}\"\nrequests_per_second = 15\n\
              release = \"schedule\"\nrelease_role = \"arn:aws:iam::{ACCOUNT}:role/release\"\n\
              [state]\njournal = \"{}\"\n",

@@ -42,3 +42,5 @@ mod kafka_broker;
 mod kinesis;
 #[cfg(feature = "kinesis")]
 mod lambda;
+#[cfg(feature = "kinesis")]
+mod ministack;

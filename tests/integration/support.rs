@@ -167,7 +167,7 @@ impl Daemon {
         self.running.pid()
     }
 
-    #[cfg(feature = "kafka")]
+    #[cfg(any(feature = "kafka", feature = "kinesis"))]
     pub(crate) fn signal(&self, name: &str) {
         self.running.signal(name);
     }
