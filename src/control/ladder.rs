@@ -204,11 +204,6 @@ impl Control {
                     .and_then(|cap| cap.current.number()),
             });
         }
-        if intent.verb == Verb::Restrict && outcome.kind == OutcomeKind::Refused {
-            // What was not done takes nobody's place.
-            let at = self.restricted_lately.iter().position(|at| *at == intent.decided_at);
-            at.map(|at| self.restricted_lately.remove(at));
-        }
         if foreign {
             self.leave_alone(intent.function.clone(), intent.decided_at);
         }

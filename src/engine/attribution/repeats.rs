@@ -122,7 +122,8 @@ impl Repeats {
 
     /// Whether many come, of whom there is no end.
     pub(super) fn is_crowd(&self) -> bool {
-        self.crowd
+        let piece = self.piece();
+        self.crowd || (piece.are_open() && piece.evidence() <= 0.0)
     }
 
     /// Natural logarithm of the evidence at its highest.
