@@ -202,7 +202,7 @@ impl Ministack {
         run(&mut learn).succeeded();
         let text = format!(
             "mode = \"enforce\"\n[input]\nkind = \"kinesis\"\nregion = \"eu-west-1\"\n\
-             [input.kinesis]\nstream = \"costs\"\nregion = \"eu-west-1\"\n\
+             account = \"{ACCOUNT}\"\n[input.kinesis]\nstream = \"costs\"\nregion = \"eu-west-1\"\n\
              start = \"trim_horizon\"\nendpoint = \"http://{address}\"\n\
              [engine]\nbaselines_file = \"{baselines}\"\n[control]\nsettle = \"3s\"\n\
              quiet = \"4s\"\ncanary = \"2s\"\n[lambda]\nenabled = true\n\

@@ -87,7 +87,7 @@ impl Repeats {
     /// Begins, against the callers that were ordinary until now.
     pub(super) fn new(reference: &Reference) -> Self {
         Self {
-            piece: Piece::new(reference),
+            piece: Piece::new(reference, Vec::with_capacity(CALLERS_MAX)),
             last: None,
             number: 1,
             requests: 0,
@@ -103,7 +103,11 @@ impl Repeats {
         if self.requests >= self.next_at {
             self.next_at = u64::MAX;
             self.number = self.number.saturating_add(1);
-            self.last = Some(std::mem::replace(&mut self.piece, Piece::new(reference)));
+            // Who was seen is of no use any more, and a flood must not take memory.
+            let mut known = std::mem::take(&mut self.piece.known);
+            known.clear();
+            let next = Piece::new(reference, known);
+            self.last = Some(std::mem::replace(&mut self.piece, next));
         }
         if self.piece.is_complete() {
             return;
@@ -167,7 +171,7 @@ pub(super) struct Piece {
 }
 
 impl Piece {
-    fn new(reference: &Reference) -> Self {
+    fn new(reference: &Reference, known: Vec<(u64, u32)>) -> Self {
         Self {
             unlike: reference.unlike(),
             few: FEW_OVER / reference.distinct().max(1.0),
@@ -180,7 +184,7 @@ impl Piece {
             attacks: [Likelihood::ONE; ATTACKS],
             best: 0.0,
             now: 0.0,
-            known: Vec::with_capacity(CALLERS_MAX),
+            known,
             passed: 0,
         }
     }
