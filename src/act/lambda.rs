@@ -265,7 +265,7 @@ impl Schedule {
 }
 
 fn schedule_name(release: &Release<'_>) -> String {
-    format!("bursar-{}", release.id)
+    format!("bursar-{}", release.key)
 }
 
 fn partition(region: &str) -> &'static str {

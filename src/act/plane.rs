@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::control::restriction::Restriction;
 use crate::record::FunctionKey;
+use crate::store::journal::key;
 use crate::units::EventTime;
 
 /// Why a call did not do what it should.
@@ -33,10 +34,11 @@ impl Fault {
 }
 
 /// What the platform is to do by itself when nobody renews a restriction.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Release<'a> {
-    /// The restriction's name.
-    pub id: &'a str,
+    /// Its name, which is that of what is restricted: a later restriction of the same function
+    /// takes the place of an earlier one's release.
+    pub key: String,
     /// The function.
     pub function: &'a FunctionKey,
     /// What stood there before.
@@ -49,7 +51,7 @@ impl<'a> Release<'a> {
     /// That of a restriction.
     pub fn of(restriction: &'a Restriction) -> Self {
         Self {
-            id: &restriction.id,
+            key: key(&restriction.function, restriction.actuator),
             function: &restriction.function,
             prior: restriction.prior.number(),
             expires_at: restriction.expires_at,

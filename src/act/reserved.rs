@@ -56,6 +56,22 @@ pub struct ReservedConcurrency<P> {
     tended: String,
 }
 
+/// What a change is for: the kill switch stops the one and never the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Take,
+    GiveBack,
+}
+
+impl Purpose {
+    fn of(verb: Verb) -> Self {
+        match verb {
+            Verb::Restrict | Verb::Tighten => Purpose::Take,
+            Verb::Relax | Verb::Restore | Verb::Expire => Purpose::GiveBack,
+        }
+    }
+}
+
 /// How a change ended.
 enum Change {
     Done,
@@ -69,11 +85,6 @@ impl<P: ControlPlane> ReservedConcurrency<P> {
     /// A hand that writes into `journal` under the name of `owner`.
     pub fn new(plane: P, journal: Journal, owner: String) -> Self {
         Self { plane, journal, owner, tended: String::new() }
-    }
-
-    /// The calls, for whoever wants to make some beside.
-    pub fn plane(&mut self) -> &mut P {
-        &mut self.plane
     }
 
     /// Gives back what an entry of the journal says, whoever made it.
@@ -94,7 +105,7 @@ impl<P: ControlPlane> ReservedConcurrency<P> {
         if found != restriction.prior && !entry.is_own(&found) && !force {
             return Ok(GivenBack::Foreign(found));
         }
-        match self.change(function, &found, &restriction.prior) {
+        match self.change(function, &found, &restriction.prior, Purpose::GiveBack) {
             Change::Done => self.forget(entry)?,
             Change::Not(fault) => anyhow::bail!("cannot restore {function}: {}", fault.words()),
             Change::Unknown(words) => anyhow::bail!("cannot restore {function}: {words}"),
@@ -159,7 +170,13 @@ impl<P: ControlPlane> ReservedConcurrency<P> {
     }
 
     /// Makes `to` stand where `found` was, and looks whether it does.
-    fn change(&mut self, function: &FunctionKey, found: &Setting, to: &Setting) -> Change {
+    fn change(
+        &mut self,
+        function: &FunctionKey,
+        found: &Setting,
+        to: &Setting,
+        purpose: Purpose,
+    ) -> Change {
         if found == to {
             return Change::Done;
         }
@@ -169,7 +186,7 @@ impl<P: ControlPlane> ReservedConcurrency<P> {
         let mut pause = PAUSE;
         let mut unclear = None;
         for send in 1..=SENDS_MAX {
-            if let Some(words) = self.stops(found, to) {
+            if let Some(words) = self.stops(purpose) {
                 return match unclear {
                     Some(_) => Change::Unknown(words),
                     None => Change::Not(Fault::Refused(words)),
@@ -204,8 +221,8 @@ impl<P: ControlPlane> ReservedConcurrency<P> {
     }
 
     /// Why a change that takes something away must not be made now.
-    fn stops(&self, found: &Setting, to: &Setting) -> Option<String> {
-        is_stricter(to, found).then(|| self.journal.stopped()).flatten()
+    fn stops(&self, purpose: Purpose) -> Option<String> {
+        (purpose == Purpose::Take).then(|| self.journal.stopped()).flatten()
     }
 
     /// Looks until something stands there that bursar may have put there itself, for a while: a
@@ -242,8 +259,7 @@ impl<P: ControlPlane> ReservedConcurrency<P> {
             return Err(unread(OutcomeKind::Refused, "there is no hand for this actuator"));
         }
         let gives_back = matches!(intent.verb, Verb::Restore | Verb::Expire);
-        let takes = matches!(intent.verb, Verb::Restrict | Verb::Tighten);
-        if takes && now.since_ms(intent.decided_at) > STALE_MS {
+        if Purpose::of(intent.verb) == Purpose::Take && now.since_ms(intent.decided_at) > STALE_MS {
             return Err(unread(OutcomeKind::Refused, "it was decided too long ago"));
         }
         let known = match self.journal.get(&key(&intent.function, intent.actuator)) {
@@ -306,7 +322,7 @@ impl<P: ControlPlane> ReservedConcurrency<P> {
             }
             (None, _) => Entry::new(self.owner.clone(), begun(intent, &found, now)),
         };
-        if let Some(words) = self.stops(&found, &intent.to) {
+        if let Some(words) = self.stops(Purpose::of(intent.verb)) {
             return Err(refused(&words));
         }
         match self.journal.put(&entry) {
@@ -335,11 +351,11 @@ impl<P: ControlPlane> ReservedConcurrency<P> {
             return Err(refused(&words));
         }
         let gives_back = matches!(intent.verb, Verb::Restore | Verb::Expire);
-        match self.change(&intent.function, found, &intent.to) {
+        match self.change(&intent.function, found, &intent.to, Purpose::of(intent.verb)) {
             Change::Done if !gives_back && matches!(self.journal.get(&entry.key()), Ok(None)) => {
                 // Somebody has given it back from the journal while this was on its way.
                 let prior = entry.restriction.prior.clone();
-                drop(self.change(&intent.function, &intent.to, &prior));
+                drop(self.change(&intent.function, &intent.to, &prior, Purpose::GiveBack));
                 Err(outcome(OutcomeKind::Refused, prior, "it was given back by hand"))
             }
             Change::Done => {
@@ -399,7 +415,9 @@ impl<P: ControlPlane> ReservedConcurrency<P> {
         let stands = if found != wanted && is_stricter(&wanted, &found) && !confirmed {
             found
         } else {
-            match self.change(&function, &found, &wanted) {
+            let takes = is_stricter(&wanted, &found);
+            let purpose = if takes { Purpose::Take } else { Purpose::GiveBack };
+            match self.change(&function, &found, &wanted, purpose) {
                 Change::Done => wanted,
                 Change::Not(fault) => {
                     tracing::warn!(%function, "a change is refused: {}", fault.words());
@@ -461,9 +479,11 @@ impl<P: ControlPlane> Actuator for ReservedConcurrency<P> {
     fn tend(&mut self, held: &[Held], now: EventTime) -> Vec<Found> {
         let contents = self.contents();
         // What is not in the journal any more was given back by hand.
-        let known = |id: &str| contents.entries.iter().any(|entry| entry.restriction.id == id);
+        let ids = contents.entries.iter().map(|entry| entry.restriction.id.as_str());
+        let known: BTreeSet<&str> = ids.collect();
         let readable = contents.damaged.is_empty();
-        let lifted = held.iter().filter(|held| readable && held.in_force && !known(&held.id));
+        let lifted =
+            held.iter().filter(|held| readable && held.in_force && !known.contains(&*held.id));
         let mut found: Vec<Found> = lifted
             .map(|held| Found { id: held.id.clone(), setting: Setting::Unknown, lapsed: false })
             .collect();

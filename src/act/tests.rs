@@ -171,12 +171,12 @@ impl ControlPlane for Plane {
 
     fn leave_release(&mut self, release: &Release<'_>) -> Result<(), Fault> {
         let at = release.expires_at.plus_ms(RELEASE_AFTER_MS);
-        let effect = Effect::Leave(release.id.to_owned(), at, release.prior);
+        let effect = Effect::Leave(release.key.clone(), at, release.prior);
         self.world().call(effect).map(drop)
     }
 
     fn withdraw_release(&mut self, release: &Release<'_>) -> Result<(), Fault> {
-        self.world().call(Effect::Withdraw(release.id.to_owned())).map(drop)
+        self.world().call(Effect::Withdraw(release.key.clone())).map(drop)
     }
 
     fn pause(&mut self, _: Duration) {}
@@ -388,6 +388,9 @@ fn a_flood_that_comes_back_at_once_is_capped_again_and_not_taken_for_a_strangers
             }
             process.tend(second);
             let capped = plane.world().reserved.is_some();
+            let releases = plane.world().releases.clone();
+            let early = releases.values().any(|(due, _)| *due < at(second + 3_000));
+            assert!(!capped || !early, "{second}: the first cap's release is still armed");
             assert!(capped || begun.is_some_and(|begun| second < begun + 20), "{second}");
         } else {
             process.second(second, &plane);

@@ -101,9 +101,9 @@ impl Live<'_> {
     /// Only making one shows whether the role may be lent.
     fn release(&mut self, region: &str, nobody: &FunctionKey) -> anyhow::Result<()> {
         let now = clock::as_event_time(clock::wall());
-        let id = nobody.name.trim_start_matches("bursar-");
+        let key = nobody.name.trim_start_matches("bursar-").to_owned();
         let expires_at = now.plus_ms(PROBE_MS);
-        let release = Release { id, function: nobody, prior: None, expires_at };
+        let release = Release { key, function: nobody, prior: None, expires_at };
         let left = self.plane.leave_release(&release);
         // Each renewal moves it.
         let left = left.and_then(|()| self.plane.leave_release(&release));

@@ -7,7 +7,6 @@
 
 pub mod letters;
 
-mod base64;
 mod letter;
 #[cfg(feature = "kafka")]
 pub mod topic;

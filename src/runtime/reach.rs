@@ -40,8 +40,7 @@ fn warn_of_leftovers(settings: &Settings) {
 #[cfg(not(feature = "aws"))]
 fn lambda(_: &Settings) -> anyhow::Result<Reach> {
     anyhow::bail!(
-        "lambda.enabled is true, but this bursar was built without it; build with \
-                   --features aws"
+        "lambda.enabled is true, but this bursar was built without it; build with --features aws"
     )
 }
 

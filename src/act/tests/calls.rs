@@ -97,7 +97,7 @@ fn a_release_writes_the_prior_state_back_and_can_be_moved_and_withdrawn() {
     let mut plane = plane(&cloud);
     let shop = function("shop");
     let release = |prior, expires: &str| Release {
-        id: "abc123",
+        key: "abc123".to_owned(),
         function: &shop,
         prior,
         expires_at: expires.parse().unwrap(),

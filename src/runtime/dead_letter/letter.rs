@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use serde::{Deserialize, Serialize};
 
-use super::base64;
 use super::{DETAIL_BYTES_MAX, SAMPLE_BYTES_MAX};
 use crate::source::Headers;
 
@@ -72,7 +72,7 @@ impl<'a> Letter<'a> {
             detail: Cow::Borrowed(detail.get(..detail_end).unwrap_or(detail)),
             parts: if sent.whole { indices.collect() } else { Vec::new() },
             headers: sent.headers.iter().map(header).collect(),
-            bytes_base64: text.is_none().then(|| base64::encode(kept)),
+            bytes_base64: text.is_none().then(|| BASE64_STANDARD.encode(kept)),
             text: text.map(Cow::Borrowed),
             truncated,
         }
@@ -97,7 +97,7 @@ impl<'a> Letter<'a> {
         }
         match (&self.text, &self.bytes_base64) {
             (Some(text), _) => Some(Cow::Borrowed(text.as_bytes())),
-            (None, Some(text)) => base64::decode(text).map(Cow::Owned),
+            (None, Some(text)) => BASE64_STANDARD.decode(text).ok().map(Cow::Owned),
             (None, None) => None,
         }
     }
