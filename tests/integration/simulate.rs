@@ -179,12 +179,12 @@ fn recorded_calls_are_served_call_by_call_and_an_attack_on_them_is_found() {
     let own = of(policies, "bursar");
     assert!(mean(own, "leaked_usd") < 0.1 * mean(of(policies, "nothing"), "leaked_usd"), "{own}");
     assert!(mean(own, "denied_share") < 0.001, "{own}");
-    // The past is the recording and nothing else: minute by minute its 2,954 records.
+    // The past is the recording and nothing else: about half of its 1,544 runs.
     let calls = fs::read_to_string(&ledger).unwrap();
     let lines = calls.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     let past =
         lines.filter(|line| line["minute"].as_str().is_some_and(|at| at < "2026-03-10T10:00"));
-    let served: u64 = past.filter_map(|line| line["invocations"].as_u64()).sum();
+    let served: u64 = past.filter_map(|line| line["requests"].as_u64()).sum();
     assert!((600..900).contains(&served), "{served}");
 }
 
