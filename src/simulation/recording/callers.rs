@@ -5,10 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::id_bits;
 use crate::record::{Record, Source, Target, Trigger};
-
-/// Requests that are remembered, some 100 MB; of those beyond it the oldest are forgotten, and
-/// their invocations have no caller.
-const CALLERS_MAX: usize = 1 << 20;
+use crate::units::EventTime;
 
 /// What is remembered of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -25,35 +22,50 @@ impl Caller {
     }
 }
 
-/// Something known by request id, oldest first.
+/// Something known by request id, in the order in which it became known. At most so many entries;
+/// of those beyond them the oldest are forgotten.
 #[derive(Debug, Clone)]
-pub(super) struct ByRequest<T> {
+pub(super) struct ByRequest<T, const MAX: usize> {
     known: BTreeMap<u64, T>,
-    order: VecDeque<u64>,
+    order: VecDeque<(EventTime, u64)>,
 }
 
-impl<T> Default for ByRequest<T> {
+impl<T, const MAX: usize> Default for ByRequest<T, MAX> {
     fn default() -> Self {
         Self { known: BTreeMap::new(), order: VecDeque::new() }
     }
 }
 
-impl<T> ByRequest<T> {
-    pub(super) fn put(&mut self, id: &str, what: T) {
-        let id = id_bits(id);
+impl<T, const MAX: usize> ByRequest<T, MAX> {
+    pub(super) fn put(&mut self, id: u64, at: EventTime, what: T) {
         if self.known.insert(id, what).is_some() {
             return;
         }
-        self.order.push_back(id);
-        if self.order.len() > CALLERS_MAX
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.known.remove(&oldest);
+        self.order.push_back((at, id));
+        if self.order.len() > MAX {
+            self.forget_oldest();
         }
     }
 
     pub(super) fn get(&self, id: u64) -> Option<&T> {
         self.known.get(&id)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.known.len()
+    }
+
+    /// Forgets what became known before `time`, as far as nothing later stands before it.
+    pub(super) fn forget(&mut self, time: EventTime) {
+        while self.order.front().is_some_and(|(at, _)| *at < time) {
+            self.forget_oldest();
+        }
+    }
+
+    fn forget_oldest(&mut self) {
+        if let Some((_, oldest)) = self.order.pop_front() {
+            self.known.remove(&oldest);
+        }
     }
 }
 

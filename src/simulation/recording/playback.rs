@@ -16,6 +16,12 @@ use crate::units::{EventTime, whole};
 /// waits for time to pass, and what is then read too late comes when it is read.
 const CALLS_HELD_MAX: usize = 1 << 20;
 
+/// Requests whose invocations are still to come, some 100 MB; those beyond it have no caller.
+const CALLERS_MAX: usize = 1 << 20;
+/// An invocation begins at most this much later than its request, in milliseconds: twice the time
+/// after which a gateway gives up (API Gateway quotas, integration timeout: 29 s).
+const GATEWAY_MS: i64 = 60_000;
+
 /// A recording that is played.
 #[derive(Debug)]
 pub struct Playback {
@@ -34,7 +40,7 @@ pub struct Playback {
     has_ended: bool,
     held: BTreeMap<(EventTime, u64), Held>,
     sequence: u64,
-    callers: ByRequest<Caller>,
+    callers: ByRequest<Caller, CALLERS_MAX>,
     fault: Option<String>,
 }
 
@@ -87,9 +93,9 @@ impl Playback {
         self.fault.as_deref()
     }
 
-    /// Calls that wait for their time.
+    /// Calls that wait for their time, and requests that wait for theirs.
     pub fn held(&self) -> usize {
-        self.held.len()
+        self.held.len() + self.callers.len()
     }
 
     /// Appends all calls before `until`, in the order of their times; each is given once.
@@ -118,6 +124,7 @@ impl Playback {
             out.extend((times > 0).then_some(request));
         }
         self.taken = until;
+        self.callers.forget(until.plus_ms(-self.recording.lag_ms - GATEWAY_MS));
     }
 
     /// Reads a message; false at the end of what is wanted.
@@ -172,7 +179,7 @@ impl Playback {
         let caller = Caller::new(&trigger.source, trigger.response_bytes);
         if self.recording.has_invocations {
             if let Some(id) = invocation_id(trigger) {
-                self.callers.put(id, caller);
+                self.callers.put(id_bits(id), trigger.at.plus_ms(shift_ms), caller);
             }
             return;
         }

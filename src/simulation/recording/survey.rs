@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::callers::{ByRequest, invocation_id, request_of};
-use super::{Files, LAG_MS_MAX, name_bits};
+use super::{Files, LAG_MS_MAX, id_bits, name_bits};
 use crate::record::{
     Architecture, FunctionKey, Invocation, Record, RouteRef, Status, Target, Trigger, TriggerKind,
 };
@@ -24,6 +24,10 @@ const LATE_MESSAGES: u32 = 1_000;
 
 /// Messages without an invocation, after which there will be none: it is an access log.
 const LOG_MESSAGES: u64 = 100_000;
+
+/// Requests and runs that are remembered until the other one of a pair comes, some 20 MB. One pair
+/// of each function is enough.
+const PAIRS_MAX: usize = 1 << 16;
 
 /// Bins in which durations are counted, for each doubling: 4 % wide.
 const BINS_PER_DOUBLING: f64 = 16.0;
@@ -48,7 +52,9 @@ pub struct Survey {
     messages: u64,
     newest: Option<EventTime>,
     late: u32,
-    callers: ByRequest<Door>,
+    doors: ByRequest<Door, PAIRS_MAX>,
+    /// Of functions whose way is not known.
+    runs: ByRequest<FunctionKey, PAIRS_MAX>,
 }
 
 /// What was seen of a function.
@@ -124,12 +130,14 @@ impl Survey {
             (Record::Invocation(invocation), true) => {
                 let start = started(invocation);
                 self.pass(invocation.at, start, span_ms)?;
-                let request = invocation.request_id.map(super::id_bits);
-                let door = request.and_then(|id| self.callers.get(id)).cloned();
                 let seen = self.seen(invocation.function.to_key())?;
                 seen.run(invocation);
-                seen.door = seen.door.take().or(door);
                 seen.count(start);
+                if seen.door.is_none()
+                    && let Some(id) = invocation.request_id.map(id_bits)
+                {
+                    self.look_for_door(invocation, id);
+                }
                 self.digest(start, name_bits(invocation.function));
             }
             (Record::Invocation(_), false) => {}
@@ -202,13 +210,33 @@ impl Survey {
         };
         let origin = trigger.source.origin.unwrap_or_default().to_owned();
         let door = Door { kind: trigger.kind, origin, route: route.map(texts) };
-        if let Some(id) = invocation_id(trigger) {
-            self.callers.put(id, door.clone());
+        let id = invocation_id(trigger).map(id_bits);
+        let function = match trigger.target {
+            Target::Function(function) => Some(function.to_key()),
+            Target::Route(_) => id.and_then(|id| self.runs.get(id)).cloned(),
+        };
+        match function.and_then(|function| self.functions.get_mut(&function)) {
+            Some(seen) => {
+                seen.door.get_or_insert(door);
+            }
+            None => {
+                if let Some(id) = id {
+                    self.doors.put(id, trigger.at, door);
+                }
+            }
         }
-        if let Target::Function(function) = trigger.target
-            && let Some(seen) = self.functions.get_mut(&function.to_key())
-        {
-            seen.door.get_or_insert(door);
+    }
+
+    /// The request may have been told before its run, or will be after it.
+    fn look_for_door(&mut self, invocation: &Invocation<'_>, id: u64) {
+        let function = invocation.function.to_key();
+        match self.doors.get(id) {
+            Some(door) => {
+                if let Some(seen) = self.functions.get_mut(&function) {
+                    seen.door = Some(door.clone());
+                }
+            }
+            None => self.runs.put(id, invocation.at, function),
         }
     }
 }

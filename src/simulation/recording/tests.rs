@@ -66,8 +66,15 @@ fn minutes() -> String {
     let mut lines = String::new();
     for call in 0..36 {
         let (id, address) = (call.to_string(), format!("198.51.100.{}", call % 5));
-        writeln!(lines, "{}", access(call * 10_000, &address, &id)).unwrap();
-        writeln!(lines, "{}", invocation("cart", call * 10_000 + 250, 250, &id)).unwrap();
+        let said = [
+            access(call * 10_000, &address, &id),
+            invocation("cart", call * 10_000 + 250, 250, &id),
+        ];
+        // Which of the two is told first is the log pipeline's whim.
+        let order = if call % 3 == 1 { [0, 1] } else { [1, 0] };
+        for line in order.map(|place| &said[place]) {
+            writeln!(lines, "{line}").unwrap();
+        }
     }
     lines
 }
@@ -214,8 +221,9 @@ fn what_is_held_of_a_long_recording_is_what_runs_at_once() {
     let lines: String = (0..360_i64)
         .flat_map(|second| (0..50).map(move |call| (second, call)))
         .fold(String::new(), |mut lines, (second, call)| {
-            let line = invocation("cart", second * 1_000 + call * 20, 100, "x");
-            writeln!(lines, "{line}").unwrap();
+            let (ms, id) = (second * 1_000 + call * 20, format!("{second}-{call}"));
+            writeln!(lines, "{}", access(ms - 100, "203.0.113.9", &id)).unwrap();
+            writeln!(lines, "{}", invocation("cart", ms, 100, &id)).unwrap();
             lines
         });
     let scenario = scenario(&folder, &lines, "").unwrap();
@@ -231,7 +239,8 @@ fn what_is_held_of_a_long_recording_is_what_runs_at_once() {
     while now < scenario.end() {
         now = now.plus_ms(1_000);
         playback.take(now, &mut played);
-        assert!(playback.held() <= 20, "{} of 18,000 calls are held", playback.held());
+        // Callers of the last minute and what is read ahead, of 18,000.
+        assert!(playback.held() <= 62 * 50, "{} are held", playback.held());
     }
     // Those that begin within the five and a half minutes that there is room for.
     assert_eq!(played.len(), (330_000 + 100) / 20);
