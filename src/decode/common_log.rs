@@ -4,8 +4,8 @@
 //! `address ident user [time] "METHOD path PROTOCOL" status bytes "referer" "user agent"`
 //!
 //! In Common the line ends behind the bytes; what a server adds behind the user agent is passed
-//! over. API Gateway puts its request id, which has no quotes, behind the bytes. `-` is a value that
-//! there is not. The path is the caller's own: its query is left out of the route.
+//! over. API Gateway puts its request id, which has no quotes, behind the bytes. `-` is a value
+//! that there is not. The path is the caller's own: its query is left out of the route.
 //!
 //! Such a line names neither function nor API, so it is known by its path alone. Times have whole
 //! seconds. 403 and 429 are refusals.

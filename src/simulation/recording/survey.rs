@@ -118,7 +118,8 @@ impl Survey {
             let (count, why) = records.refused();
             let why = why.map_or(String::new(), |why| format!(", {count} parts refused: {why}"));
             return Err(format!(
-                "no calls in {} messages{why}; give access logs or records that bursar replay reads",
+                "no calls in {} messages{why}; give access logs, or records as bursar replay reads \
+                 them",
                 survey.messages
             ));
         }
