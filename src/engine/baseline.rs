@@ -98,9 +98,9 @@ pub struct Baseline {
 struct Block {
     calls: f32,
     minutes: u16,
-    /// The surely busiest of them, in calls per second, and which it was.
+    /// The lower half of the number of the surely busiest of them, and its calls per second.
+    busiest_at: u16,
     busiest: f32,
-    busiest_at: u32,
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "statistics kept in single precision")]
@@ -153,7 +153,7 @@ impl Baseline {
         let chance = libm::sqrt(calls * (1.0 + phi * seen)) / 60.0;
         let sure = (seen - Z_BUSY * chance) as f32;
         if sure > self.block.busiest {
-            (self.block.busiest, self.block.busiest_at) = (sure, number);
+            (self.block.busiest, self.block.busiest_at) = (sure, number as u16);
         }
     }
 
@@ -182,7 +182,9 @@ impl Baseline {
         self.peaks.pass(number, minutes);
         self.bursts *= libm::exp2(-span / HALF_LIFE) as f32;
         if block.busiest > 0.0 {
-            self.peaks.minute(block.busiest_at, f64::from(block.busiest).min(limit));
+            let ago = (number as u16).wrapping_sub(block.busiest_at);
+            let busiest_at = number.saturating_sub(ago.into());
+            self.peaks.minute(busiest_at, f64::from(block.busiest).min(limit));
         }
         let minutes = u32::try_from(minutes).unwrap_or(u32::MAX);
         self.minutes = self.minutes.saturating_add(minutes);
