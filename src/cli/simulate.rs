@@ -11,6 +11,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use crate::config::settings::Settings;
 use crate::report::{self, simulation::Picture};
 use crate::runtime::guard::Guard;
+use crate::runtime::recorded;
 use crate::runtime::recorder::Recorder;
 use crate::simulation::closed_loop::{self, Hand, Trial, trial};
 use crate::simulation::plant::SharedPlant;
@@ -104,7 +105,7 @@ pub fn run(args: &SimulateArgs) -> Result<(), Failure> {
 /// # Errors
 /// Something is.
 pub(super) fn read_scenarios(paths: &[PathBuf]) -> Result<Vec<Scenario>, Failure> {
-    let read: Vec<_> = paths.iter().map(|path| scenario::read(path)).collect();
+    let read: Vec<_> = paths.iter().map(|path| scenario::read(path, recorded::open)).collect();
     let problems: Vec<String> =
         read.iter().filter_map(|read| read.as_ref().err()).map(ToString::to_string).collect();
     if !problems.is_empty() {

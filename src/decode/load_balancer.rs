@@ -15,6 +15,7 @@
 use super::entry_point::Owner;
 use super::field::cut;
 use super::outcome::{Refused, Sink};
+use super::words::Words;
 use super::{Format, Place, time};
 use crate::record::{Record, Refusal, RefusalReason, Source, Trigger, TriggerKind};
 
@@ -88,38 +89,4 @@ fn decode(text: &str, place: &Place<'_>, sink: &mut dyn Sink) -> Result<(), Refu
 
 fn known(text: &str) -> Option<&str> {
     Some(text).filter(|text| !matches!(*text, "-" | ""))
-}
-
-/// The fields of a line, without their quotes. A quote inside is escaped by a backslash, which
-/// stays.
-struct Words<'a>(&'a str);
-
-impl<'a> Words<'a> {
-    fn needed(&mut self, name: &str) -> Result<&'a str, Refused> {
-        self.next().ok_or_else(|| Refused::missing(name))
-    }
-}
-
-impl<'a> Iterator for Words<'a> {
-    type Item = &'a str;
-
-    fn next(&mut self) -> Option<&'a str> {
-        let text = self.0.trim_ascii_start();
-        if text.is_empty() {
-            return None;
-        }
-        let Some(inside) = text.strip_prefix('"') else {
-            let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
-            self.0 = rest;
-            return Some(word);
-        };
-        let mut escaped = false;
-        let end = inside.bytes().position(|byte| {
-            let closes = byte == b'"' && !escaped;
-            escaped = byte == b'\\' && !escaped;
-            closes
-        })?;
-        self.0 = inside.get(end + 1..).unwrap_or_default();
-        inside.get(..end)
-    }
 }

@@ -16,6 +16,7 @@
 mod access_log;
 mod cloud_event;
 mod cloudwatch_logs;
+mod common_log;
 mod entry_point;
 mod event_batch;
 mod event_bus;
@@ -35,6 +36,7 @@ mod telemetry;
 #[cfg(test)]
 mod tests;
 mod time;
+mod words;
 
 use std::fmt;
 
@@ -165,7 +167,7 @@ struct Format {
 }
 
 /// All formats of text. No key stands in two of them.
-const FORMATS: [Format; 12] = [
+const FORMATS: [Format; 13] = [
     native::FORMAT,
     cloudwatch_logs::FORMAT,
     access_log::FORMAT,
@@ -176,6 +178,7 @@ const FORMATS: [Format; 12] = [
     event_bus::FORMAT,
     http_event::FORMAT,
     load_balancer::FORMAT,
+    common_log::FORMAT,
     metric_stream::FORMAT,
     openwhisk::FORMAT,
 ];

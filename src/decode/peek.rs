@@ -3,7 +3,7 @@
 use memchr::memmem;
 
 use super::json::Keys;
-use super::{gzip, load_balancer, time};
+use super::{common_log, gzip, load_balancer, time};
 use crate::units::EventTime;
 
 /// How much of a message is looked at. The header of a log envelope is about 300 bytes.
@@ -35,7 +35,11 @@ pub fn first_time(message: &[u8]) -> Option<EventTime> {
         b'{' => of_object(head),
         b'[' => of_object(head.get(1..)?.trim_ascii_start()),
         _ => {
-            let text = std::str::from_utf8(head).ok().and_then(load_balancer::time_of);
+            let text = std::str::from_utf8(head).ok();
+            if let Some(time) = text.and_then(common_log::time_of) {
+                return Some(time);
+            }
+            let text = text.and_then(load_balancer::time_of);
             let head = text.map_or(head, str::as_bytes);
             let end = memchr::memchr2(b'\t', b' ', head)?;
             rfc3339(head.get(..end)?)

@@ -141,12 +141,13 @@ const EVENT_BATCH: &str = fixture!("event_batch.jsonl");
 const EVENT_BUS: &str = fixture!("event_bus.jsonl");
 const HTTP_EVENT: &str = fixture!("http_event.jsonl");
 const LOAD_BALANCER: &str = fixture!("load_balancer.txt");
+const COMMON_LOG: &str = fixture!("common_log.txt");
 const METRIC_STREAM: &str = fixture!("metric_stream.jsonl");
 const OPENWHISK: &str = fixture!("openwhisk.jsonl");
 const OTLP: &[u8] = include_bytes!("../../tests/fixtures/records/otlp.bin");
 
 /// Messages, and what must come of them.
-const FIXTURES: [(&str, &str); 12] = [
+const FIXTURES: [(&str, &str); 13] = [
     (REPORT_LINES, fixture!("report_line.expected")),
     (CLOUDWATCH_LOGS, fixture!("cloudwatch_logs.expected")),
     (TELEMETRY, fixture!("telemetry.expected")),
@@ -157,6 +158,7 @@ const FIXTURES: [(&str, &str); 12] = [
     (EVENT_BUS, fixture!("event_bus.expected")),
     (HTTP_EVENT, fixture!("http_event.expected")),
     (LOAD_BALANCER, fixture!("load_balancer.expected")),
+    (COMMON_LOG, fixture!("common_log.expected")),
     (METRIC_STREAM, fixture!("metric_stream.expected")),
     (OPENWHISK, fixture!("openwhisk.expected")),
 ];
@@ -210,6 +212,7 @@ fn the_first_time_of_a_message_is_seen_without_reading_it() {
         (HTTP_EVENT.lines().next().unwrap(), "2026-01-01T00:00:00.390Z"),
         (HTTP_EVENT.lines().nth(2).unwrap(), "2026-01-01T00:00:02.000Z"),
         (LOAD_BALANCER, "2026-01-01T00:00:00.186Z"),
+        (COMMON_LOG, "2020-10-10T13:55:36.000Z"),
         (METRIC_STREAM, NOW),
         (OPENWHISK, "2026-01-01T00:00:00.676Z"),
     ] {

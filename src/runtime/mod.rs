@@ -4,6 +4,7 @@
 pub mod daemon;
 
 pub mod guard;
+pub mod recorded;
 
 pub mod baselines;
 pub mod reach;

@@ -44,6 +44,9 @@ pub enum LoopError {
     /// Its attacks.
     #[error(transparent)]
     Attack(#[from] AttackError),
+    /// Recorded load that could be read before.
+    #[error("a recording broke off while it was played: {0}; leave its files alone meanwhile")]
+    Recording(String),
 }
 
 /// One second of all functions together.
@@ -181,7 +184,7 @@ pub type Hand = (Box<dyn Policy>, SharedPlant);
 /// Runs the reference policies, `guards` and the oracle over one seed, up to `threads` at once.
 ///
 /// # Errors
-/// Conditions that the platform would refuse.
+/// Conditions that the platform would refuse, or recorded load that breaks off.
 pub fn trial(
     scenario: &Scenario,
     seed: u64,
@@ -196,11 +199,8 @@ pub fn trial(
     let mut policies: Vec<Hand> = references.into_iter().map(with_plant).collect();
     policies.extend(guards);
     policies.extend(choices.map(|oracle| with_plant(Box::new(oracle))));
-    opening.past(&mut policies);
-    // Nobody's doing comes first: it tells which of the others will do anything else.
-    let nothing = opening.run(policies.remove(0));
-    let rest = all(policies, threads, |hand| opening.run_beside(&nothing, hand));
-    let mut runs = [vec![nothing], rest].concat();
+    opening.past(&mut policies)?;
+    let mut runs = opening.runs(policies, threads)?;
     let choices = runs.split_off(guarded);
     let attacks = opening.scene.world.attacks().to_vec();
     let onset = attacks.iter().map(|attack| attack.onset).min();
@@ -214,7 +214,7 @@ pub fn trial(
 /// its place, and a trial of nobody's doing and of it.
 ///
 /// # Errors
-/// Conditions that the platform would refuse.
+/// Conditions that the platform would refuse, or recorded load that breaks off.
 pub fn each<R: Send>(
     scenario: &Scenario,
     seed: u64,
@@ -223,13 +223,14 @@ pub fn each<R: Send>(
     hear: impl Fn(usize, &Trial) -> R + Sync,
 ) -> Result<Vec<R>, LoopError> {
     let mut opening = Opening::new(scenario, seed)?;
-    opening.past(&mut guards);
-    let nothing = opening.run((Box::new(Nothing), SharedPlant::default()));
+    opening.past(&mut guards)?;
+    let nothing = opening.run((Box::new(Nothing), SharedPlant::default()))?;
     let attacks = opening.scene.world.attacks();
-    Ok(all(guards.into_iter().enumerate().collect(), threads, |(place, guard)| {
-        let (attacks, runs) = (attacks.to_vec(), vec![nothing.clone(), opening.run(guard)]);
-        hear(place, &Trial { seed, attacks, runs, reach: Vec::new() })
-    }))
+    let heard = all(guards.into_iter().enumerate().collect(), threads, |(place, guard)| {
+        let (attacks, runs) = (attacks.to_vec(), vec![nothing.clone(), opening.run(guard)?]);
+        Ok(hear(place, &Trial { seed, attacks, runs, reach: Vec::new() }))
+    });
+    heard.into_iter().collect()
 }
 
 /// The oracle's run: the best of its choices and of what the references came to, which somebody
@@ -289,6 +290,12 @@ impl Scene {
         })
     }
 
+    /// # Errors
+    /// Load broke off.
+    fn whole(&self) -> Result<(), LoopError> {
+        self.world.fault().map_or(Ok(()), |fault| Err(LoopError::Recording(fault.to_owned())))
+    }
+
     /// Moves time by a step; `tell` hears each row of the ledger with what its legitimate and its
     /// hostile part cost.
     fn step(
@@ -345,7 +352,7 @@ fn window(
     mut scene: Scene,
     mut policy: Box<dyn Policy>,
     plant: &SharedPlant,
-) -> Run {
+) -> Result<Run, LoopError> {
     let scenario = stage.scenario;
     let mut run = Run::begun(policy.name(), scenario, scene.world.attacks());
     let until = scenario.end().plus_ms(TAIL_MS.cast_signed());
@@ -367,6 +374,7 @@ fn window(
         scene.clear();
     }
     policy.over();
+    scene.whole()?;
     let mut plant = lock(plant);
     let tallies = (0..).zip(scene.world.attacks()).map(|(number, _)| {
         plant.platform().map_or_else(Tally::default, |platform| platform.tally(Some(number)))
@@ -378,7 +386,7 @@ fn window(
         last.denied += waiting;
     }
     let sources = scene.world.attacks().iter();
-    Run {
+    Ok(Run {
         sources: sources
             .map(|attack| Sources { listed: attack.sources.clone(), cut: attack.sources_cut })
             .collect(),
@@ -393,7 +401,7 @@ fn window(
         tallies,
         records: scene.records,
         ..run
-    }
+    })
 }
 
 impl Run {

@@ -40,11 +40,17 @@ impl Draw {
     /// A Poisson count with the given mean, by inversion: one draw for each `POISSON_PART` of the
     /// mean, because the sum of Poisson counts is one.
     pub fn poisson(&mut self, mean: f64) -> u64 {
-        let mut left = mean;
+        self.poisson_of(&PoissonLaw::new(mean))
+    }
+
+    /// The same for a mean that is drawn from again and again.
+    pub fn poisson_of(&mut self, law: &PoissonLaw) -> u64 {
+        let mut left = law.mean;
         let mut count = 0;
         while left > 0.0 {
             let part = left.min(POISSON_PART);
-            count += inverse_poisson(self.unit(), part);
+            let none = if part < left { libm::exp(-POISSON_PART) } else { law.none };
+            count += inverse_poisson(self.unit(), part, none);
             left -= part;
         }
         count
@@ -87,8 +93,27 @@ impl Draw {
 /// The largest mean of one inversion: e^-500 is still a normal number.
 const POISSON_PART: f64 = 500.0;
 
-fn inverse_poisson(place: f64, mean: f64) -> u64 {
-    let mut probability = libm::exp(-mean);
+/// The law of a Poisson count.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PoissonLaw {
+    mean: f64,
+    /// The probability that the last part of the mean brings none.
+    none: f64,
+}
+
+impl PoissonLaw {
+    /// The law with this mean.
+    pub fn new(mean: f64) -> Self {
+        let mut last = mean;
+        while last > POISSON_PART {
+            last -= POISSON_PART;
+        }
+        Self { mean, none: libm::exp(-last) }
+    }
+}
+
+fn inverse_poisson(place: f64, mean: f64, none: f64) -> u64 {
+    let mut probability = none;
     let mut sum = probability;
     let mut count = 0_u64;
     // Rounding may keep the sum below a place next to 1; so far out no count is drawn any more.

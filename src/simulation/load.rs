@@ -28,22 +28,24 @@ const USER_AGENTS: [&str; 8] = [
 ];
 
 /// The users of one application: their addresses follow from a number, so no table is kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Callers {
     bits: u64,
     users: u32,
+    /// Logarithm of their number and one.
+    ln_users: f64,
 }
 
 impl Callers {
     /// The users of `app`; other seeds have other users.
     pub fn new(seed: u64, app: u64) -> Self {
-        Self { bits: derive(seed ^ app, 20), users: USERS }
+        Self { bits: derive(seed ^ app, 20), users: 0, ln_users: 0.0 }.of(USERS)
     }
 
     /// The same with so many users.
     #[must_use]
     pub fn of(self, users: u32) -> Self {
-        Self { users, ..self }
+        Self { users, ln_users: libm::log(f64::from(users) + 1.0), ..self }
     }
 
     /// Someone, anyone like the next: people who come once.
@@ -54,7 +56,7 @@ impl Callers {
     /// Someone: address and user agent. The n-th most active user calls about 1/n as often as the
     /// first (Zipf's law with exponent 1, by inverting its continuous form).
     pub fn draw(self, draw: &mut Draw) -> (IpAddr, &'static str) {
-        let rank = libm::exp(draw.unit() * libm::log(f64::from(self.users) + 1.0));
+        let rank = libm::exp(draw.unit() * self.ln_users);
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,

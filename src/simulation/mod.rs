@@ -16,6 +16,7 @@ pub mod trace;
 pub mod load;
 
 pub mod attack;
+pub mod recording;
 
 pub mod truth;
 

@@ -16,6 +16,7 @@ mod ledger;
 mod pool;
 
 mod flight;
+mod spare;
 
 mod asynchronous;
 mod queue;
@@ -61,6 +62,7 @@ use model::check;
 use pipeline::Pipeline;
 use pool::{Account, Pool};
 use queue::{Held, Queue};
+use spare::Spare;
 use stream::Lane;
 
 /// The most asynchronous, queue and stream events of one platform that are not settled; further
@@ -90,6 +92,7 @@ pub struct Platform {
     outcomes: Vec<Outcome>,
     /// Events that are not settled.
     backlog: u64,
+    spare: Spare,
 }
 
 #[derive(Debug, Clone)]
@@ -161,6 +164,7 @@ impl Platform {
             books: Books::new(functions.len(), settings.ledger),
             outcomes: Vec::new(),
             backlog: 0,
+            spare: Spare::default(),
             settings,
         };
         let mut accounts: BTreeMap<(AccountId, Box<str>), usize> = BTreeMap::new();
@@ -201,7 +205,8 @@ impl Platform {
     /// When there is no such function.
     pub fn offer(&mut self, request: Request) {
         assert!(request.function < self.functions.len(), "no such function");
-        let job = Box::new(Job { request, fate: self.fates.bits(), attempts: 0, waits: 0 });
+        let job = Job { request, fate: self.fates.bits(), attempts: 0, waits: 0 };
+        let job = self.spare.job(job);
         self.schedule(request.at, Event::Arrive(job));
     }
 
@@ -219,7 +224,13 @@ impl Platform {
 
     /// When something happens next, unless more is offered; `None` when all is done and delivered.
     pub fn next_at(&self) -> Option<EventTime> {
-        self.events.next_at()
+        let last = Some(self.pipeline.last).filter(|last| *last > self.now);
+        self.events.next_at().or(last)
+    }
+
+    /// From now on nobody reads what the log pipeline delivers. All else goes on as it would.
+    pub fn mute(&mut self) {
+        self.pipeline.mute();
     }
 
     /// Appends what clients have heard since the last time, in order.
@@ -339,6 +350,7 @@ impl Platform {
                 let status = if ending == Ending::Blocked { 403 } else { 429 };
                 self.answer(&job, self.now, status, false);
                 self.tell(&job.request, ending);
+                self.spare.keep_job(job);
             }
         }
     }

@@ -6,6 +6,7 @@ mod functions;
 mod loads;
 mod problems;
 mod reader;
+mod recordings;
 mod section;
 #[cfg(test)]
 mod tests;
@@ -14,6 +15,7 @@ use std::path::PathBuf;
 
 use crate::simulation::attack::AttackSpec;
 use crate::simulation::platform::{FunctionSpec, PlatformSettings};
+use crate::simulation::recording::Recording;
 use crate::units::{EventTime, NanoUsd};
 
 pub use expect::Expect;
@@ -49,6 +51,8 @@ pub struct Scenario {
     pub functions: Vec<FunctionSpec>,
     /// Who calls what.
     pub loads: Vec<Load>,
+    /// What was recorded call by call.
+    pub recordings: Vec<Recording>,
     /// More callers than usual, for a while.
     pub surges: Vec<Surge>,
     /// Other code than before.
@@ -102,6 +106,11 @@ pub enum Pace {
         /// Calls at each.
         calls: u32,
     },
+    /// Call by call as in a recording.
+    Replayed {
+        /// Calls of each minute from the beginning of the past.
+        counts: Vec<u32>,
+    },
     /// As recorded, by minutes from the beginning of the past.
     Recorded {
         /// Calls of each minute.
@@ -125,12 +134,17 @@ pub enum Pace {
 }
 
 impl Pace {
+    /// Whether it is known minute by minute, and for no other ones.
+    pub fn is_recorded(&self) -> bool {
+        matches!(self, Pace::Recorded { .. } | Pace::Replayed { .. })
+    }
+
     /// Calls per second, on average.
     pub fn mean_rps(&self) -> f64 {
         match self {
             Pace::Random { rps, .. } => *rps,
             Pace::Beat { every_ms, calls } => f64::from(*calls) * 1_000.0 / *every_ms as f64,
-            Pace::Recorded { counts, .. } => {
+            Pace::Recorded { counts, .. } | Pace::Replayed { counts } => {
                 let calls: u64 = counts.iter().map(|count| u64::from(*count)).sum();
                 calls as f64 / (counts.len().max(1) as f64 * 60.0)
             }

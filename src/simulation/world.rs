@@ -13,9 +13,11 @@ use core::net::IpAddr;
 use std::collections::BTreeSet;
 
 use crate::simulation::attack::{Attack, AttackError, CLIENT_FIRST, Victim};
+use crate::simulation::draw::Draw;
 use crate::simulation::load::Callers;
 use crate::simulation::platform::{FunctionSpec, Outcome, Request};
-use crate::simulation::scenario::{Pace, Scenario, way};
+use crate::simulation::recording::Playback;
+use crate::simulation::scenario::{Deploy, Pace, Scenario, way};
 use crate::units::EventTime;
 
 use sessions::Sessions;
@@ -27,10 +29,17 @@ const SECOND_MS: i64 = 1_000;
 /// than the time in which a person or a retry reacts.
 const ANSWER_MS: i64 = 100;
 
+/// Streams of draws from here on belong to recordings.
+const RECORDING_DRAWS: u64 = 5_000;
+
 /// Everybody who asks.
 #[derive(Debug, Clone)]
 pub struct World {
     streams: Vec<Stream>,
+    playbacks: Vec<Playback>,
+    deploys: Vec<Deploy>,
+    /// When the window begins, from which deploys are reckoned.
+    start: EventTime,
     sessions: Sessions,
     attacks: Vec<Attack>,
     /// Requests are drawn up to here.
@@ -50,10 +59,11 @@ impl World {
         let mut sessions = Sessions::new(seed);
         for (number, load) in (0..).zip(&scenario.loads) {
             let callers = callers(scenario, load.function, seed);
-            if let Pace::Sessions { .. } = load.pace {
-                sessions.add(scenario, load, callers, number);
-            } else {
-                streams.push(Stream::new(scenario, load, callers, seed, number));
+            match load.pace {
+                Pace::Sessions { .. } => sessions.add(scenario, load, callers, number),
+                // The recording brings them.
+                Pace::Replayed { .. } => {}
+                _ => streams.push(Stream::new(scenario, load, callers, seed, number)),
             }
         }
         let victims = victims(scenario, seed);
@@ -62,6 +72,9 @@ impl World {
         });
         Ok(Self {
             streams,
+            playbacks: playbacks(scenario, seed),
+            deploys: scenario.deploys.clone(),
+            start: scenario.start,
             sessions,
             attacks: attacks.collect::<Result<_, _>>()?,
             drawn: scenario.begin(),
@@ -97,6 +110,9 @@ impl World {
             self.sessions.second(drawn);
             self.drawn = drawn.plus_ms(SECOND_MS);
         }
+        for playback in &mut self.playbacks {
+            playback.take(until, &mut self.ahead);
+        }
         self.sessions.take(until, &mut self.ahead);
         for attack in &mut self.attacks {
             attack.take(until, &mut self.ahead);
@@ -108,7 +124,27 @@ impl World {
             out.extend(self.ahead.extract_if(.., |request| request.at < until));
         }
         // Stable, so that equal times stay in the order of loads and attacks.
-        out[first..].sort_by_key(|request| request.at);
+        out[first..].sort_by_cached_key(|request| request.at);
+        self.deploy(&mut out[first..]);
+    }
+
+    /// Whoever asks gets the version that is deployed.
+    fn deploy(&self, requests: &mut [Request]) {
+        for deploy in &self.deploys {
+            let since = self.start.plus_ms(deploy.start_ms.cast_signed());
+            #[expect(clippy::cast_possible_truncation, reason = "at most 1,000")]
+            let slow = deploy.slow as f32;
+            for request in requests.iter_mut() {
+                if request.at >= since && deploy.functions.contains(&request.function) {
+                    request.stretch *= slow;
+                }
+            }
+        }
+    }
+
+    /// Why recorded load broke off, if it did.
+    pub fn fault(&self) -> Option<&str> {
+        self.playbacks.iter().find_map(Playback::fault)
     }
 
     /// Hears what became of a request that wanted to know.
@@ -137,6 +173,16 @@ impl World {
         let on = |attack: &&Attack| attack.onset <= at && at < attack.end;
         self.attacks.iter().filter(on).flat_map(|attack| attack.addresses(at)).collect()
     }
+}
+
+fn playbacks(scenario: &Scenario, seed: u64) -> Vec<Playback> {
+    let doors: Vec<_> =
+        scenario.functions.iter().map(|spec| (way(spec), spec.api.is_some())).collect();
+    let recordings = (0..).zip(&scenario.recordings);
+    let playback = |(number, recording): (u64, &_)| {
+        Playback::new(recording, doors.clone(), Draw::new(seed, RECORDING_DRAWS + number))
+    };
+    recordings.map(playback).collect()
 }
 
 /// The callers of a function, where it has an API.

@@ -158,16 +158,23 @@ impl Chunk {
 
     /// The messages, in the order in which they were added.
     pub fn messages(&self) -> impl ExactSizeIterator<Item = Message<'_>> {
-        self.messages.iter().map(|entry| {
-            let all = &self.arena[entry.start..entry.end];
-            let (headers, payload) = all.split_at(entry.header_bytes);
-            Message {
-                position: entry.position,
-                arrived: entry.arrived,
-                headers: Headers::new(headers),
-                payload,
-            }
-        })
+        self.messages.iter().map(|entry| self.of_entry(entry))
+    }
+
+    /// One of them, by its place.
+    pub fn message(&self, place: usize) -> Option<Message<'_>> {
+        self.messages.get(place).map(|entry| self.of_entry(entry))
+    }
+
+    fn of_entry(&self, entry: &Entry) -> Message<'_> {
+        let all = &self.arena[entry.start..entry.end];
+        let (headers, payload) = all.split_at(entry.header_bytes);
+        Message {
+            position: entry.position,
+            arrived: entry.arrived,
+            headers: Headers::new(headers),
+            payload,
+        }
     }
 
     /// The places that gave no message, in the order in which they were added.

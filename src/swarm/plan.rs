@@ -95,6 +95,7 @@ impl Plan {
             loads,
             expect: Expect::default(),
             files: Vec::new(),
+            recordings: Vec::new(),
         };
         let settings = tuning::settings(&mut Dice::new(seed, 6), &scenario);
         let troubles = troubles(&mut Dice::new(seed, 7), &scenario);

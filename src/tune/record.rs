@@ -145,6 +145,7 @@ pub fn fingerprint(scenario: &Scenario, premises: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::simulation::recording::unread;
     use crate::simulation::scenario::read_text;
 
     const SHOP: &str = "question = \"?\"\n[[function]]\nname = \"api\"\n\
@@ -153,7 +154,7 @@ mod tests {
     #[test]
     fn what_changes_an_outcome_changes_the_fingerprint_and_a_comment_does_not() {
         let print = |text: &str, premises: &str| {
-            fingerprint(&read_text(Path::new("shop.toml"), text).unwrap(), premises)
+            fingerprint(&read_text(Path::new("shop.toml"), text, unread).unwrap(), premises)
         };
         let same = print(SHOP, "a");
         assert_eq!(print(&format!("# Why.\n{SHOP}"), "a"), same);

@@ -356,6 +356,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::simulation::recording::unread;
     use crate::simulation::scenario::read_text;
     use crate::tune::knobs::candidates;
 
@@ -366,7 +367,7 @@ mod tests {
     fn what_is_finished_is_written_down_at_once_and_progress_ends_at_what_was_expected() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("state.jsonl");
-        let scenarios = [read_text(Path::new("shop.toml"), SHOP).unwrap()];
+        let scenarios = [read_text(Path::new("shop.toml"), SHOP, unread).unwrap()];
         let load = |turned: Vec<Turned>| crate::config::load(None, turned.into_iter());
         let rounds = [Round { candidates: 4, seeds: 1 }, Round { candidates: 2, seeds: 2 }];
         let search = || {

@@ -154,6 +154,40 @@ fn a_file_that_is_not_there_is_a_usage_error() {
     assert!(done.stderr.contains("no_such_scenario.toml: cannot be read"), "{done:#?}");
 }
 
+/// The project's own recording, with a flood in its second half.
+fn recorded(more: &str) -> (TempDir, PathBuf) {
+    let records = Path::new(env!("CARGO_MANIFEST_DIR")).join("simulations/recorded_hour.jsonl.gz");
+    let (folder, path) = written(&[
+        "question = \"?\"\n[time]\npast = \"40m\"\nlength = \"30m\"\n[[recording]]\n",
+        "files = [\"recorded.jsonl.gz\"]\n",
+        more,
+    ]);
+    fs::copy(records, folder.path().join("recorded.jsonl.gz")).unwrap();
+    (folder, path)
+}
+
+#[test]
+fn recorded_calls_are_served_call_by_call_and_an_attack_on_them_is_found() {
+    let flood = "[[attack]]\nkind = \"flood\"\nfunction = \"checkout\"\nrps = 100\n\
+                 sources = 20\nstart = \"5m\"\nduration = \"10m\"\n";
+    let (folder, path) = recorded(flood);
+    let ledger = folder.path().join("ledger.jsonl");
+    let report = simulate(&path, &["--ledger", ledger.to_str().unwrap()]).succeeded().stdout;
+    let report: Value = serde_json::from_str(&report).unwrap();
+    let policies = report["scenarios"][0]["policies"].as_array().unwrap();
+    assert!(mean(of(policies, "nothing"), "leaked_usd") > 0.1);
+    let own = of(policies, "bursar");
+    assert!(mean(own, "leaked_usd") < 0.1 * mean(of(policies, "nothing"), "leaked_usd"), "{own}");
+    assert!(mean(own, "denied_share") < 0.001, "{own}");
+    // The past is the recording and nothing else: about half of its 1,544 runs.
+    let calls = fs::read_to_string(&ledger).unwrap();
+    let lines = calls.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let past =
+        lines.filter(|line| line["minute"].as_str().is_some_and(|at| at < "2026-03-10T10:00"));
+    let served: u64 = past.filter_map(|line| line["requests"].as_u64()).sum();
+    assert!((600..900).contains(&served), "{served}");
+}
+
 #[test]
 fn every_scenario_of_the_project_can_be_read_and_stands_in_the_table() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("simulations");
@@ -163,7 +197,7 @@ fn every_scenario_of_the_project_can_be_read_and_stands_in_the_table() {
         files.filter(|path| path.extension().is_some_and(|ending| ending == "toml")).collect();
     assert!(scenarios.len() >= 30, "{}", scenarios.len());
     for path in scenarios {
-        let scenario = bursar::simulation::scenario::read(&path);
+        let scenario = bursar::simulation::scenario::read(&path, bursar::runtime::recorded::open);
         let scenario = scenario.unwrap_or_else(|problems| panic!("{problems}"));
         assert!(table.contains(&format!("| {} |", scenario.name)), "{}", scenario.name);
     }

@@ -129,7 +129,11 @@ pub enum AttackError {
 }
 
 impl AttackError {
-    pub(super) fn value(key: &'static str, value: &str, accepted: impl Into<String>) -> Self {
+    pub(in crate::simulation) fn value(
+        key: &'static str,
+        value: &str,
+        accepted: impl Into<String>,
+    ) -> Self {
         Self::Value { key, value: value.chars().take(80).collect(), accepted: accepted.into() }
     }
 }

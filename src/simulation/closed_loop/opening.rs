@@ -1,6 +1,6 @@
 //! The past, which all policies share, and the window under each of them.
 
-use super::{Hand, LoopError, Run, Scene, Stage, window};
+use super::{Hand, LoopError, Run, Scene, Stage, all, window};
 use crate::cost::{CostSettings, PriceBook};
 use crate::simulation::plant::lock;
 use crate::simulation::platform::{Packing, Platform, PlatformSettings, Tariff};
@@ -27,7 +27,10 @@ impl<'a> Opening<'a> {
     }
 
     /// The past goes by; policies learn from it.
-    pub(super) fn past(&mut self, policies: &mut [Hand]) {
+    ///
+    /// # Errors
+    /// Recorded load breaks off.
+    pub(super) fn past(&mut self, policies: &mut [Hand]) -> Result<(), LoopError> {
         let Self { stage, platform, scene } = self;
         while scene.now < stage.scenario.start {
             scene.step(stage, platform, &mut |_, _, _| {});
@@ -42,23 +45,57 @@ impl<'a> Opening<'a> {
             }
             scene.clear();
         }
+        scene.whole()
+    }
+
+    /// The window under each policy, on up to `threads` threads; the first is nobody's doing.
+    ///
+    /// # Errors
+    /// Recorded load breaks off.
+    pub(super) fn runs(&self, hands: Vec<Hand>, threads: usize) -> Result<Vec<Run>, LoopError> {
+        let depends = |hand: &Hand| hand.0.watches_budget() || hand.0.needs_attack();
+        let places = hands.into_iter().enumerate();
+        let (later, mut first): (Vec<_>, Vec<_>) = places.partition(|(_, hand)| depends(hand));
+        // Who reads takes longest, and the threads are to be done together.
+        first.sort_by_key(|(_, hand)| !hand.0.reads());
+        let run = |(place, hand)| self.run(hand).map(|run| (place, run));
+        let mut runs = all(first, threads, run).into_iter().collect::<Result<Vec<_>, _>>()?;
+        // Nobody's doing tells which of the others will do anything else.
+        let nothing = runs.iter().find(|(place, _)| *place == 0).map(|(_, run)| run.clone());
+        let nothing = nothing.unwrap_or_default();
+        let run = |(place, hand)| self.run_beside(&nothing, hand).map(|run| (place, run));
+        for run in all(later, threads, run) {
+            runs.push(run?);
+        }
+        runs.sort_by_key(|(place, _)| *place);
+        Ok(runs.into_iter().map(|(_, run)| run).collect())
     }
 
     /// The window under one policy; nobody's doing once more where it will never do anything.
-    pub(super) fn run_beside(&self, nothing: &Run, hand: Hand) -> Run {
+    ///
+    /// # Errors
+    /// Recorded load breaks off.
+    fn run_beside(&self, nothing: &Run, hand: Hand) -> Result<Run, LoopError> {
         let budget = self.stage.scenario.money.monthly;
         let is_idle = hand.0.watches_budget() && budget.is_none_or(|budget| nothing.spent < budget);
         let is_aimless = hand.0.needs_attack() && self.scene.world.attacks().is_empty();
         if is_idle || is_aimless {
             let (policy, claims) = (hand.0.name(), hand.0.claims());
-            return Run { policy, claims, is_idle, ..nothing.clone() };
+            return Ok(Run { policy, claims, is_idle, ..nothing.clone() });
         }
         self.run(hand)
     }
 
     /// The window under one policy.
-    pub(super) fn run(&self, (policy, plant): Hand) -> Run {
-        lock(&plant).begin(self.platform.clone());
+    ///
+    /// # Errors
+    /// Recorded load breaks off.
+    pub(super) fn run(&self, (policy, plant): Hand) -> Result<Run, LoopError> {
+        let mut platform = self.platform.clone();
+        if !policy.reads() {
+            platform.mute();
+        }
+        lock(&plant).begin(platform);
         window(&self.stage, self.scene.clone(), policy, &plant)
     }
 }

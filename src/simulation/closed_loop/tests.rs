@@ -1,6 +1,7 @@
 use std::path::Path;
 
 use super::*;
+use crate::simulation::recording::unread;
 use crate::simulation::scenario::{Money, read_text};
 
 fn scenario(function: &str, rest: &str) -> Scenario {
@@ -9,7 +10,7 @@ fn scenario(function: &str, rest: &str) -> Scenario {
          [[function]]\nname = \"f\"\nmemory_mb = 512\nmedian_ms = 500\np99_ms = 600\n{function}\n\
          [[load]]\nfunction = \"f\"\nrps = 0.2\n{rest}"
     );
-    read_text(Path::new("test.toml"), &text).unwrap()
+    read_text(Path::new("test.toml"), &text, unread).unwrap()
 }
 
 const ATTACK: &str = "[[attack]]\nkind = \"flood\"\nfunction = \"f\"\nrps = 10\n\

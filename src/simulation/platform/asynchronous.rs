@@ -44,7 +44,8 @@ impl Platform {
     /// An event has run.
     pub(super) fn settle_async(&mut self, mut job: Box<Job>, status: Status) {
         if status == Status::Success {
-            return self.settle(&job, Ending::Served);
+            self.settle(&job, Ending::Served);
+            return self.spare.keep_job(job);
         }
         job.attempts += 1;
         let asynchronous = self.functions[job.request.function].in_force.asynchronous;

@@ -24,7 +24,7 @@ pub(super) struct Job {
 /// An invocation that is running.
 #[derive(Debug, Clone)]
 pub(super) struct Flight {
-    pub(super) first: Box<Job>,
+    pub(super) first: Job,
     /// The rest of a batch.
     pub(super) rest: Vec<Job>,
     /// When a queue handed the batch out.
@@ -42,8 +42,8 @@ pub(super) struct Flight {
 impl Job {
     /// What it takes when it is let in, whenever that is.
     fn work_ms(&self, spec: &FunctionSpec) -> f64 {
-        let usual = spec.duration.quantile(unit(derive(self.fate, 8)));
-        usual * f64::from(self.request.stretch)
+        let drawn = || spec.duration.quantile(unit(derive(self.fate, 8)));
+        self.request.run_ms.map_or_else(drawn, f64::from) * f64::from(self.request.stretch)
     }
 
     /// Whether this attempt fails.
@@ -73,13 +73,7 @@ impl Job {
 }
 
 impl Flight {
-    fn new(
-        spec: &FunctionSpec,
-        start: Start,
-        first: Box<Job>,
-        rest: Vec<Job>,
-        now: EventTime,
-    ) -> Self {
+    fn new(spec: &FunctionSpec, start: Start, first: Job, rest: Vec<Job>, now: EventTime) -> Self {
         let limit = f64::from(spec.timeout_ms);
         let wanted: f64 =
             first.work_ms(spec) + rest.iter().map(|job| job.work_ms(spec)).sum::<f64>();
@@ -103,7 +97,7 @@ impl Flight {
     }
 
     pub(super) fn jobs(&self) -> impl Iterator<Item = &Job> {
-        std::iter::once(&*self.first).chain(&self.rest)
+        std::iter::once(&self.first).chain(&self.rest)
     }
 }
 
@@ -124,13 +118,15 @@ impl Platform {
         received: EventTime,
     ) {
         let spec = &self.functions[first.request.function].spec;
-        let flight = Flight { received, ..Flight::new(spec, start, first, rest, self.now) };
+        let flight = Flight { received, ..Flight::new(spec, start, *first, rest, self.now) };
         let done = self.now.plus_ms(i64::from(flight.billed.get()));
-        self.schedule(done, Event::Complete(Box::new(flight)));
+        self.spare.keep_job(first);
+        let flight = self.spare.flight(flight);
+        self.schedule(done, Event::Complete(flight));
     }
 
     /// An invocation is over.
-    pub(super) fn complete(&mut self, flight: Box<Flight>) {
+    pub(super) fn complete(&mut self, mut flight: Box<Flight>) {
         let index = flight.first.request.function;
         let function = &mut self.functions[index];
         if flight.killed {
@@ -150,10 +146,14 @@ impl Platform {
         self.bill(&flight);
         match flight.first.request.way {
             Way::Sync => self.answer_call(&flight),
-            Way::Async => self.settle_async(flight.first, flight.status),
-            Way::Queue => self.settle_queue(*flight),
-            Way::Stream { key } => self.settle_stream(*flight, key),
+            Way::Async => {
+                let job = self.spare.job(flight.first);
+                self.settle_async(job, flight.status);
+            }
+            Way::Queue => self.settle_queue(&flight),
+            Way::Stream { key } => self.settle_stream(&mut flight, key),
         }
+        self.spare.keep_flight(flight);
     }
 
     /// Books what an invocation used, each job of a batch with its share of the time.

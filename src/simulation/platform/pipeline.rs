@@ -88,6 +88,7 @@ pub(super) struct Message {
 #[derive(Debug, Clone, Copy)]
 struct Open {
     message: u32,
+    entries: usize,
     until: EventTime,
 }
 
@@ -103,6 +104,10 @@ pub(super) struct Pipeline {
     faults: Draw,
     /// Messages that something goes wrong with.
     pub(super) faulty: u64,
+    /// Nobody listens: messages take their time, and nothing is in them.
+    is_mute: bool,
+    /// When the last message of a mute pipeline would come.
+    pub(super) last: EventTime,
 }
 
 impl Pipeline {
@@ -115,7 +120,14 @@ impl Pipeline {
             delays: Draw::new(seed, 2),
             faults: Draw::new(seed, 5),
             faulty: 0,
+            is_mute: false,
+            last: EventTime::MIN,
         }
+    }
+
+    /// Nobody listens from now on.
+    pub(super) fn mute(&mut self) {
+        self.is_mute = true;
     }
 
     /// Takes a record in. Where that begins a message, gives back when it comes, and its number.
@@ -129,22 +141,28 @@ impl Pipeline {
         let entry = Entry { sequence: self.sequence, ..entry };
         let is_log = matches!(entry.kind, EntryKind::Invocation { .. });
         let function = entry.function as usize;
-        if is_log && let Some(open) = self.open[function].filter(|open| now < open.until) {
-            let entries = &mut self.messages[open.message as usize].entries;
-            entries.push(entry);
-            if entries.len() >= BATCH_EVENTS_MAX {
-                self.open[function] = None;
+        if is_log && let Some(mut open) = self.open[function].filter(|open| now < open.until) {
+            open.entries += 1;
+            if !self.is_mute {
+                self.messages[open.message as usize].entries.push(entry);
             }
+            self.open[function] = (open.entries < BATCH_EVENTS_MAX).then_some(open);
             return None;
         }
         // Only log events are collected; access logs come line by line.
         let until = if is_log { now.plus_ms(i64::from(settings.batch_ms)) } else { now };
         let (delay_ms, again_ms, is_lost) = self.fortune(settings);
-        let message = Message { opened: now, entries: vec![entry], again_ms, is_lost };
-        let number = self.keep(message);
-        self.open[function] =
-            if is_log { Some(Open { message: number, until }) } else { self.open[function] };
-        Some((until.plus_ms(delay_ms), number))
+        let at = until.plus_ms(delay_ms);
+        let number = if self.is_mute {
+            self.last = self.last.max(at.plus_ms(again_ms.unwrap_or(0)));
+            u32::MAX
+        } else {
+            self.keep(Message { opened: now, entries: vec![entry], again_ms, is_lost })
+        };
+        if is_log {
+            self.open[function] = Some(Open { message: number, entries: 1, until });
+        }
+        (!self.is_mute).then_some((at, number))
     }
 
     /// Takes a message out.

@@ -126,7 +126,7 @@ impl Platform {
     }
 
     /// A batch has run.
-    pub(super) fn settle_queue(&mut self, flight: Flight) {
+    pub(super) fn settle_queue(&mut self, flight: &Flight) {
         let index = flight.first.request.function;
         self.functions[index].queue.pollers -= 1;
         let visible = self.visible_at(index, flight.received);

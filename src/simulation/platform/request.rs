@@ -36,6 +36,8 @@ pub struct Request {
     pub api_key: Option<&'static str>,
     /// The client's description of itself.
     pub user_agent: Option<&'static str>,
+    /// How long the function takes for it, in milliseconds; `None` draws it.
+    pub run_ms: Option<f32>,
     /// Times the duration that the function takes otherwise.
     pub stretch: f32,
     /// Probability that an attempt fails, besides the function's own; 1.0 never succeeds.
@@ -63,6 +65,7 @@ impl Request {
             address: None,
             api_key: None,
             user_agent: None,
+            run_ms: None,
             stretch: 1.0,
             error_share: 0.0,
             response_bytes: None,

@@ -41,7 +41,7 @@ impl Platform {
     }
 
     /// A batch has run.
-    pub(super) fn settle_stream(&mut self, flight: Flight, key: u16) {
+    pub(super) fn settle_stream(&mut self, flight: &mut Flight, key: u16) {
         let index = flight.first.request.function;
         let lane = self.lane_of(index, key);
         if flight.status == Status::Success {
@@ -49,7 +49,7 @@ impl Platform {
             self.functions[index].lanes[lane].waits = 0;
             return self.resume(index, lane);
         }
-        for job in flight.rest.into_iter().rev().chain([*flight.first]) {
+        for job in flight.rest.drain(..).rev().chain([flight.first]) {
             let job = Box::new(Job { attempts: job.attempts.saturating_add(1), ..job });
             self.functions[index].lanes[lane].waiting.push_front(job);
         }

@@ -89,7 +89,7 @@ fn upper(scenario: &Scenario, function: usize) -> [f64; 24] {
         scenario.loads.iter().filter(|load| load.function == function).collect();
     let mut past = [Moments::default(); 24];
     // What was recorded does not reach further back than the scenario's past.
-    let is_recorded = loads.iter().any(|load| matches!(load.pace, Pace::Recorded { .. }));
+    let is_recorded = loads.iter().any(|load| load.pace.is_recorded());
     let recorded = i64::try_from(scenario.past_ms / 60_000).unwrap_or(0);
     let minutes = if is_recorded { recorded.min(PAST_MINUTES) } else { PAST_MINUTES };
     for minute in scenario.start.minute() - minutes..scenario.start.minute() {
@@ -123,7 +123,7 @@ fn of_minute(scenario: &Scenario, load: &Load, minute: i64) -> (f64, f64) {
             let beats = beats(begin.ms() + 60_000) - beats(begin.ms());
             (beats as f64 * f64::from(*calls), 0.0)
         }
-        Pace::Recorded { counts, .. } => {
+        Pace::Recorded { counts, .. } | Pace::Replayed { counts } => {
             let place = usize::try_from(minute - scenario.begin().minute()).ok();
             let count = place.and_then(|place| counts.get(place)).copied().unwrap_or(0);
             (f64::from(count), 0.0)
@@ -136,6 +136,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::simulation::recording::unread;
     use crate::simulation::scenario::read_text;
 
     fn bands(load: &str) -> [f64; 24] {
@@ -143,7 +144,7 @@ mod tests {
             "question = \"?\"\n[time]\npast = \"3h\"\n[[function]]\nname = \"f\"\n\
              trigger = \"rest\"\n[[load]]\nfunction = \"f\"\n{load}"
         );
-        upper(&read_text(Path::new("t.toml"), &text).unwrap(), 0)
+        upper(&read_text(Path::new("t.toml"), &text, unread).unwrap(), 0)
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::section::Section;
-use crate::record::{Architecture, FunctionRef, TriggerKind};
+use crate::record::{Architecture, FunctionKey, FunctionRef, TriggerKind};
 use crate::simulation::attack::{Attack, AttackError, AttackSpec, Victim};
 use crate::simulation::duration::DurationModel;
 use crate::simulation::load::Callers;
@@ -16,7 +16,7 @@ use crate::units::{AccountId, EventTime, MemoryMb};
 
 /// Where everything is deployed.
 pub(super) const REGION: &str = "eu-west-1";
-const ACCOUNT: &str = "111122223333";
+pub(super) const ACCOUNT: &str = "111122223333";
 
 /// How events reach a function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +56,24 @@ impl Deployed {
         fits
     }
 
+    /// Adds a recorded function, unless one of its name is declared: then it is that one. Recorded
+    /// ones may share a name, in other regions or accounts. `None` where there is no room.
+    pub(super) fn add_recorded(
+        &mut self,
+        key: &FunctionKey,
+        spec: impl FnOnce() -> Option<FunctionSpec>,
+    ) -> Option<usize> {
+        let is_declared = self.names.contains(&*key.name);
+        let same =
+            |known: &FunctionSpec| known.key == *key || (is_declared && known.key.name == key.name);
+        if let Some(place) = self.specs.iter().position(same) {
+            return Some(place);
+        }
+        let spec = spec().filter(|_| self.specs.len() < FUNCTIONS_MAX)?;
+        self.specs.push(spec);
+        Some(self.specs.len() - 1)
+    }
+
     /// The functions that `function` of this table means: a name, or the beginning of names and a
     /// star.
     pub(super) fn matching(&self, section: &Section<'_>) -> Vec<usize> {
@@ -76,12 +94,12 @@ impl Deployed {
         found
     }
 
-    /// Whether an attack has victims and is over within the window.
+    /// The victims of an attack, which is over within the window.
     pub(super) fn check_attack(
         &self,
         spec: &AttackSpec,
         length_ms: u64,
-    ) -> Result<(), AttackError> {
+    ) -> Result<Vec<usize>, AttackError> {
         let victims = self.specs.iter().enumerate().map(|(function, spec)| Victim {
             name: &spec.key.name,
             function,
@@ -90,7 +108,7 @@ impl Deployed {
             mean_rps: 1.0,
         });
         let victims: Vec<_> = victims.collect();
-        Attack::new(spec, 0, &victims, 0, EventTime::MIN, length_ms).map(drop)
+        Attack::new(spec, 0, &victims, 0, EventTime::MIN, length_ms).map(|attack| attack.functions)
     }
 }
 

@@ -9,20 +9,24 @@ use toml::de::DeTable;
 use super::functions::{Deployed, functions};
 use super::loads::loads;
 use super::problems::{Problem, ScenarioProblems};
+use super::recordings::{RECORDINGS_MAX, Window, recording};
 use super::section::{Notes, Section};
-use super::{Deploy, ENTRIES_MAX, Expect, LENGTH_MAX, Money, PAST_MAX, Scenario, Surge};
+use super::{
+    Deploy, ENTRIES_MAX, Expect, LENGTH_MAX, Load, Money, PAST_MAX, Pace, Scenario, Surge,
+};
 use crate::simulation::attack::{ATTACKS_MAX, AttackError, AttackSpec};
 use crate::simulation::platform::{PipelineFaults, PlatformSettings};
+use crate::simulation::recording::Open;
 use crate::units::{EventTime, NanoUsd};
 
 /// The largest file that is read.
 pub const FILE_BYTES_MAX: u64 = 4 << 20;
 
-/// Reads a file.
+/// Reads a file; recordings that it names are read by what `open` gives.
 ///
 /// # Errors
 /// Everything that is wrong with it.
-pub fn read(path: &Path) -> Result<Scenario, ScenarioProblems> {
+pub fn read(path: &Path, open: Open) -> Result<Scenario, ScenarioProblems> {
     let fault = |words: String| ScenarioProblems {
         file: path.display().to_string(),
         problems: vec![Problem { line: 0, key: String::new(), words }],
@@ -40,14 +44,14 @@ pub fn read(path: &Path) -> Result<Scenario, ScenarioProblems> {
     if bytes as u64 > FILE_BYTES_MAX {
         return Err(fault(format!("larger than {FILE_BYTES_MAX} bytes; shorten its lists")));
     }
-    read_text(path, &text)
+    read_text(path, &text, open)
 }
 
 /// As [`read`], with the text already read. Files that it names are looked for beside `path`.
 ///
 /// # Errors
 /// Everything that is wrong with it.
-pub fn read_text(path: &Path, text: &str) -> Result<Scenario, ScenarioProblems> {
+pub fn read_text(path: &Path, text: &str, open: Open) -> Result<Scenario, ScenarioProblems> {
     let file = path.display().to_string();
     let notes = Notes::new(text);
     let table = DeTable::parse(text).map_err(|error| {
@@ -58,27 +62,37 @@ pub fn read_text(path: &Path, text: &str) -> Result<Scenario, ScenarioProblems> 
     })?;
     let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let folder = path.parent().unwrap_or(Path::new("."));
-    let scenario = scenario(name, folder, Section::root(table.get_ref(), &notes));
+    let scenario = scenario(name, (folder, open), Section::root(table.get_ref(), &notes));
     let problems = notes.into_problems();
     if problems.is_empty() { Ok(scenario) } else { Err(ScenarioProblems { file, problems }) }
 }
 
-fn scenario(name: String, folder: &Path, root: Section<'_>) -> Scenario {
+fn scenario(name: String, (folder, open): (&Path, Open), root: Section<'_>) -> Scenario {
     let question = root.needed("question").to_owned();
     let (start, past_ms, length_ms) = time(root.section("time"));
     let platform = platform(root.section("platform"));
     let money = money(root.section("budget"));
     let mut deployed = functions(root.list("function", ENTRIES_MAX));
-    let (loads, files) = loads(&root, folder, (past_ms, length_ms), &mut deployed);
+    let (mut loads, mut files) = loads(&root, folder, (past_ms, length_ms), &mut deployed);
+    let time = Window { start, past_ms, length_ms };
+    let recordings = root.list("recording", RECORDINGS_MAX).into_iter();
+    let recordings = recordings.filter_map(|section| {
+        let recording = recording(&section, (folder, open), time, &mut deployed, &mut loads);
+        section.finish();
+        files.extend(recording.iter().flat_map(|recording| recording.files.paths.clone()));
+        recording
+    });
+    let recordings = recordings.collect();
     if deployed.specs.is_empty() {
-        root.missing("function", "at least one as [[function]], or a [[trace]]");
+        root.missing("function", "at least one as [[function]], or a [[trace]] or [[recording]]");
     }
     let surges = root.list("surge", ENTRIES_MAX).into_iter();
-    let surges = surges.map(|section| surge(section, &deployed, length_ms)).collect();
+    let surges = surges.map(|section| surge(section, &deployed, &loads, length_ms)).collect();
     let deploys = root.list("deploy", ENTRIES_MAX).into_iter();
     let deploys = deploys.map(|section| deploy(section, &deployed, length_ms)).collect();
     let attacks = root.list("attack", ATTACKS_MAX).into_iter();
-    let attacks = attacks.filter_map(|section| attack(&section, &deployed, length_ms)).collect();
+    let attacks = attacks.filter_map(|section| attack(&section, &deployed, &loads, length_ms));
+    let attacks = attacks.collect();
     let expect = Expect::read(root.section("expect"));
     root.finish();
     let functions = deployed.specs;
@@ -92,6 +106,7 @@ fn scenario(name: String, folder: &Path, root: Section<'_>) -> Scenario {
         money,
         functions,
         loads,
+        recordings,
         surges,
         deploys,
         attacks,
@@ -194,10 +209,18 @@ fn when(section: &Section<'_>, duration: Option<u64>, length_ms: u64) -> u64 {
     start_ms
 }
 
-fn surge(section: Section<'_>, deployed: &Deployed, length_ms: u64) -> Surge {
+fn surge(section: Section<'_>, deployed: &Deployed, loads: &[Load], length_ms: u64) -> Surge {
     let duration_ms = section.span("duration", ("1s", LENGTH_MAX)).unwrap_or(20 * 60_000);
+    let functions = deployed.matching(&section);
+    let can_surge = |load: &Load| {
+        let at_random = matches!(load.pace, Pace::Random { .. } | Pace::Sessions { .. });
+        at_random && functions.contains(&load.function)
+    };
+    if !functions.is_empty() && !loads.iter().any(can_surge) {
+        section.problem("function", "nothing calls it at random, give it a [[load]] with rps");
+    }
     let surge = Surge {
-        functions: deployed.matching(&section),
+        functions,
         start_ms: when(&section, Some(duration_ms), length_ms),
         duration_ms,
         rise_ms: section.span("rise", ("0s", LENGTH_MAX)).unwrap_or(60_000),
@@ -219,13 +242,25 @@ fn deploy(section: Section<'_>, deployed: &Deployed, length_ms: u64) -> Deploy {
 }
 
 /// The keys are those of `bursar generate --attack`, so that nothing is said in two ways.
-fn attack(section: &Section<'_>, deployed: &Deployed, length_ms: u64) -> Option<AttackSpec> {
+fn attack(
+    section: &Section<'_>,
+    deployed: &Deployed,
+    loads: &[Load],
+    length_ms: u64,
+) -> Option<AttackSpec> {
     let kind = section.needed("kind");
     let pairs = section.pairs(&["kind"]);
     let pairs = pairs.iter().map(|(key, value)| Ok((*key, value.as_str())));
     let spec = AttackSpec::from_pairs(kind, pairs);
     let checked = spec.and_then(|spec| {
-        deployed.check_attack(&spec, length_ms)?;
+        let victims = deployed.check_attack(&spec, length_ms)?;
+        let is_replayed = |load: &Load| {
+            matches!(load.pace, Pace::Replayed { .. }) && victims.contains(&load.function)
+        };
+        if spec.overlap > 0.0 && loads.iter().any(is_replayed) {
+            let accepted = "0 where callers are recorded: their addresses are not drawn";
+            return Err(AttackError::value("overlap", &spec.overlap.to_string(), accepted));
+        }
         Ok(spec)
     });
     checked.map_err(|error| section.problem(key_of(&error), &error)).ok()

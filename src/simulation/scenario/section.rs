@@ -128,6 +128,27 @@ impl<'a> Section<'a> {
         self.text(key).unwrap_or_default()
     }
 
+    /// A list of texts that must be there, and not empty.
+    pub(super) fn texts(&self, key: &'static str) -> Vec<&'a str> {
+        let accepted = "a list of texts, such as [\"monday.jsonl.gz\"]";
+        let Some((value, line)) = self.value(key) else {
+            self.missing(key, accepted);
+            return Vec::new();
+        };
+        let text = |item: &'a Spanned<DeValue<'a>>| match item.get_ref() {
+            DeValue::String(text) => Some(&**text),
+            _ => None,
+        };
+        let texts: Option<Vec<_>> = match value {
+            DeValue::Array(items) => items.iter().map(text).collect(),
+            _ => None,
+        };
+        texts.filter(|texts| !texts.is_empty()).unwrap_or_else(|| {
+            self.refuse(key, line, format!("{}: not accepted, give {accepted}", written(value)));
+            Vec::new()
+        })
+    }
+
     pub(super) fn flag(&self, key: &'static str) -> bool {
         match self.value(key) {
             None => false,

@@ -2,6 +2,7 @@ use std::path::Path;
 
 use super::*;
 use crate::simulation::platform::Way;
+use crate::simulation::recording::unread;
 
 const SMALL: &str = r#"
 question = "?"
@@ -29,7 +30,7 @@ rps = 50
 "#;
 
 fn small() -> Scenario {
-    read_text(Path::new("small.toml"), SMALL).unwrap()
+    read_text(Path::new("small.toml"), SMALL, unread).unwrap()
 }
 
 #[test]
@@ -88,19 +89,19 @@ fn seasons_peak_at_their_hour_and_rest_at_weekends() {
 
 #[test]
 fn text_that_is_no_toml_is_refused_with_its_line() {
-    let error = read_text(Path::new("x.toml"), "question = \"?\"\n[[").unwrap_err();
+    let error = read_text(Path::new("x.toml"), "question = \"?\"\n[[", unread).unwrap_err();
     assert!(error.to_string().starts_with("x.toml line 2: not valid TOML"), "{error}");
-    let error = read_text(Path::new("x.toml"), "").unwrap_err().to_string();
+    let error = read_text(Path::new("x.toml"), "", unread).unwrap_err().to_string();
     assert!(error.contains("question: missing") && error.contains("function: missing"), "{error}");
 }
 
 #[test]
 fn what_is_no_regular_file_is_refused_before_it_is_opened() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let problems = read(folder).unwrap_err().to_string();
+    let problems = read(folder, unread).unwrap_err().to_string();
     assert!(problems.contains("no regular file"), "{problems}");
     let text = "question = \"?\"\n[[trace]]\ncalls = \"src\"\n";
-    let problems = read_text(&folder.join("test.toml"), text).unwrap_err().to_string();
+    let problems = read_text(&folder.join("test.toml"), text, unread).unwrap_err().to_string();
     assert!(
         problems.contains("trace[0].calls") && problems.contains("no regular file"),
         "{problems}"

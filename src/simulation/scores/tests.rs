@@ -7,6 +7,7 @@ use crate::record::FunctionKey;
 use crate::simulation::closed_loop::{Run, Sources, Tick, VictimTick};
 use crate::simulation::plant::{Change, Direction, Place};
 use crate::simulation::policy::Refusal;
+use crate::simulation::recording::unread;
 use crate::simulation::scenario::read_text;
 use crate::simulation::world::World;
 use crate::units::NanoUsd;
@@ -26,7 +27,7 @@ fn scenario(length: &str, expect: &str) -> Scenario {
          [[attack]]\nkind = \"flood\"\nfunction = \"b\"\nrps = 10\nsources = 2\n\
          start = \"300s\"\nduration = \"60s\"\n[expect]\n{expect}"
     );
-    read_text(Path::new("test.toml"), &text).unwrap()
+    read_text(Path::new("test.toml"), &text, unread).unwrap()
 }
 
 fn trial(scenario: &Scenario, runs: Vec<Run>) -> Trial {

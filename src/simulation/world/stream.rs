@@ -1,6 +1,6 @@
 //! The calls of one function by callers who do not wait for an answer.
 
-use crate::simulation::draw::Draw;
+use crate::simulation::draw::{Draw, PoissonLaw};
 use crate::simulation::load::{Callers, offset};
 use crate::simulation::platform::{Request, Way};
 use crate::simulation::scenario::{Load, Pace, Scenario, Season, Surge, way};
@@ -25,6 +25,7 @@ pub(super) struct Stream {
     /// The minute for which the rate was worked out, and calls per second in it.
     minute: Option<i64>,
     rps: f64,
+    calm: PoissonLaw,
 }
 
 impl Stream {
@@ -51,6 +52,7 @@ impl Stream {
             draw: Draw::new(seed, DRAWS + number),
             minute: None,
             rps: 0.0,
+            calm: PoissonLaw::new(0.0),
         }
     }
 
@@ -61,6 +63,7 @@ impl Stream {
         self.minute = Some(from.minute());
         if new_minute {
             self.rps = self.pace.mean_rps() * self.season.factor(from, self.start);
+            self.calm = PoissonLaw::new(self.rps);
         }
         match &self.pace {
             Pace::Random { dispersion, .. } => {
@@ -86,7 +89,7 @@ impl Stream {
                     out.push(self.request(from.plus_ms(late.cast_signed()), self.callers));
                 }
             }
-            Pace::Recorded { .. } | Pace::Sessions { .. } => {}
+            Pace::Recorded { .. } | Pace::Replayed { .. } | Pace::Sessions { .. } => {}
         }
     }
 
@@ -95,7 +98,8 @@ impl Stream {
             return;
         }
         let wobble = if dispersion > 0.0 { self.draw.gamma(dispersion) } else { 1.0 };
-        for _ in 0..self.draw.poisson(self.rps * wobble) {
+        let law = if dispersion > 0.0 { PoissonLaw::new(self.rps * wobble) } else { self.calm };
+        for _ in 0..self.draw.poisson_of(&law) {
             let at = self.at_random(from);
             out.push(self.request(at, self.callers));
         }

@@ -3,12 +3,13 @@ use std::path::Path;
 
 use super::*;
 use crate::simulation::platform::Ending;
+use crate::simulation::recording::unread;
 use crate::simulation::scenario::read_text;
 
 fn scenario(rest: &str) -> Scenario {
     let head = "question = \"?\"\n[time]\npast = \"10m\"\nlength = \"30m\"\n\
                 [[function]]\nname = \"api\"\ntrigger = \"rest\"\n";
-    read_text(Path::new("test.toml"), &format!("{head}{rest}")).unwrap()
+    read_text(Path::new("test.toml"), &format!("{head}{rest}"), unread).unwrap()
 }
 
 fn requests(scenario: &Scenario, seed: u64, step_ms: i64) -> Vec<Request> {
@@ -77,6 +78,21 @@ fn a_beat_beats_and_a_surge_brings_new_callers() {
     assert!(callers(&usual) <= 50 && callers(&crowd) > 3_000);
     let per_second = crowd.len() as f64 / 600.0;
     assert!((40.0..50.0).contains(&per_second), "{per_second}");
+}
+
+#[test]
+fn whoever_asks_after_a_deploy_gets_the_new_version() {
+    let scenario = scenario(
+        "[[load]]\nfunction = \"api\"\nrps = 5\n\
+         [[deploy]]\nfunction = \"api\"\nstart = \"5m\"\nslow = 2.5\n\
+         [[attack]]\nkind = \"flood\"\nrps = 20\nslow = 2\nstart = \"4m\"\nduration = \"2m\"\n",
+    );
+    let since = scenario.start.plus_ms(300_000);
+    for request in requests(&scenario, 1, 1_000) {
+        let version = if request.at < since { 1.0 } else { 2.5 };
+        let wish = if request.attack.is_some() { 2.0 } else { 1.0 };
+        assert_eq!(request.stretch, version * wish, "{}", request.at);
+    }
 }
 
 #[test]
