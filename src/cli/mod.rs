@@ -24,6 +24,8 @@ mod live;
 #[cfg(feature = "aws")]
 pub mod restrictions;
 
+pub mod explain;
+
 mod output;
 
 use std::io;
@@ -54,6 +56,7 @@ Examples:
   bursar replay --decisions d.jsonl - < records.jsonl
   bursar learn --out baselines.jsonl.gz history.jsonl.gz   what is normal here?
   bursar evaluate --truth t.json --decisions d.jsonl   how good was it?
+  bursar explain c7a8 --decisions d.jsonl     why was that done, or not done?
   bursar restrictions                         what is capped now?
   bursar restore --all                        give everything back, daemon or not
   bursar score requests.csv                   what is unusual in a metric export?";
@@ -69,6 +72,8 @@ enum Command {
     Tune(tune::TuneArgs),
     Score(score::ScoreArgs),
     Check(check::CheckArgs),
+    Alarms(explain::AlarmsArgs),
+    Explain(explain::ExplainArgs),
     #[cfg(feature = "aws")]
     Restrictions(restrictions::RestrictionsArgs),
     #[cfg(feature = "aws")]
@@ -114,6 +119,8 @@ pub fn main() -> u8 {
         Command::Tune(args) => tune::run(&args),
         Command::Score(args) => score::run(&args, &mut io::stderr()).map_err(Failure::Other),
         Command::Check(args) => check::run(&args),
+        Command::Alarms(args) => explain::alarms(&args),
+        Command::Explain(args) => explain::explain(&args),
         #[cfg(feature = "aws")]
         Command::Restrictions(args) => restrictions::list(&args),
         #[cfg(feature = "aws")]

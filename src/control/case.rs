@@ -1,7 +1,10 @@
 //! What control knows of one function in trouble.
 
+use std::collections::BTreeSet;
+
 use super::action::{ActuatorKind, Intent, Outcome, OutcomeKind, Setting, Verb};
 use super::cap::Demand;
+use super::gate::GateKind;
 use super::restriction::{Restriction, Stage};
 use super::settings::ControlSettings;
 use crate::engine::alarm::{Alarm, Class, Pulse, Severity};
@@ -18,6 +21,8 @@ const DOUBLINGS_MAX: u32 = 10;
 const FAILURES_MAX: u32 = 6;
 /// A source throttle waits this many seconds for names; where none come, the cap goes first.
 const NAMES_WITHIN_SECONDS: i64 = 5;
+/// For so long a notice may become a page any second.
+const SEVERITY_WITHIN_SECONDS: i64 = 30;
 /// After a week without a trip a function is forgiven.
 const FORGIVEN_AFTER_MS: i64 = 7 * 86_400_000;
 
@@ -49,8 +54,8 @@ pub(super) struct Case {
     failures: u32,
     /// Intents whose outcome is awaited.
     pub(super) waiting: u32,
-    /// The reason for not acting was given for this alarm.
-    pub(super) told_why_not: bool,
+    /// The gates that were given for this alarm as the reason for not acting.
+    told: BTreeSet<GateKind>,
 }
 
 impl Case {
@@ -76,15 +81,17 @@ impl Case {
             failed_at: None,
             failures: 0,
             waiting: 0,
-            told_why_not: false,
+            told: BTreeSet::new(),
         }
     }
 
     /// An alarm has opened.
     pub(super) fn open(&mut self, alarm: &Alarm) {
         self.opened_at = alarm.decided_at;
+        if self.alarm_id != alarm.id {
+            self.told.clear();
+        }
         self.alarm_id.clone_from(&alarm.id);
-        self.told_why_not = false;
         self.quiet_since = None;
         self.alarm = Some(alarm.clone());
     }
@@ -188,6 +195,16 @@ impl Case {
     pub(super) fn changed_at(&self) -> Option<EventTime> {
         let held = self.source.iter().chain(&self.cap).map(|held| held.changed_at);
         held.chain(self.failed_at).max()
+    }
+
+    /// Whether it is time to say that this gate is shut, which is said once.
+    pub(super) fn tells(&mut self, gate: GateKind, now: EventTime) -> bool {
+        let open_for = now.since_ms(self.opened_at);
+        let settles = match gate {
+            GateKind::Severity => SEVERITY_WITHIN_SECONDS,
+            _ => NAMES_WITHIN_SECONDS,
+        };
+        open_for >= settles * 1_000 && self.told.insert(gate)
     }
 
     /// Whether names of sources should have come by now.

@@ -7,6 +7,7 @@
 //! at the restore).
 
 mod caps;
+mod gates;
 mod sources;
 mod upkeep;
 
@@ -18,10 +19,11 @@ use super::action::{
     Action, ActuatorKind, Intent, LossClass, Outcome, OutcomeKind, Setting, Value, Verb,
 };
 use super::case::Case;
+use super::gate::{Gate, GateKind};
 use super::restriction::{Restriction, Stage};
 use super::settings::{ControlSettings, Mode};
 use crate::cost::{Budget, Pattern};
-use crate::engine::alarm::{Alarm, AlarmState, Class, Pulse, Severity};
+use crate::engine::alarm::{Alarm, AlarmState, Pulse};
 use crate::engine::attribution::SourceShare;
 use crate::engine::shard::Directive;
 use crate::record::FunctionKey;
@@ -32,15 +34,19 @@ const CANARY_SHARES: [f64; 3] = [0.25, 0.5, 1.0];
 /// The most functions that are followed at once; alarms that open beyond it are left to people.
 const CASES_MAX: usize = 10_000;
 
-/// Why nothing was done although an alarm is open; once per alarm.
+/// Why nothing was done although an alarm is open; once per alarm and gate.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Abstention {
     /// The alarm.
     pub alarm_id: String,
     /// The function.
     pub function: FunctionKey,
-    /// The gate that stayed shut, in plain words.
+    /// The gate that stayed shut.
+    pub gate: GateKind,
+    /// Why, in plain words.
     pub reason: String,
+    /// How all gates stood, in the order in which they are asked.
+    pub gates: Vec<Gate>,
 }
 
 /// The state of control.
@@ -248,13 +254,8 @@ impl Control {
 
     fn climb(&mut self, function: &FunctionKey, case: &mut Case, alarm: &Alarm, now: EventTime) {
         case.quiet_since = None;
-        let fresh = case.source.is_none() && case.cap.is_none();
-        let at_risk = self.budget_is_at_risk(function, alarm);
-        if fresh && alarm.severity == Severity::Notice && !at_risk {
-            return;
-        }
-        if let Some(reason) = self.shut_gate(function, case, alarm, now) {
-            self.abstain(function, case, alarm, now, reason);
+        if let Some(shut) = self.shut_gate(case, alarm, now) {
+            self.abstain(case, alarm, now, shut);
             return;
         }
         case.renew(now, &self.settings);
@@ -282,71 +283,6 @@ impl Control {
         } else {
             self.tighten(case, now);
         }
-    }
-
-    /// Says why nothing is done, once an alarm: the first seconds' amounts are rough, and the gate
-    /// may yet open.
-    fn abstain(
-        &mut self,
-        function: &FunctionKey,
-        case: &mut Case,
-        alarm: &Alarm,
-        now: EventTime,
-        reason: String,
-    ) {
-        if !case.told_why_not && case.names_are_late(now) {
-            case.told_why_not = true;
-            let (alarm_id, function) = (alarm.id.clone(), function.clone());
-            self.abstentions.push(Abstention { alarm_id, function, reason });
-        }
-    }
-
-    /// The first gate that keeps control from acting, if any.
-    fn shut_gate(
-        &self,
-        function: &FunctionKey,
-        case: &Case,
-        alarm: &Alarm,
-        now: EventTime,
-    ) -> Option<String> {
-        if let Some(reason) = &self.held_off {
-            return Some(reason.clone());
-        }
-        if let Some(until) = self.left_alone_until(function, now) {
-            return Some(format!(
-                "somebody else has changed what was restricted here, so it is left alone until \
-                 {until}"
-            ));
-        }
-        if self.never_touch.iter().any(|pattern| pattern.matches(&function.as_ref())) {
-            return Some("the function is on the never-touch list".into());
-        }
-        let fresh = case.source.is_none() && case.cap.is_none();
-        if fresh && alarm.class == Class::Crowd && !self.budget_is_at_risk(function, alarm) {
-            return Some(
-                "the callers look like a crowd of ordinary ones, and no budget is at risk".into(),
-            );
-        }
-        let floor = NanoUsd::from_usd(self.settings.action_floor_usd_per_hour);
-        // The alarm speaks once a minute, the pulse every second.
-        let excess = alarm.excess_per_hour.max(NanoUsd::from_usd(case.residual_per_hour()));
-        // An attack that is thin on every single function is none on the account.
-        let together = self.at_stake.get(&function.account).copied().unwrap_or_default();
-        if fresh && excess.max(together) < floor {
-            let others = match together > excess {
-                true => format!("; all attacks on the account together burn {together}"),
-                false => String::new(),
-            };
-            return Some(format!(
-                "the excess of {excess} an hour is below the action floor of {floor} an \
-                 hour{others}"
-            ));
-        }
-        let most = self.settings.functions_per_minute_max as usize;
-        if fresh && self.restricted_lately.len() >= most {
-            return Some(format!("{most} functions were restricted within the last minute"));
-        }
-        None
     }
 
     /// The canary was tripped: back to full strength.

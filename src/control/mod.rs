@@ -11,6 +11,7 @@
 pub mod settings;
 
 pub mod action;
+pub mod gate;
 pub mod restriction;
 
 pub mod ladder;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::action::{ActuatorKind, Intent, Outcome, OutcomeKind, Setting, Value, Verb};
+use super::gate::{Gate, GateKind, Reading};
 use super::ladder::Control;
 use super::restriction::Stage;
 use super::settings::{ControlSettings, Mode};
@@ -286,15 +287,32 @@ fn cheap_excess_and_protected_functions_are_left_alone_and_the_gate_is_told_once
     let mut control = Control::new(settings, Vec::new());
     control.alarm(&alarm("cheap", AlarmState::Opened, 0.5, 5, 0));
     control.alarm(&alarm("pay-card", AlarmState::Opened, 500.0, 5, 0));
-    let mut reasons = Vec::new();
+    let notice = alarm("quiet", AlarmState::Opened, 50.0, 5, 0);
+    control.alarm(&Alarm { severity: Severity::Notice, ..notice });
+    let mut told = Vec::new();
     for second in 0..60 {
         control.tick(at(second));
         assert!(control.intents().is_empty());
-        reasons.extend(control.abstentions().into_iter().map(|told| told.reason));
+        told.extend(control.abstentions().into_iter().map(|told| (second, told)));
     }
-    assert_eq!(reasons.len(), 2, "{reasons:?}");
-    assert!(reasons.iter().any(|reason| reason.contains("never-touch")));
-    assert!(reasons.iter().any(|reason| reason.contains("action floor")));
+    let shut = |gates: &[Gate]| {
+        let shut = gates.iter().filter(|gate| !gate.is_open);
+        shut.map(|gate| gate.kind).collect::<Vec<_>>()
+    };
+    let summary: Vec<_> = told
+        .iter()
+        .map(|(second, told)| (*second, &*told.function.name, told.gate, shut(&told.gates)))
+        .collect();
+    let expected = [
+        (5, "pay-card", GateKind::NeverTouch),
+        (5, "cheap", GateKind::ActionFloor),
+        (30, "quiet", GateKind::Severity),
+    ];
+    assert_eq!(summary, expected.map(|(second, name, gate)| (second, name, gate, vec![gate])));
+    assert!(told.iter().all(|(_, told)| told.gates.len() == GateKind::BEFORE.len()));
+    let floor = told[1].1.gates.iter().find(|gate| gate.kind == GateKind::ActionFloor).unwrap();
+    assert_eq!((&floor.value, &floor.needs), (&Reading::Number(0.5), &Reading::Number(1.0)));
+    assert!(told[1].1.reason.contains("action floor"));
 }
 
 #[test]

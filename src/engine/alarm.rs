@@ -123,6 +123,18 @@ pub enum Class {
     Unknown,
 }
 
+impl Class {
+    /// As it is written.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Class::Attack => "attack",
+            Class::Crowd => "crowd",
+            Class::Runaway => "runaway",
+            Class::Unknown => "unknown",
+        }
+    }
+}
+
 /// What was used beyond what the baseline expected, since the onset.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Excess {

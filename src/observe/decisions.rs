@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::control::action::{Action, LossClass, OutcomeKind, Setting, Verb};
+use crate::control::gate::{Gate, GateKind};
 use crate::control::ladder::Abstention;
 use crate::control::settings::Mode;
 use crate::cost::{FootprintBill, Projection};
@@ -208,7 +209,9 @@ pub struct AbstentionLine<'a> {
     alarm_id: &'a str,
     target: String,
     decided_at: EventTime,
+    gate: GateKind,
     reason: &'a str,
+    gates: &'a [Gate],
 }
 
 impl<'a> AbstentionLine<'a> {
@@ -219,7 +222,9 @@ impl<'a> AbstentionLine<'a> {
             alarm_id: &abstention.alarm_id,
             target: abstention.function.to_string(),
             decided_at,
+            gate: abstention.gate,
             reason: &abstention.reason,
+            gates: &abstention.gates,
         }
     }
 }

@@ -19,6 +19,7 @@ mod connection;
 
 pub mod budgets;
 pub mod decisions;
+pub mod explanation;
 pub mod ledger;
 pub mod narration;
 

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use crate::control::action::{Action, OutcomeKind, Setting, Value, Verb};
+use crate::control::gate::GateKind;
 use crate::control::ladder::Abstention;
 use crate::control::settings::Mode;
 use crate::engine::alarm::{AccountAlarm, Alarm, AlarmState, Channel, Class};
@@ -223,6 +224,10 @@ impl<W: Write> Narration<W> {
     /// # Errors
     /// The writer's.
     pub fn abstention(&mut self, abstention: &Abstention, now: EventTime) -> io::Result<()> {
+        // That a notice is one has been said.
+        if abstention.gate == GateKind::Severity {
+            return Ok(());
+        }
         writeln!(
             self.writer,
             "{}  NO ACTION {}: {}",

@@ -13,6 +13,8 @@ mod learn;
 
 mod evaluate;
 
+mod explain;
+
 mod simulate;
 
 mod score;

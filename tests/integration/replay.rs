@@ -298,7 +298,12 @@ fn check_contract(decisions: &[Value]) {
                 assert!((0.0..=1.0).contains(&share));
             }
             "budget" => check_budget(line),
-            "abstention" => check_fields(line, "kind alarm_id target decided_at reason"),
+            "abstention" => {
+                check_fields(line, "kind alarm_id target decided_at gate reason gates");
+                for gate in line["gates"].as_array().unwrap() {
+                    check_fields(gate, "gate open value needs");
+                }
+            }
             "summary" => {
                 check_fields(
                     line,

@@ -5,6 +5,7 @@ use super::Control;
 use crate::control::action::{ActuatorKind, Setting, Value, Verb};
 use crate::control::cap::Demand;
 use crate::control::case::Case;
+use crate::control::gate::{Gate, GateKind};
 use crate::cost::Month;
 use crate::engine::alarm::Alarm;
 use crate::record::FunctionKey;
@@ -35,6 +36,8 @@ impl Control {
         debug_assert!(cap.value >= cap.legitimate.max(self.settings.cap_floor), "A1");
         if f64::from(cap.value) >= demand.concurrency() {
             if case.held().is_empty() {
+                let (kind, unit) = (GateKind::Cap, "concurrent runs at most");
+                let needs = (demand.concurrency() - 1.0).max(0.0);
                 let reason = format!(
                     "a cap would stop nothing: {} concurrent runs are allowed (legitimate \
                      callers need {}, ${allowance:.2} an hour pay for the rest), all together ask \
@@ -43,7 +46,8 @@ impl Control {
                     cap.legitimate,
                     demand.concurrency()
                 );
-                self.abstain(function, case, alarm, now, reason);
+                let gate = Gate::of_numbers(kind, false, cap.value.into(), needs, unit);
+                self.abstain(case, alarm, now, gate.because(reason));
             }
             return;
         }

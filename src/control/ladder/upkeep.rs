@@ -6,6 +6,7 @@ use std::collections::btree_map::Entry;
 use super::{Abstention, CASES_MAX, Control};
 use crate::control::action::Setting;
 use crate::control::case::Case;
+use crate::control::gate::GateKind;
 use crate::control::restriction::{Restriction, Stage};
 use crate::engine::shard::Directive;
 use crate::record::FunctionKey;
@@ -66,7 +67,13 @@ impl Control {
                 "somebody else has changed what was restricted here, so it is left alone for \
                  {hours:.1} hours"
             );
-            self.abstentions.push(Abstention { alarm_id, function: function.clone(), reason });
+            self.abstentions.push(Abstention {
+                alarm_id,
+                function: function.clone(),
+                gate: GateKind::LeftAlone,
+                reason,
+                gates: Vec::new(),
+            });
             self.leave_alone(function, now);
         }
         foreign

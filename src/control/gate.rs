@@ -1,0 +1,109 @@
+//! The gates between an alarm and a first restriction of its function: what each of them looks at,
+//! how it stands and what would open it. All must be open; the first that is shut is the reason
+//! why nothing is done.
+
+use serde::Serialize;
+
+/// What a gate looks at, in the order in which they are asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GateKind {
+    /// Only what wakes somebody is acted on, or what a budget does not stand for a day.
+    Severity,
+    /// Nothing new is begun while actions are stopped or the journal is not whole.
+    HeldOff,
+    /// What somebody else has changed is theirs for a while.
+    LeftAlone,
+    /// Some functions are never touched.
+    NeverTouch,
+    /// A crowd is welcome for as long as a budget stands it.
+    Crowd,
+    /// Small money is not worth a restriction.
+    ActionFloor,
+    /// So many functions a minute and no more.
+    FunctionsPerMinute,
+    /// A cap must be below what is asked for.
+    Cap,
+}
+
+impl GateKind {
+    /// Those that are asked before a rung is chosen.
+    pub const BEFORE: [Self; 7] = [
+        Self::Severity,
+        Self::HeldOff,
+        Self::LeftAlone,
+        Self::NeverTouch,
+        Self::Crowd,
+        Self::ActionFloor,
+        Self::FunctionsPerMinute,
+    ];
+}
+
+/// A number or a word.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Reading {
+    /// In the gate's unit.
+    Number(f64),
+    /// As it is called elsewhere.
+    Word(String),
+}
+
+impl From<f64> for Reading {
+    fn from(number: f64) -> Self {
+        Self::Number(number)
+    }
+}
+
+impl From<&str> for Reading {
+    fn from(word: &str) -> Self {
+        Self::Word(word.to_owned())
+    }
+}
+
+/// How a gate stood.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Gate {
+    /// Which.
+    #[serde(rename = "gate")]
+    pub kind: GateKind,
+    /// Whether it let the action pass.
+    #[serde(rename = "open")]
+    pub is_open: bool,
+    /// What it saw.
+    pub value: Reading,
+    /// What opens it; of numbers, the least or the most.
+    pub needs: Reading,
+    /// Of the numbers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unit: Option<&'static str>,
+    /// Why it was shut, in plain words.
+    #[serde(skip)]
+    pub reason: String,
+}
+
+impl Gate {
+    /// A gate that looks at words.
+    pub fn of_words(kind: GateKind, is_open: bool, value: &str, needs: &str) -> Self {
+        let (value, needs) = (value.into(), needs.into());
+        Self { kind, is_open, value, needs, unit: None, reason: String::new() }
+    }
+
+    /// A gate that looks at numbers.
+    pub fn of_numbers(
+        kind: GateKind,
+        is_open: bool,
+        value: f64,
+        needs: f64,
+        unit: &'static str,
+    ) -> Self {
+        let (value, needs) = (value.into(), needs.into());
+        Self { kind, is_open, value, needs, unit: Some(unit), reason: String::new() }
+    }
+
+    /// Why, should it be shut.
+    #[must_use]
+    pub fn because(self, reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), ..self }
+    }
+}
