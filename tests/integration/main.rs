@@ -45,6 +45,8 @@ mod kafka_token;
 #[cfg(feature = "kinesis")]
 mod kinesis;
 #[cfg(feature = "kinesis")]
+mod kinesis_services;
+#[cfg(feature = "kinesis")]
 mod lambda;
 #[cfg(feature = "kinesis")]
 mod ministack;
