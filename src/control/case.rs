@@ -4,7 +4,7 @@ use super::action::{ActuatorKind, Intent, Outcome, OutcomeKind, Setting, Verb};
 use super::cap::Demand;
 use super::restriction::{Restriction, Stage};
 use super::settings::ControlSettings;
-use crate::engine::alarm::{Alarm, Pulse};
+use crate::engine::alarm::{Alarm, Class, Pulse, Severity};
 use crate::record::FunctionKey;
 use crate::units::{EventTime, NanoUsd};
 
@@ -36,6 +36,8 @@ pub(super) struct Case {
     pub(super) source: Option<Restriction>,
     /// The cap.
     pub(super) cap: Option<Restriction>,
+    /// The excess that was first acted on, an hour.
+    pub(super) acted_on: NanoUsd,
     /// Since when demand has been normal.
     pub(super) quiet_since: Option<EventTime>,
     /// How often a canary was tripped.
@@ -67,6 +69,7 @@ impl Case {
             pulse: None,
             source: None,
             cap: None,
+            acted_on: NanoUsd::ZERO,
             quiet_since: None,
             trips: 0,
             last_trip: None,
@@ -94,6 +97,19 @@ impl Case {
     /// Money at risk, dollars an hour, by which cases are ordered.
     pub(super) fn at_risk(&self) -> NanoUsd {
         self.alarm.as_ref().map_or(NanoUsd::ZERO, |alarm| alarm.excess_per_hour)
+    }
+
+    /// What an attack on it burns, or burnt before it was acted on; a crowd is none, nor is what
+    /// wakes nobody.
+    pub(super) fn at_stake(&self) -> NanoUsd {
+        match &self.alarm {
+            Some(alarm) if alarm.severity == Severity::Page && alarm.class == Class::Attack => {
+                let is_held = self.source.is_some() || self.cap.is_some();
+                let before = if is_held { self.acted_on } else { NanoUsd::ZERO };
+                alarm.excess_per_hour.max(before)
+            }
+            _ => NanoUsd::ZERO,
+        }
     }
 
     /// Its restrictions.

@@ -6,6 +6,7 @@
 //! it again waits twice as long for the next (yo-yo attacks, Bremler-Barr et al., INFOCOM 2017, aim
 //! at the restore).
 
+mod caps;
 mod sources;
 mod upkeep;
 
@@ -16,23 +17,18 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::action::{
     Action, ActuatorKind, Intent, LossClass, Outcome, OutcomeKind, Setting, Value, Verb,
 };
-use super::cap::Demand;
 use super::case::Case;
 use super::restriction::{Restriction, Stage};
 use super::settings::{ControlSettings, Mode};
-use crate::cost::{Budget, Month, Pattern};
+use crate::cost::{Budget, Pattern};
 use crate::engine::alarm::{Alarm, AlarmState, Class, Pulse, Severity};
 use crate::engine::attribution::SourceShare;
 use crate::engine::shard::Directive;
 use crate::record::FunctionKey;
-use crate::units::{EventTime, NanoUsd};
+use crate::units::{AccountId, EventTime, NanoUsd};
 
 /// Shares of a restriction that the canary gives back, step by step.
 const CANARY_SHARES: [f64; 3] = [0.25, 0.5, 1.0];
-/// A tightened cap is this share of the one before.
-const TIGHTEN: f64 = 0.7;
-/// A budget is at risk when the excess would spend what is left of it within so many hours.
-const AT_RISK_HOURS: f64 = 24.0;
 /// The most functions that are followed at once; alarms that open beyond it are left to people.
 const CASES_MAX: usize = 10_000;
 
@@ -63,6 +59,8 @@ pub struct Control {
     left_alone: BTreeMap<FunctionKey, EventTime>,
     /// Why nothing new is begun.
     held_off: Option<String>,
+    /// What the attacks on each account burn together, dollars an hour.
+    at_stake: BTreeMap<AccountId, NanoUsd>,
 }
 
 /// Names are waited for until they cover this part of the excess, or are late.
@@ -84,6 +82,7 @@ impl Control {
             spent: BTreeMap::new(),
             left_alone: BTreeMap::new(),
             held_off: None,
+            at_stake: BTreeMap::new(),
         }
     }
 
@@ -129,6 +128,11 @@ impl Control {
             self.restricted_lately.pop_front();
         }
         self.remind();
+        self.at_stake.clear();
+        for (function, case) in &self.cases {
+            let stake = self.at_stake.entry(function.account).or_default();
+            *stake = stake.plus(case.at_stake());
+        }
         // The costliest first: control planes are slow, and the limit per minute is small.
         let mut order: Vec<(NanoUsd, FunctionKey)> =
             self.cases.iter().map(|(function, case)| (case.at_risk(), function.clone())).collect();
@@ -250,12 +254,7 @@ impl Control {
             return;
         }
         if let Some(reason) = self.shut_gate(function, case, alarm, now) {
-            // The first seconds' amounts are rough, and the gate may yet open.
-            if !case.told_why_not && case.names_are_late(now) {
-                case.told_why_not = true;
-                let (alarm_id, function) = (alarm.id.clone(), function.clone());
-                self.abstentions.push(Abstention { alarm_id, function, reason });
-            }
+            self.abstain(function, case, alarm, now, reason);
             return;
         }
         case.renew(now, &self.settings);
@@ -282,6 +281,23 @@ impl Control {
             self.cap(function, case, alarm, now);
         } else {
             self.tighten(case, now);
+        }
+    }
+
+    /// Says why nothing is done, once an alarm: the first seconds' amounts are rough, and the gate
+    /// may yet open.
+    fn abstain(
+        &mut self,
+        function: &FunctionKey,
+        case: &mut Case,
+        alarm: &Alarm,
+        now: EventTime,
+        reason: String,
+    ) {
+        if !case.told_why_not && case.names_are_late(now) {
+            case.told_why_not = true;
+            let (alarm_id, function) = (alarm.id.clone(), function.clone());
+            self.abstentions.push(Abstention { alarm_id, function, reason });
         }
     }
 
@@ -314,9 +330,16 @@ impl Control {
         let floor = NanoUsd::from_usd(self.settings.action_floor_usd_per_hour);
         // The alarm speaks once a minute, the pulse every second.
         let excess = alarm.excess_per_hour.max(NanoUsd::from_usd(case.residual_per_hour()));
-        if fresh && excess < floor {
+        // An attack that is thin on every single function is none on the account.
+        let together = self.at_stake.get(&function.account).copied().unwrap_or_default();
+        if fresh && excess.max(together) < floor {
+            let others = match together > excess {
+                true => format!("; all attacks on the account together burn {together}"),
+                false => String::new(),
+            };
             return Some(format!(
-                "the excess of {excess} an hour is below the action floor of {floor} an hour"
+                "the excess of {excess} an hour is below the action floor of {floor} an \
+                 hour{others}"
             ));
         }
         let most = self.settings.functions_per_minute_max as usize;
@@ -324,96 +347,6 @@ impl Control {
             return Some(format!("{most} functions were restricted within the last minute"));
         }
         None
-    }
-
-    fn cap(&mut self, function: &FunctionKey, case: &mut Case, alarm: &Alarm, now: EventTime) {
-        let Some(demand) = case.demand() else {
-            return;
-        };
-        let floor = self.settings.action_floor_usd_per_hour;
-        if case.residual_per_hour() < floor {
-            return;
-        }
-        let allowance = self.allowance(function, &demand, now);
-        let cap = demand.cap(allowance, self.settings.cap_floor);
-        debug_assert!(cap.value >= cap.legitimate.max(self.settings.cap_floor), "A1");
-        if f64::from(cap.value) >= demand.concurrency() {
-            return;
-        }
-        let named = !alarm.attribution.sources.is_empty() && !alarm.attribution.diffuse;
-        let before = if case.source.is_some() {
-            "the excess goes on beside the refused addresses"
-        } else if named {
-            "no actuator here can refuse the callers that are named"
-        } else if alarm.attribution.distinct > 0 {
-            "the callers cannot be told apart"
-        } else {
-            "nothing is known of the callers"
-        };
-        let reason = format!(
-            "{before}; {} concurrent runs are what ${allowance:.2} an hour allows (legitimate \
-             callers need {}, all together ask for {:.0})",
-            cap.value,
-            cap.legitimate,
-            demand.concurrency()
-        );
-        let to = Setting::Set(Value::Number(cap.value));
-        let shares = (1.0, cap.refused_share);
-        let kind = ActuatorKind::ReservedConcurrency;
-        self.restrict(function, case, kind, to, shares, now, reason);
-    }
-
-    /// Whether a budget of the function would not last for [`AT_RISK_HOURS`]. That acts by itself,
-    /// whoever calls: it is the one case in which a crowd is throttled.
-    fn budget_is_at_risk(&self, function: &FunctionKey, alarm: &Alarm) -> bool {
-        let least = self.budgets_left(function).map(NanoUsd::usd).reduce(f64::min);
-        least.is_some_and(|left| left < AT_RISK_HOURS * alarm.excess_per_hour.usd())
-    }
-
-    /// What is left of each budget that covers the function.
-    fn budgets_left(&self, function: &FunctionKey) -> impl Iterator<Item = NanoUsd> {
-        let budgets = self.budgets.iter().enumerate();
-        let covering = budgets.filter(|(_, budget)| budget.covers(&function.as_ref()));
-        covering.map(|(index, budget)| {
-            budget.remaining(self.spent.get(&index).copied().unwrap_or_default())
-        })
-    }
-
-    /// Dollars an hour that the function may burn: what its budgets leave for the rest of the
-    /// month, or its usual burn plus the action floor where it has none.
-    fn allowance(&self, function: &FunctionKey, demand: &Demand, now: EventTime) -> f64 {
-        let usual = demand.expected * demand.usd_per_call * 3_600.0;
-        let hours = Month::of(now).hours_left(now).max(1.0);
-        let rates = self.budgets_left(function).map(|left| left.usd() / hours);
-        rates.reduce(f64::min).unwrap_or(usual + self.settings.action_floor_usd_per_hour)
-    }
-
-    fn tighten(&mut self, case: &mut Case, now: EventTime) {
-        let (Some(demand), Some(cap)) = (case.demand(), case.cap.clone()) else {
-            return;
-        };
-        let Some(value) = cap.current.number().filter(|_| cap.is_in_force()) else {
-            return;
-        };
-        let burn = demand.concurrency().min(f64::from(value)) / demand.seconds.max(1e-3)
-            * demand.usd_per_call
-            * 3_600.0;
-        let allowance = self.allowance(&cap.function, &demand, now);
-        let legitimate = demand.legitimate(self.settings.cap_floor);
-        let lower = crate::units::whole((f64::from(value) * TIGHTEN).floor());
-        let lower = u32::try_from(lower).unwrap_or(value).max(legitimate);
-        if burn <= allowance || lower >= value {
-            return;
-        }
-        let reason = format!(
-            "under the cap of {value} the function still burns ${burn:.2} an hour, ${allowance:.2} \
-             are allowed"
-        );
-        let to = Setting::Set(Value::Number(lower));
-        let mut intent = self.change(&cap, Verb::Tighten, to, now, reason);
-        intent.legit_refused_share = demand.at(lower, legitimate).refused_share;
-        self.intents.push(intent);
-        case.waiting += 1;
     }
 
     /// The canary was tripped: back to full strength.
@@ -501,6 +434,7 @@ impl Control {
     ) {
         if case.source.is_none() && case.cap.is_none() {
             self.restricted_lately.push_back(now);
+            case.acted_on = case.at_risk();
         }
         let text = format!("{function}|{}|{}", actuator.as_str(), case.alarm_id);
         let restriction = Restriction {

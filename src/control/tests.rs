@@ -298,6 +298,45 @@ fn cheap_excess_and_protected_functions_are_left_alone_and_the_gate_is_told_once
 }
 
 #[test]
+fn an_attack_that_is_thin_on_every_function_is_acted_on_for_what_it_burns_on_the_account() {
+    for (class, burn, acts) in
+        [(Class::Attack, 0.05, true), (Class::Attack, 0.03, false), (Class::Unknown, 0.05, false)]
+    {
+        let mut control = control(Mode::Enforce);
+        let opened = |index: u8, usd| {
+            let thin = alarm(&format!("f{index}"), AlarmState::Opened, usd, 5, 0);
+            Alarm { class, ..thin }
+        };
+        (0..30).for_each(|index| control.alarm(&opened(index, burn)));
+        let mut wanted = Vec::new();
+        for second in 0..180 {
+            control.tick(at(second));
+            for intent in obey(&mut control, at(second)) {
+                // What is refused burns no more, and the rest must not be forgiven for that.
+                let held = Alarm { class, ..alarm("f0", AlarmState::Updated, 0.0, 5, second) };
+                let (function, id) = (intent.function.clone(), intent.alarm_id.clone());
+                control.alarm(&Alarm { function, id, ..held });
+                wanted.push(intent);
+            }
+        }
+        assert_eq!(wanted.len(), if acts { 30 } else { 0 }, "{class:?} at {burn}");
+        assert!(wanted.iter().all(|intent| intent.actuator == ActuatorKind::WafIpSet));
+    }
+}
+
+#[test]
+fn a_cap_that_would_stop_nothing_is_not_set_and_the_reason_is_told() {
+    let mut control = control(Mode::Enforce);
+    control.alarm(&alarm("dear", AlarmState::Opened, 5.0, 0, 0));
+    // Nobody calls more often than usual, but every call is dear.
+    let dear = Pulse { usd_per_call: 4e-4, expected: 8.0, ..pulse("dear", 9.0, 0.0) };
+    assert_eq!(run(&mut control, 0, 60, &dear), []);
+    let reasons: Vec<_> = control.abstentions().into_iter().map(|told| told.reason).collect();
+    assert_eq!(reasons.len(), 1, "{reasons:?}");
+    assert!(reasons[0].contains("would stop nothing"), "{reasons:?}");
+}
+
+#[test]
 fn only_so_many_functions_are_restricted_in_a_minute_and_the_costliest_go_first() {
     let settings = ControlSettings {
         mode: Mode::Enforce,

@@ -1,0 +1,124 @@
+//! The last rung: a cap on the function, as low as the money asks for and no lower than legitimate
+//! callers need.
+
+use super::Control;
+use crate::control::action::{ActuatorKind, Setting, Value, Verb};
+use crate::control::cap::Demand;
+use crate::control::case::Case;
+use crate::cost::Month;
+use crate::engine::alarm::Alarm;
+use crate::record::FunctionKey;
+use crate::units::{EventTime, NanoUsd};
+
+/// A tightened cap is this share of the one before.
+const TIGHTEN: f64 = 0.7;
+/// A budget is at risk when the excess would spend what is left of it within so many hours.
+const AT_RISK_HOURS: f64 = 24.0;
+
+impl Control {
+    pub(super) fn cap(
+        &mut self,
+        function: &FunctionKey,
+        case: &mut Case,
+        alarm: &Alarm,
+        now: EventTime,
+    ) {
+        let Some(demand) = case.demand() else {
+            return;
+        };
+        let floor = self.settings.action_floor_usd_per_hour;
+        if case.residual_per_hour() < floor {
+            return;
+        }
+        let allowance = self.allowance(function, &demand, now);
+        let cap = demand.cap(allowance, self.settings.cap_floor);
+        debug_assert!(cap.value >= cap.legitimate.max(self.settings.cap_floor), "A1");
+        if f64::from(cap.value) >= demand.concurrency() {
+            if case.held().is_empty() {
+                let reason = format!(
+                    "a cap would stop nothing: {} concurrent runs are allowed (legitimate callers need \
+                     {}, ${allowance:.2} an hour pay for the rest), all together ask for {:.0}",
+                    cap.value,
+                    cap.legitimate,
+                    demand.concurrency()
+                );
+                self.abstain(function, case, alarm, now, reason);
+            }
+            return;
+        }
+        let named = !alarm.attribution.sources.is_empty() && !alarm.attribution.diffuse;
+        let before = if case.source.is_some() {
+            "the excess goes on beside the refused addresses"
+        } else if named {
+            "no actuator here can refuse the callers that are named"
+        } else if alarm.attribution.distinct > 0 {
+            "the callers cannot be told apart"
+        } else {
+            "nothing is known of the callers"
+        };
+        let reason = format!(
+            "{before}; {} concurrent runs are what ${allowance:.2} an hour allows (legitimate \
+             callers need {}, all together ask for {:.0})",
+            cap.value,
+            cap.legitimate,
+            demand.concurrency()
+        );
+        let to = Setting::Set(Value::Number(cap.value));
+        let shares = (1.0, cap.refused_share);
+        let kind = ActuatorKind::ReservedConcurrency;
+        self.restrict(function, case, kind, to, shares, now, reason);
+    }
+
+    /// Whether a budget of the function would not last for [`AT_RISK_HOURS`]. That acts by itself,
+    /// whoever calls: it is the one case in which a crowd is throttled.
+    pub(super) fn budget_is_at_risk(&self, function: &FunctionKey, alarm: &Alarm) -> bool {
+        let least = self.budgets_left(function).map(NanoUsd::usd).reduce(f64::min);
+        least.is_some_and(|left| left < AT_RISK_HOURS * alarm.excess_per_hour.usd())
+    }
+
+    /// What is left of each budget that covers the function.
+    fn budgets_left(&self, function: &FunctionKey) -> impl Iterator<Item = NanoUsd> {
+        let budgets = self.budgets.iter().enumerate();
+        let covering = budgets.filter(|(_, budget)| budget.covers(&function.as_ref()));
+        covering.map(|(index, budget)| {
+            budget.remaining(self.spent.get(&index).copied().unwrap_or_default())
+        })
+    }
+
+    /// Dollars an hour that the function may burn: what its budgets leave for the rest of the
+    /// month, or its usual burn plus the action floor where it has none.
+    pub(super) fn allowance(&self, function: &FunctionKey, demand: &Demand, now: EventTime) -> f64 {
+        let usual = demand.expected * demand.usd_per_call * 3_600.0;
+        let hours = Month::of(now).hours_left(now).max(1.0);
+        let rates = self.budgets_left(function).map(|left| left.usd() / hours);
+        rates.reduce(f64::min).unwrap_or(usual + self.settings.action_floor_usd_per_hour)
+    }
+
+    pub(super) fn tighten(&mut self, case: &mut Case, now: EventTime) {
+        let (Some(demand), Some(cap)) = (case.demand(), case.cap.clone()) else {
+            return;
+        };
+        let Some(value) = cap.current.number().filter(|_| cap.is_in_force()) else {
+            return;
+        };
+        let burn = demand.concurrency().min(f64::from(value)) / demand.seconds.max(1e-3)
+            * demand.usd_per_call
+            * 3_600.0;
+        let allowance = self.allowance(&cap.function, &demand, now);
+        let legitimate = demand.legitimate(self.settings.cap_floor);
+        let lower = crate::units::whole((f64::from(value) * TIGHTEN).floor());
+        let lower = u32::try_from(lower).unwrap_or(value).max(legitimate);
+        if burn <= allowance || lower >= value {
+            return;
+        }
+        let reason = format!(
+            "under the cap of {value} the function still burns ${burn:.2} an hour, ${allowance:.2} \
+             are allowed"
+        );
+        let to = Setting::Set(Value::Number(lower));
+        let mut intent = self.change(&cap, Verb::Tighten, to, now, reason);
+        intent.legit_refused_share = demand.at(lower, legitimate).refused_share;
+        self.intents.push(intent);
+        case.waiting += 1;
+    }
+}
