@@ -2,7 +2,9 @@
 
 use std::fs;
 use std::path::Path;
-use std::thread;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine as _};
@@ -23,6 +25,34 @@ fn write_token(path: &Path, header: &str, life: Duration) {
     let beside = path.with_extension("new");
     fs::write(&beside, format!("{header}.{claims}.\n")).unwrap();
     fs::rename(beside, path).unwrap();
+}
+
+/// Renews a token in good time, until it goes out of scope.
+struct Renewal {
+    going: Arc<AtomicBool>,
+    writer: Option<JoinHandle<()>>,
+}
+
+impl Renewal {
+    fn start(path: &Path, header: &'static str) -> Self {
+        write_token(path, header, LIFE);
+        let (going, path) = (Arc::new(AtomicBool::new(true)), path.to_owned());
+        let asked = Arc::clone(&going);
+        let writer = thread::spawn(move || {
+            while asked.load(Ordering::Relaxed) {
+                write_token(&path, header, LIFE);
+                thread::sleep(LIFE / 10);
+            }
+        });
+        Self { going, writer: Some(writer) }
+    }
+}
+
+impl Drop for Renewal {
+    fn drop(&mut self) {
+        self.going.store(false, Ordering::Relaxed);
+        drop(self.writer.take().map(JoinHandle::join));
+    }
 }
 
 fn record(number: usize) -> String {
@@ -66,20 +96,22 @@ fn a_token_from_a_file_is_renewed_refused_and_missed_and_reading_goes_on() {
     };
 
     // A broker that trusts unsigned tokens refuses one that says that it is signed.
-    write_token(&token, r#"{"alg":"RS256"}"#, LIFE);
+    let renewal = Renewal::start(&token, r#"{"alg":"RS256"}"#);
     let daemon = start(&config);
     let told = reason(&daemon, "uthentication");
     assert!(!told.contains("eyJ"), "the token is in {told}");
     put(0..10);
     assert!(counted(&daemon) < 1.0);
+    drop(renewal);
 
-    // Renewed more often than a session lasts, and for longer than one token does.
+    // For longer than a session or a token lasts.
+    let renewal = Renewal::start(&token, r#"{"alg":"none"}"#);
     for round in 1..=8 {
-        write_token(&token, r#"{"alg":"none"}"#, LIFE);
         put(10 * round..10 * (round + 1));
         wait_for(&daemon, 10.0 * (round + 1) as f64);
         thread::sleep(LIFE / 4);
     }
+    drop(renewal);
 
     let told = reason(&daemon, "expired at");
     assert!(told.contains(&*token.to_string_lossy()), "{told}");
