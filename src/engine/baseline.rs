@@ -56,6 +56,10 @@ const CLUMP_UNSEEN: f64 = 0.5;
 const Z_BURST: f64 = 3.5;
 /// Calls that a minute needs for that.
 const BURST_CALLS: f64 = 30.0;
+/// The most by which a day may raise what is allowed: whoever raises a rate little by little gets
+/// no further than that before it is told.
+const GROWTH_A_DAY: f64 = 3.0;
+const DAY_MINUTES: u32 = 1_440;
 /// Half-life of the most uneven minute: two days, in minutes.
 const HALF_LIFE: f64 = 2_880.0;
 /// Dispersion of whole minutes that is never ruled out: load drifts within what is tolerated.
@@ -94,9 +98,9 @@ pub struct Baseline {
 struct Block {
     calls: f32,
     minutes: u16,
-    /// The surely busiest of them, in calls per second, and which it was.
+    /// The lower half of the number of the surely busiest of them, and its calls per second.
+    busiest_at: u16,
     busiest: f32,
-    busiest_at: u32,
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "statistics kept in single precision")]
@@ -149,7 +153,7 @@ impl Baseline {
         let chance = libm::sqrt(calls * (1.0 + phi * seen)) / 60.0;
         let sure = (seen - Z_BUSY * chance) as f32;
         if sure > self.block.busiest {
-            (self.block.busiest, self.block.busiest_at) = (sure, number);
+            (self.block.busiest, self.block.busiest_at) = (sure, number as u16);
         }
     }
 
@@ -178,7 +182,9 @@ impl Baseline {
         self.peaks.pass(number, minutes);
         self.bursts *= libm::exp2(-span / HALF_LIFE) as f32;
         if block.busiest > 0.0 {
-            self.peaks.minute(block.busiest_at, f64::from(block.busiest).min(limit));
+            let ago = (number as u16).wrapping_sub(block.busiest_at);
+            let busiest_at = number.saturating_sub(ago.into());
+            self.peaks.minute(busiest_at, f64::from(block.busiest).min(limit));
         }
         let minutes = u32::try_from(minutes).unwrap_or(u32::MAX);
         self.minutes = self.minutes.saturating_add(minutes);
@@ -198,12 +204,22 @@ impl Baseline {
 
     /// The rate to expect now.
     pub fn expected(&self) -> f64 {
-        f64::from(self.fast)
+        f64::from(self.fast).min(self.allowed_today())
     }
 
     /// The highest rate that is known to be normal in minute `number`.
     pub fn allowed(&self, number: u32) -> f64 {
         self.peaks.allowed(number).max(self.slow.into())
+    }
+
+    /// The most that may be allowed today, however it came about; none in the first day, which has
+    /// no other to be compared with.
+    pub fn allowed_today(&self) -> f64 {
+        if self.minutes >= DAY_MINUTES && self.peaks.before_today() > 0.0 {
+            GROWTH_A_DAY * self.peaks.before_today()
+        } else {
+            f64::INFINITY
+        }
     }
 
     /// The highest rate that is known to be normal in any minute.
@@ -312,6 +328,27 @@ mod tests {
         let mut baseline = learn(|_| 1, 60);
         baseline.minute(number(60), 60_000, 6e7, 3.0, false);
         assert!(baseline.allowed(number(61)) <= 3.0);
+    }
+
+    #[test]
+    fn a_day_raises_what_is_allowed_by_a_limit_and_the_first_day_by_what_comes() {
+        // Two percent more each minute, from ten calls a second on.
+        let ramp = |minute: u32| 600.0 * 1.02_f64.powi(minute.cast_signed());
+        let mut baseline = learn(|_| 10, 600);
+        assert!(baseline.allowed_today().is_infinite());
+        (600..780).for_each(|minute| {
+            baseline.minute(number(minute), ramp(minute as u32 - 600) as u32, 0.0, 1e9, false);
+        });
+        assert!(baseline.allowed(number(780)) > 200.0);
+        let mut baseline = learn(|_| 10, 4_320);
+        (4_320..4_500).for_each(|minute| {
+            baseline.minute(number(minute), ramp(minute as u32 - 4_320) as u32, 0.0, 1e9, false);
+        });
+        assert!(baseline.allowed(number(4_500)) > 200.0);
+        assert!((20.0..31.0).contains(&baseline.allowed_today()), "{}", baseline.allowed_today());
+        // The next day begins where this one has ended.
+        baseline.silence(number(5_900), 1_400);
+        assert!(baseline.allowed_today() > 200.0);
     }
 
     #[test]

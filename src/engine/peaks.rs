@@ -45,6 +45,9 @@ pub struct Peaks {
     /// The highest of all, fading.
     #[serde(deserialize_with = "up_to::<_, _, 1_000_000_000>")]
     highest: f32,
+    /// And what it was when the day began.
+    #[serde(deserialize_with = "up_to::<_, _, 1_000_000_000>")]
+    before_today: f32,
     /// The day, counted from the epoch, up to which the rest has faded.
     day: u16,
     /// The minute, counted from the epoch, since which the hours have foretold everything.
@@ -62,6 +65,7 @@ impl Default for Peaks {
     fn default() -> Self {
         Self {
             highest: 0.0,
+            before_today: 0.0,
             day: 0,
             hours_since: 0,
             minutes_since: 0,
@@ -98,6 +102,11 @@ impl Peaks {
     /// The highest rate of all, whenever it was.
     pub fn highest(&self) -> f64 {
         self.highest.into()
+    }
+
+    /// The highest rate of all before today.
+    pub fn before_today(&self) -> f64 {
+        self.before_today.into()
     }
 
     /// So many minutes have passed, up to and with `number`.
@@ -155,6 +164,7 @@ impl Peaks {
             return;
         }
         self.day = day_of(number);
+        self.before_today = self.highest;
         let days = u8::try_from(days).unwrap_or(u8::MAX);
         let faded = days.saturating_mul(HOUR_FADE);
         self.hours.iter_mut().for_each(|hour| *hour = hour.saturating_sub(faded));

@@ -36,8 +36,9 @@ impl Control {
         if f64::from(cap.value) >= demand.concurrency() {
             if case.held().is_empty() {
                 let reason = format!(
-                    "a cap would stop nothing: {} concurrent runs are allowed (legitimate callers need \
-                     {}, ${allowance:.2} an hour pay for the rest), all together ask for {:.0}",
+                    "a cap would stop nothing: {} concurrent runs are allowed (legitimate \
+                     callers need {}, ${allowance:.2} an hour pay for the rest), all together ask \
+                     for {:.0}",
                     cap.value,
                     cap.legitimate,
                     demand.concurrency()

@@ -216,3 +216,28 @@ fn who_has_only_just_begun_to_watch_takes_nobody_for_an_attacker() {
     }
     assert!(opened(&world).is_empty(), "{:?}", opened(&world));
 }
+
+#[test]
+fn who_raises_the_rate_little_by_little_is_found_when_it_has_gone_beyond_what_days_differ_by() {
+    // Two days of one call a second, then three percent more each minute: never a surprise to
+    // whatever only remembers the last minutes.
+    let days = 2 * 86_400;
+    let mut world = world();
+    for second in 0..days + 7_200 {
+        let ramp = 1.03_f64.powi(i32::try_from((second - days).max(0) / 60).unwrap());
+        // The whole calls that have come due.
+        let due = |second: i64| (ramp * second as f64).floor() as i64;
+        for call in due(second)..due(second + 1) {
+            let at = at_ms(second * 1_000 + (call - due(second)) * 10);
+            world.feed(&Record::Invocation(usual(at)));
+        }
+    }
+    let (after, channels) = opened(&world)
+        .into_iter()
+        .find(|(alarm, _)| alarm.severity == Severity::Page)
+        .map(|(alarm, channels)| (alarm.evidence_at.second() - START - days, channels))
+        .expect("no page");
+    assert_eq!(channels, [Channel::RateFast]);
+    // Half a dollar an hour more than the four that are tolerated comes after an hour.
+    assert!((2_400..5_400).contains(&after), "{after}");
+}
