@@ -8,7 +8,7 @@ use super::names::{
     is_topic_or_empty, is_url_or_empty, is_word, not_empty,
 };
 use super::settings::{
-    InputKind, KafkaStart, KinesisStart, LogFormat, LogLevel, Release, Settings,
+    InputKind, KafkaStart, KafkaToken, KinesisStart, LogFormat, LogLevel, Release, Settings,
 };
 use crate::control::settings::Mode;
 use crate::cost::{Capacity, Gateway};
@@ -131,6 +131,26 @@ pub(super) static KEYS: &[Key<Settings>] = &[
         |s| &mut s.input.kafka.start_time,
         Kind::Text("\"\", or a time such as 2026-01-05T00:00:00Z", is_time_or_empty),
         "The time of start = \"timestamp\", as the brokers date the messages.",
+    ),
+    key(
+        "input.kafka.token",
+        |s| &mut s.input.kafka.token,
+        Kind::Choice(KafkaToken::NAMES),
+        "Which token is shown to the brokers (OAUTHBEARER), if one is: that of IAM for Amazon MSK, \
+         signed by the credentials of the environment, a profile or a role; or that in a file.",
+    ),
+    key(
+        "input.kafka.token_file",
+        |s| &mut s.input.kafka.token_file,
+        PATH_OR_NONE,
+        "The file of token = \"file\": a JSON Web Token, read anew every minute, or sooner when it \
+         expires.",
+    ),
+    key(
+        "input.kafka.token_region",
+        |s| &mut s.input.kafka.token_region,
+        Kind::Text("a region, or \"\" for that of the environment", is_region_or_empty),
+        "Where the cluster of token = \"aws_msk_iam\" is.",
     ),
     key(
         "input.kafka.properties",

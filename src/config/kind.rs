@@ -8,7 +8,9 @@ use std::path::PathBuf;
 
 use config::ValueKind;
 
-use super::settings::{InputKind, KafkaStart, KinesisStart, LogFormat, LogLevel, Release};
+use super::settings::{
+    InputKind, KafkaStart, KafkaToken, KinesisStart, LogFormat, LogLevel, Release,
+};
 use crate::control::settings::Mode;
 use crate::cost::{Capacity, Gateway};
 use crate::units::{AccountId, EventTime, NanoUsd};
@@ -273,6 +275,7 @@ choices! {
     InputKind: "embedded" = Embedded, "kafka" = Kafka, "kinesis" = Kinesis,
         "files" = Files;
     KafkaStart: "earliest" = Earliest, "latest" = Latest, "timestamp" = Timestamp;
+    KafkaToken: "none" = None, "aws_msk_iam" = AwsMskIam, "file" = File;
     KinesisStart: "trim_horizon" = TrimHorizon, "latest" = Latest, "at_timestamp" = AtTimestamp;
     Capacity: "provisioned" = Provisioned, "on_demand" = OnDemand;
     Release: "nobody" = Nobody, "schedule" = Schedule, "timer" = Timer;

@@ -5,7 +5,9 @@ use std::path::Path;
 
 use super::problems::{Fault, Problem};
 use super::raw::RawConfig;
-use super::settings::{InputKind, KafkaStart, KinesisStart, Release, Settings};
+use super::settings::{
+    InputKind, KafkaSettings, KafkaStart, KafkaToken, KinesisStart, Release, Settings,
+};
 use crate::control::settings::Mode;
 use crate::units::AccountId;
 
@@ -17,6 +19,7 @@ pub(super) fn check(settings: &Settings, raw: &RawConfig, problems: &mut Vec<Pro
     let mut broken: Vec<(String, String)> = Vec::new();
     mode(settings, &mut broken);
     input(settings, &mut broken);
+    tokens(&settings.input.kafka, &mut broken);
     times(settings, &mut broken);
     outputs(settings, &mut broken);
     for (key, words) in broken {
@@ -118,6 +121,38 @@ fn input(settings: &Settings, broken: &mut Vec<(String, String)>) {
                 "set by input.kafka.brokers and input.kafka.group, remove it here".to_owned(),
             ));
         }
+    }
+}
+
+fn tokens(kafka: &KafkaSettings, broken: &mut Vec<(String, String)>) {
+    let shown = kafka.token != KafkaToken::None;
+    if (kafka.token == KafkaToken::File) != kafka.token_file.is_some() {
+        let words = "goes with input.kafka.token = \"file\", give both or neither";
+        broken.push(("input.kafka.token_file".to_owned(), words.to_owned()));
+    }
+    if kafka.token != KafkaToken::AwsMskIam && !kafka.token_region.is_empty() {
+        let words = "goes with input.kafka.token = \"aws_msk_iam\", set that or leave this out";
+        broken.push(("input.kafka.token_region".to_owned(), words.to_owned()));
+    }
+    for (name, value) in &kafka.properties {
+        let is = |other: &str| value.eq_ignore_ascii_case(other);
+        let words = match name.as_str() {
+            "sasl.mechanism" | "sasl.mechanisms" if shown && !is("OAUTHBEARER") => {
+                "input.kafka.token goes with OAUTHBEARER alone, remove one of them"
+            }
+            "sasl.mechanism" | "sasl.mechanisms" if !shown && is("OAUTHBEARER") => {
+                "needs a token to show, set input.kafka.token = \"aws_msk_iam\" or \"file\""
+            }
+            "security.protocol" if shown && !is("sasl_ssl") && !is("sasl_plaintext") => {
+                "input.kafka.token goes with \"sasl_ssl\", give that or leave it out"
+            }
+            "sasl.oauthbearer.method" if is("oidc") => {
+                "the client is built without HTTP to fetch tokens by, remove it; set \
+                 input.kafka.token = \"file\" and let another program write the token there"
+            }
+            _ => continue,
+        };
+        broken.push((format!("input.kafka.properties.{name}"), words.to_owned()));
     }
 }
 

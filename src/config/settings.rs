@@ -181,6 +181,23 @@ pub struct KafkaSettings {
     /// librdkafka properties, passed on as they are. May hold passwords, which is why `Debug`
     /// prints the names only.
     pub properties: BTreeMap<String, String>,
+    /// Where the token comes from that is shown to the brokers.
+    pub token: KafkaToken,
+    /// The file of [`KafkaToken::File`].
+    pub token_file: Option<PathBuf>,
+    /// The region of [`KafkaToken::AwsMskIam`]; empty: as the environment says.
+    pub token_region: String,
+}
+
+/// Where the token comes from that is shown to the brokers (SASL OAUTHBEARER).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KafkaToken {
+    /// None is shown.
+    None,
+    /// Signed for Amazon MSK.
+    AwsMskIam,
+    /// Read from a file.
+    File,
 }
 
 impl Default for KafkaSettings {
@@ -192,6 +209,9 @@ impl Default for KafkaSettings {
             start: KafkaStart::Latest,
             start_time: None,
             properties: BTreeMap::new(),
+            token: KafkaToken::None,
+            token_file: None,
+            token_region: String::new(),
         }
     }
 }
@@ -206,6 +226,9 @@ impl fmt::Debug for KafkaSettings {
             .field("start", &self.start)
             .field("start_time", &self.start_time)
             .field("properties", &names)
+            .field("token", &self.token)
+            .field("token_file", &self.token_file)
+            .field("token_region", &self.token_region)
             .finish()
     }
 }

@@ -119,6 +119,25 @@ fn every_kind_of_mistake_is_refused() {
             "mode: \"enforce\" needs an actuator",
         ),
         ("[input.kafka.properties]\n\"group.id\" = \"x\"", "set by input.kafka.brokers"),
+        ("[input.kafka]\ntoken = \"file\"", "input.kafka.token_file: goes with"),
+        ("[input.kafka]\ntoken_file = \"/a\"", "give both or neither"),
+        ("[input.kafka]\ntoken_region = \"eu-west-1\"", "input.kafka.token_region: goes with"),
+        (
+            "[input.kafka]\ntoken = \"aws_msk_iam\"\nproperties.sasl.mechanism = \"PLAIN\"",
+            "input.kafka.properties.sasl.mechanism: input.kafka.token goes with OAUTHBEARER alone",
+        ),
+        (
+            "[input.kafka]\ntoken = \"aws_msk_iam\"\nproperties.security.protocol = \"ssl\"",
+            "input.kafka.properties.security.protocol: input.kafka.token goes with \"sasl_ssl\"",
+        ),
+        (
+            "[input.kafka.properties]\nsasl.mechanisms = \"oauthbearer\"",
+            "needs a token to show, set input.kafka.token",
+        ),
+        (
+            "[input.kafka.properties]\nsasl.oauthbearer.method = \"oidc\"",
+            "sasl.oauthbearer.method: the client is built without HTTP",
+        ),
         ("[kafka]\ngroup = \"x\"", "kafka: unknown key, did you mean input.kafka? "),
         ("seed = 7", "seed = 7: unknown key, did you mean input.embedded.seed?"),
         ("[log]\nlevle = \"info\"", "log.levle = \"info\": unknown key, did you mean log.level?"),

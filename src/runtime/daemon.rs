@@ -248,9 +248,34 @@ fn kafka(settings: &Settings, clock: Clock) -> anyhow::Result<Box<dyn Source>> {
             (KafkaStart::Latest | KafkaStart::Timestamp, _) => Start::Latest,
         },
         properties: given.properties.clone(),
+        token: token(given)?,
         ..KafkaSettings::default()
     };
     Ok(Box::new(KafkaSource::open(kafka, decode::first_time, clock)?))
+}
+
+/// Where the token comes from that is shown to brokers, if one is.
+#[cfg(feature = "kafka")]
+fn token(
+    given: &crate::config::settings::KafkaSettings,
+) -> anyhow::Result<Option<crate::source::kafka::token::TokenSource>> {
+    use crate::config::settings::KafkaToken;
+    use crate::source::kafka::token::TokenSource;
+
+    match given.token {
+        KafkaToken::None => Ok(None),
+        KafkaToken::File => Ok(given.token_file.clone().map(TokenSource::File)),
+        #[cfg(feature = "aws")]
+        KafkaToken::AwsMskIam => {
+            let region = (!given.token_region.is_empty()).then(|| given.token_region.clone());
+            Ok(Some(TokenSource::MskIam { region }))
+        }
+        #[cfg(not(feature = "aws"))]
+        KafkaToken::AwsMskIam => anyhow::bail!(
+            "input.kafka.token is aws_msk_iam, but this bursar was built without it; \
+             build with --features aws"
+        ),
+    }
 }
 
 #[cfg(feature = "kinesis")]
@@ -356,10 +381,12 @@ fn postbox(settings: &Settings) -> anyhow::Result<Option<Box<dyn Postbox>>> {
     #[cfg(feature = "kafka")]
     {
         use super::dead_letter::topic::Topic;
+        use crate::source::kafka::token::Tokens;
 
         let (kafka, name) = (&settings.input.kafka, &output.dead_letter_topic);
         let bytes_max = output.dead_letter_bytes_max;
-        let topic = Topic::open(&kafka.brokers, &kafka.properties, name, bytes_max);
+        let tokens = token(kafka)?.map(|source| Tokens::new(source, clock::wall));
+        let topic = Topic::open(&kafka.brokers, &kafka.properties, tokens, name, bytes_max);
         Ok(Some(Box::new(topic.context("output.dead_letter_topic cannot be used")?)))
     }
     #[cfg(not(feature = "kafka"))]

@@ -47,6 +47,7 @@ pub struct DeadLetters {
     counts: BTreeMap<&'static str, u64>,
     kept: BTreeMap<&'static str, u64>,
     refused: Option<Refused>,
+    beyond: u64,
     failures: u64,
     line: Vec<u8>,
 }
@@ -87,6 +88,7 @@ impl DeadLetters {
             counts: BTreeMap::new(),
             kept: BTreeMap::new(),
             refused: None,
+            beyond: 0,
             failures: 0,
             line: Vec::new(),
         };
@@ -120,6 +122,8 @@ impl DeadLetters {
             .get_or_insert_with(|| Refused { detail: detail.to_owned(), parts: Vec::new() });
         if refused.parts.len() < PARTS_MAX {
             refused.parts.push((reason, index));
+        } else {
+            self.beyond += 1;
         }
     }
 
@@ -154,11 +158,14 @@ impl DeadLetters {
         let count = self.counts.entry(reason).or_default();
         *count = count.saturating_add(1);
         let sampled = *count <= self.per_reason_max || count.is_power_of_two();
-        sampled && (self.bytes_left > 0 || self.postbox.is_some())
+        let sampled = sampled && (self.bytes_left > 0 || self.postbox.is_some());
+        self.beyond += u64::from(!sampled && (self.file.is_some() || self.postbox.is_some()));
+        sampled
     }
 
     fn keep(&mut self, detail: &str, parts: &[(&'static str, u32)], sent: &Sent<'_>) {
         let letter = Letter::new(detail, parts, sent);
+        let failures = self.failures();
         let posted = self.postbox.as_mut().is_some_and(|postbox| postbox.post(&letter, sent));
         match self.write(&letter) {
             Ok(written) => {
@@ -166,6 +173,8 @@ impl DeadLetters {
                     for (reason, _) in parts {
                         *self.kept.entry(reason).or_default() += 1;
                     }
+                } else if self.failures() == failures {
+                    self.beyond += parts.len() as u64;
                 }
             }
             Err(error) => {
@@ -204,6 +213,11 @@ impl DeadLetters {
     /// How many of them were kept, by reason.
     pub fn kept(&self) -> impl Iterator<Item = (&'static str, u64)> {
         self.kept.iter().map(|(&reason, &count)| (reason, count))
+    }
+
+    /// How many were left out because one of the limits on letters was reached.
+    pub fn beyond(&self) -> u64 {
+        self.beyond
     }
 
     /// How many should have been written or sent and could not be.
@@ -285,7 +299,7 @@ mod tests {
         let counts: Vec<_> = letters.counts().collect();
         assert_eq!(counts, [("malformed", 100), ("oversize", 1)]);
         assert_eq!(letters.kept().collect::<Vec<_>>(), [("malformed", 8), ("oversize", 1)]);
-        assert_eq!(letters.failures(), 0);
+        assert_eq!((letters.beyond(), letters.failures()), (92, 0));
     }
 
     #[test]
@@ -300,6 +314,8 @@ mod tests {
             assert_eq!(letters.counts().next(), Some(("malformed", 50)));
             assert!(std::fs::metadata(&path).unwrap().len() <= 1_000);
             assert!(!lines(&path).is_empty());
+            let kept: u64 = letters.kept().map(|(_, count)| count).sum();
+            assert_eq!((kept + letters.beyond(), letters.failures()), (50, 0));
         }
     }
 
@@ -308,7 +324,7 @@ mod tests {
         let mut letters = DeadLetters::open(None, 1 << 20, 10).unwrap();
         letters.offer("malformed", "t/0", 1, "", b"x");
         assert_eq!(letters.counts().next(), Some(("malformed", 1)));
-        assert_eq!(letters.kept().count(), 0);
+        assert_eq!((letters.kept().count(), letters.beyond()), (0, 0));
         let dir = TempDir::new().unwrap();
         let error = DeadLetters::open(Some(dir.path()), 1, 1).unwrap_err();
         assert!(error.to_string().contains(&dir.path().display().to_string()));
@@ -321,6 +337,6 @@ mod tests {
         let mut letters = DeadLetters::open(full, 1 << 20, 10).unwrap();
         letters.offer("malformed", "t/0", 1, "", b"x");
         letters.offer("malformed", "t/0", 2, "", b"x");
-        assert_eq!((letters.kept().count(), letters.failures()), (0, 2));
+        assert_eq!((letters.kept().count(), letters.beyond(), letters.failures()), (0, 0, 2));
     }
 }

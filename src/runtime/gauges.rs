@@ -25,6 +25,7 @@ pub struct Gauges {
     footprint: FootprintBill,
     dead: BTreeMap<&'static str, u64>,
     kept: BTreeMap<&'static str, u64>,
+    beyond: u64,
     failures: u64,
     progress: Progress,
     rebalances: u64,
@@ -97,6 +98,9 @@ impl Gauges {
             metrics.dead_letters.add(&[reason], count - *last);
             *last = count;
         }
+        let beyond = pipeline.dead().beyond();
+        metrics.add_drops(DropCause::DeadLetterLimit, beyond - self.beyond);
+        self.beyond = beyond;
         let failures = pipeline.dead().failures();
         metrics.add_drops(DropCause::DeadLetterWrite, failures - self.failures);
         self.failures = failures;

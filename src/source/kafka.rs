@@ -10,6 +10,7 @@ mod group;
 mod lanes;
 mod settings;
 mod statistics;
+pub mod token;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +23,7 @@ use rdkafka::{Message as _, Offset, TopicPartitionList};
 use self::group::{Change, Concern, Group, GroupContext};
 use self::lanes::{Lanes, Lent};
 pub use self::settings::{KafkaSettings, PARTITION_BYTES_MIN, Start};
+use self::token::Tokens;
 use super::{Chunk, Clock, Headers, Lag, PeekTime, Progress, Read, Source, SourceError, headers};
 use crate::decode::EVENT_HEADERS;
 use crate::record::Position;
@@ -81,7 +83,8 @@ impl KafkaSource {
         peek: PeekTime,
         clock: Clock,
     ) -> Result<Self, SourceError> {
-        let group = Arc::new(Group::new(settings.topics.clone()));
+        let tokens = settings.token.clone().map(|source| Tokens::new(source, clock.wall));
+        let group = Arc::new(Group::new(settings.topics.clone(), tokens));
         let consumer = join(&settings, &group)?;
         let now = (clock.elapsed)();
         Ok(Self {

@@ -322,6 +322,8 @@ impl KinesisSource {
         self.stream.hold(shards, ms);
     }
 
+    /// Leaves shards that were handed out to their end. Their children must begin before anything
+    /// more is handed out: between a parent and its children nobody would hold the others back.
     fn settle(&mut self) {
         for (lane, sequence) in self.lanes.take_done() {
             let place = Place::After(sequence);
@@ -454,7 +456,6 @@ impl Source for KinesisSource {
         for &position in through {
             self.lanes.acknowledge(position);
         }
-        self.settle();
     }
 
     fn progress(&self) -> Progress {

@@ -33,6 +33,8 @@ pub(crate) struct Broker {
     pub(crate) address: String,
     /// The same broker behind TLS and SCRAM.
     pub(crate) secure_address: String,
+    /// The same broker, for those who show a token.
+    pub(crate) token_address: String,
     child: Option<Child>,
 }
 
@@ -47,12 +49,13 @@ impl Broker {
             return None;
         };
         let folder = tempfile::tempdir().unwrap();
-        let [plain, secure, controller] = free_ports();
+        let [plain, secure, token, controller] = free_ports();
         let mut broker = Self {
             libs: fs::canonicalize(libs).unwrap(),
             folder,
             address: format!("127.0.0.1:{plain}"),
             secure_address: format!("127.0.0.1:{secure}"),
+            token_address: format!("127.0.0.1:{token}"),
             child: None,
         };
         broker.certify();
@@ -216,23 +219,29 @@ impl Broker {
     }
 
     fn properties(&self, controller: u16) -> String {
-        let Self { address, secure_address, .. } = self;
+        let Self { address, secure_address, token_address, .. } = self;
         let (data, store) = (self.path("data"), self.path("broker.p12"));
         let (data, store) = (data.display(), store.display());
         format!(
             "process.roles=broker,controller\n\
              node.id=1\n\
              controller.quorum.voters=1@127.0.0.1:{controller}\n\
-             listeners=PLAINTEXT://{address},SASL_SSL://{secure_address},\
+             listeners=PLAINTEXT://{address},SASL_SSL://{secure_address},TOKEN://{token_address},\
              CONTROLLER://127.0.0.1:{controller}\n\
-             advertised.listeners=PLAINTEXT://{address},SASL_SSL://{secure_address}\n\
+             advertised.listeners=PLAINTEXT://{address},SASL_SSL://{secure_address},\
+             TOKEN://{token_address}\n\
              controller.listener.names=CONTROLLER\n\
              inter.broker.listener.name=PLAINTEXT\n\
              listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,\
-             SASL_SSL:SASL_SSL\n\
+             SASL_SSL:SASL_SSL,TOKEN:SASL_PLAINTEXT\n\
              sasl.enabled.mechanisms=SCRAM-SHA-512\n\
              listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config=\
              org.apache.kafka.common.security.scram.ScramLoginModule required;\n\
+             listener.name.token.sasl.enabled.mechanisms=OAUTHBEARER\n\
+             listener.name.token.oauthbearer.connections.max.reauth.ms=2000\n\
+             listener.name.token.oauthbearer.sasl.jaas.config=\
+             org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required \
+             unsecuredLoginStringClaim_sub=\"broker\";\n\
              ssl.keystore.location={store}\n\
              ssl.keystore.password={PASSWORD}\n\
              ssl.keystore.type=PKCS12\n\

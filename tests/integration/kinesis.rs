@@ -32,7 +32,7 @@ fn alone(mut command: Command) -> Command {
     command
 }
 
-fn start(config: &Path) -> Daemon {
+pub(crate) fn start(config: &Path) -> Daemon {
     let mut command = alone(bursar(["run", "--config"]));
     command.env("AWS_ACCESS_KEY_ID", "test").env("AWS_SECRET_ACCESS_KEY", "test");
     Daemon::start(command.arg(config))
@@ -44,7 +44,7 @@ fn put(fake: &Fake, key: u32, message: &str) {
     fake.put(key, &encoder.finish().unwrap());
 }
 
-fn counted(daemon: &Daemon) -> f64 {
+pub(crate) fn counted(daemon: &Daemon) -> f64 {
     let outcome = |name| daemon.metric(&format!("bursar_records_total{{outcome=\"{name}\"}}"));
     ["counted", "late", "unrouted"].into_iter().filter_map(outcome).sum()
 }

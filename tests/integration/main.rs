@@ -39,9 +39,15 @@ mod broker;
 mod kafka;
 #[cfg(feature = "kafka")]
 mod kafka_broker;
+#[cfg(all(feature = "kafka", feature = "aws"))]
+mod kafka_msk_iam;
+#[cfg(feature = "kafka")]
+mod kafka_token;
 
 #[cfg(feature = "kinesis")]
 mod kinesis;
+#[cfg(feature = "kinesis")]
+mod kinesis_services;
 #[cfg(feature = "kinesis")]
 mod lambda;
 #[cfg(feature = "kinesis")]

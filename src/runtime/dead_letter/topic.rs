@@ -4,11 +4,13 @@
 //! counted as lost.
 
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rdkafka::ClientContext;
+use rdkafka::client::OAuthToken;
 use rdkafka::config::ClientConfig;
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
@@ -16,6 +18,7 @@ use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProd
 
 use super::letter::{Letter, Sent};
 use super::{Postbox, SAMPLE_BYTES_MAX};
+use crate::source::kafka::token::Tokens;
 
 /// How long a broker may be away before a letter is lost.
 const DELIVERY_TIMEOUT_MS: &str = "30000";
@@ -29,7 +32,7 @@ const SHARED: [&str; 6] = ["broker.", "enable.ssl", "sasl.", "security.", "socke
 
 /// Sends letters to one topic, up to a number of bytes.
 pub struct Topic {
-    producer: ThreadedProducer<Lost>,
+    producer: ThreadedProducer<Context>,
     topic: String,
     bytes_left: u64,
     lost: Arc<AtomicU64>,
@@ -42,20 +45,29 @@ impl std::fmt::Debug for Topic {
 }
 
 /// Counts what was not delivered.
-struct Lost(Arc<AtomicU64>);
+struct Context {
+    lost: Arc<AtomicU64>,
+    tokens: Option<Tokens>,
+}
 
-impl ClientContext for Lost {
+impl ClientContext for Context {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, _config: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
+        Ok(self.tokens.as_ref().ok_or("nothing gives tokens")?.next()?)
+    }
+
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::warn!(%error, reason, "dead letters: kafka client");
     }
 }
 
-impl ProducerContext for Lost {
+impl ProducerContext for Context {
     type DeliveryOpaque = ();
 
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
         if let Err((error, _)) = result
-            && self.0.fetch_add(1, Ordering::Relaxed) == 0
+            && self.lost.fetch_add(1, Ordering::Relaxed) == 0
         {
             tracing::warn!(%error, "a dead letter was not delivered, the next are only counted");
         }
@@ -70,6 +82,7 @@ impl Topic {
     pub fn open(
         brokers: &[String],
         properties: &BTreeMap<String, String>,
+        tokens: Option<Tokens>,
         topic: &str,
         bytes_max: u64,
     ) -> KafkaResult<Self> {
@@ -79,6 +92,9 @@ impl Topic {
                 config.set(key, value);
             }
         }
+        if tokens.is_some() {
+            Tokens::prepare(&mut config);
+        }
         config
             .set("bootstrap.servers", brokers.join(","))
             .set("client.id", "bursar-dead-letters")
@@ -87,7 +103,8 @@ impl Topic {
             .set("queue.buffering.max.kbytes", "16384")
             .set("compression.type", "zstd");
         let lost = Arc::new(AtomicU64::new(0));
-        let producer = config.create_with_context(Lost(Arc::clone(&lost)))?;
+        let context = Context { lost: Arc::clone(&lost), tokens };
+        let producer = config.create_with_context(context)?;
         Ok(Self { producer, topic: topic.to_owned(), bytes_left: bytes_max, lost })
     }
 }

@@ -3,17 +3,20 @@
 //! held over a call of the client.
 
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use rdkafka::client::OAuthToken;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, Rebalance};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 
 use super::statistics::Statistics;
+use super::token::Tokens;
 use crate::source::Brokers;
 
 /// Attempts at the last commit, and the pause between them: one second together, well below the
@@ -29,6 +32,7 @@ pub(super) struct GroupContext(pub(super) Arc<Group>);
 #[derive(Debug)]
 pub(super) struct Group {
     topics: Vec<String>,
+    tokens: Option<Tokens>,
     shared: Mutex<Shared>,
     /// There are changes to take.
     changed: AtomicBool,
@@ -59,6 +63,8 @@ pub(super) enum Change {
 /// What a standing problem is about.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Concern {
+    /// There is no token to show, whatever becomes of the connections.
+    Token,
     Connection,
     Group,
     Topic(String),
@@ -81,9 +87,10 @@ struct Offsets {
 }
 
 impl Group {
-    pub(super) fn new(topics: Vec<String>) -> Self {
+    pub(super) fn new(topics: Vec<String>, tokens: Option<Tokens>) -> Self {
         Self {
             topics,
+            tokens,
             shared: Mutex::default(),
             changed: AtomicBool::new(false),
             troubled: AtomicBool::new(false),
@@ -266,13 +273,17 @@ impl Group {
         }
         let topic = |concern: &Concern| match concern {
             Concern::Topic(topic) => Some(topic.clone()),
-            Concern::Connection | Concern::Group => None,
+            Concern::Token | Concern::Connection | Concern::Group => None,
         };
         shared.problems.keys().filter_map(topic).collect()
     }
 
     pub(super) fn is_disconnected(&self) -> bool {
         self.lock().problems.contains_key(&Concern::Connection)
+    }
+
+    fn lacks_token(&self) -> bool {
+        self.lock().problems.contains_key(&Concern::Token)
     }
 
     fn raise(&self, concern: Concern, reason: String) {
@@ -372,6 +383,22 @@ impl ConsumerContext for GroupContext {
 }
 
 impl ClientContext for GroupContext {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, _config: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
+        let tokens = self.0.tokens.as_ref().ok_or("nothing gives tokens")?;
+        match tokens.next() {
+            Ok(token) => {
+                self.0.settle(&Concern::Token);
+                Ok(token)
+            }
+            Err(error) => {
+                self.0.raise(Concern::Token, format!("kafka: {error}"));
+                Err(error.into())
+            }
+        }
+    }
+
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         match level {
             RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
@@ -397,6 +424,7 @@ impl ClientContext for GroupContext {
             Code::PartitionEOF => {}
             // Why they are is said before.
             Code::AllBrokersDown if self.0.is_disconnected() => {}
+            Code::Authentication if self.0.lacks_token() => {}
             Code::AllBrokersDown
             | Code::Authentication
             | Code::ClusterAuthorizationFailed

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rdkafka::ClientConfig;
 
+use super::token::{TokenSource, Tokens};
 use crate::source::SourceError;
 use crate::units::EventTime;
 
@@ -22,6 +23,8 @@ pub struct KafkaSettings {
     pub start: Start,
     /// Further librdkafka properties (security, timeouts), passed through as they are.
     pub properties: BTreeMap<String, String>,
+    /// Where the token comes from that is shown to the brokers, if one is.
+    pub token: Option<TokenSource>,
     /// Messages that wait to be merged, over all partitions together. Soft by one message a
     /// partition, and a partition may always hold [`PARTITION_BYTES_MIN`].
     pub queue_bytes_max: usize,
@@ -74,6 +77,7 @@ impl Default for KafkaSettings {
             group: String::new(),
             start: Start::default(),
             properties: BTreeMap::new(),
+            token: None,
             queue_bytes_max: 64 << 20,
             idle: Duration::from_secs(2),
         }
@@ -89,6 +93,7 @@ impl fmt::Debug for KafkaSettings {
             .field("group", &self.group)
             .field("start", &self.start)
             .field("properties", &self.properties.keys())
+            .field("token", &self.token)
             .field("queue_bytes_max", &self.queue_bytes_max)
             .field("idle", &self.idle)
             .finish()
@@ -119,6 +124,9 @@ impl KafkaSettings {
                 return Err(SourceError::OwnedProperty { key: key.clone() });
             }
             config.set(key, value);
+        }
+        if self.token.is_some() {
+            Tokens::prepare(&mut config);
         }
         config
             .set("bootstrap.servers", &self.bootstrap_servers)
