@@ -8,7 +8,7 @@ use anyhow::{Context, anyhow};
 use serde_json::Value;
 
 use super::{Failure, settings};
-use crate::observe::explanation::{Alarms, Explanation, Meant};
+use crate::observe::explanation::{Alarms, Explanation, Meant, harmless};
 
 /// The longest line that is read: an alarm with all its sources has a few hundred kilobytes.
 const LINE_MAX: u64 = 16 << 20;
@@ -54,11 +54,15 @@ pub fn alarms(args: &AlarmsArgs) -> Result<(), Failure> {
     let mut alarms = Alarms::default();
     lines(&args.from.file()?, |line| alarms.take(line, args.all))?;
     let mut out = io::stdout().lock();
-    let by_cost = alarms.by_cost();
-    let written = by_cost.iter().try_for_each(|alarm| writeln!(out, "{alarm}"));
-    let none = if args.all { "no alarms" } else { "no open alarms" };
-    let said = if by_cost.is_empty() { writeln!(out, "{none}") } else { Ok(()) };
-    written.and(said).context("standard output").map_err(Failure::Other)
+    let (listed, more) = alarms.listed();
+    let mut text: String = listed.iter().map(|alarm| format!("{alarm}\n")).collect();
+    if listed.is_empty() {
+        text = if args.all { "no alarms\n" } else { "no open alarms\n" }.to_owned();
+    }
+    if more > 0 {
+        text += &format!("and {more} more\n");
+    }
+    out.write_all(text.as_bytes()).context("standard output").map_err(Failure::Other)
 }
 
 /// Explains.
@@ -68,13 +72,20 @@ pub fn alarms(args: &AlarmsArgs) -> Result<(), Failure> {
 pub fn explain(args: &ExplainArgs) -> Result<(), Failure> {
     let file = args.from.file()?;
     let mut meant = Meant::new(&args.id);
-    lines(&file, |line| meant.take(line))?;
+    lines(&file, |line| {
+        meant.take(line);
+        Ok(())
+    })?;
     let mut alarms = meant.alarms().iter();
     let (Some(id), None) = (alarms.next(), alarms.next()) else {
         return Err(Failure::Other(unclear(&args.id, &meant)));
     };
     let mut explanation = Explanation::new(id);
     lines(&file, |line| explanation.take(line))?;
+    if !explanation.is_known() {
+        let words = format!("{}: has no line of alarm {id} itself", file.display());
+        return Err(Failure::Other(anyhow!(words)));
+    }
     write!(io::stdout().lock(), "{explanation}").context("standard output").map_err(Failure::Other)
 }
 
@@ -100,22 +111,42 @@ impl From {
     }
 }
 
-/// Reads a file of JSON lines. The last may be cut off, since the daemon is writing it.
-fn lines(path: &PathBuf, mut take: impl FnMut(&Value)) -> Result<(), Failure> {
+/// Reads a file of JSON lines. A daemon that died may have left half a line behind, and one that
+/// lives may be writing the last: what cannot be read is counted, told, and left out.
+#[expect(clippy::print_stderr, reason = "what is left out must be known beside the answer")]
+fn lines(
+    path: &PathBuf,
+    mut take: impl FnMut(&Value) -> serde_json::Result<()>,
+) -> Result<(), Failure> {
     let named = || path.display().to_string();
     let file = File::open(path).with_context(named)?;
+    if !file.metadata().with_context(named)?.is_file() {
+        let words = format!("{}: is no file; decisions are read twice", path.display());
+        return Err(Failure::Other(anyhow!(words)));
+    }
     let mut reader = BufReader::new(file);
     let mut line = Vec::new();
+    let (mut unreadable, mut first) = (0_u64, 0);
     for number in 1_u64.. {
         line.clear();
         reader.by_ref().take(LINE_MAX).read_until(b'\n', &mut line).with_context(named)?;
-        if line.last() != Some(&b'\n') {
+        let is_whole = line.last() == Some(&b'\n');
+        if !is_whole && line.len() as u64 == LINE_MAX {
+            reader.skip_until(b'\n').with_context(named)?;
+        }
+        let read = serde_json::from_slice(&line).map(harmless).and_then(|value| take(&value));
+        if read.is_err() && (is_whole || line.len() as u64 == LINE_MAX) {
+            (unreadable, first) = (unreadable + 1, if unreadable == 0 { number } else { first });
+        }
+        if line.is_empty() {
             break;
         }
-        let value = serde_json::from_slice(&line).with_context(|| {
-            format!("{}:{number}: is no line of a decisions file", path.display())
-        })?;
-        take(&value);
+    }
+    if unreadable > 0 {
+        eprintln!(
+            "bursar: {}:{first}: is no line of decisions; {unreadable} such lines left out",
+            path.display()
+        );
     }
     Ok(())
 }

@@ -19,8 +19,8 @@ const FIRST_EVENTS: usize = 100;
 const LATEST_EVENTS: usize = 400;
 /// Sources that are listed.
 const SOURCES_LISTED: usize = 10;
-/// Open alarms that are listed.
-pub const ALARMS_LISTED_MAX: usize = 10_000;
+/// Alarms that are listed: of more, those that are open and have cost most.
+const ALARMS_LISTED_MAX: usize = 10_000;
 
 /// An alarm's line, as far as it is told.
 #[derive(Debug, Clone, Deserialize)]
@@ -31,10 +31,8 @@ pub struct AlarmTold {
     /// `notice` or `page`.
     pub severity: String,
     account: String,
-    #[serde(default)]
-    region: String,
-    #[serde(default)]
-    function: String,
+    region: Option<String>,
+    function: Option<String>,
     onset: EventTime,
     evidence_at: EventTime,
     /// When it was said.
@@ -114,15 +112,18 @@ struct GateTold {
 impl AlarmTold {
     /// What it is over: the function, or the account.
     pub fn target(&self) -> String {
-        match self.function.is_empty() {
-            true => format!("account {}", self.account),
-            false => format!("{}:{}:{}", self.account, self.region, self.function),
+        match (&self.region, &self.function) {
+            (Some(region), Some(function)) => format!("{}:{region}:{function}", self.account),
+            _ => format!("account {}", self.account),
         }
     }
 
-    /// Whether it is over.
-    pub fn is_closed(&self) -> bool {
+    fn is_closed(&self) -> bool {
         self.state == "closed"
+    }
+
+    fn place(&self) -> (bool, std::cmp::Reverse<NanoUsd>) {
+        (self.is_closed(), std::cmp::Reverse(self.excess.nano_usd))
     }
 }
 
@@ -139,26 +140,45 @@ impl fmt::Display for AlarmTold {
 
 /// The alarms of a file as they were last told.
 #[derive(Debug, Default)]
-pub struct Alarms(BTreeMap<String, AlarmTold>);
+pub struct Alarms {
+    told: BTreeMap<String, AlarmTold>,
+    left_out: usize,
+}
 
 impl Alarms {
-    /// Takes in a line; what is no alarm says nothing here.
-    pub fn take(&mut self, line: &Value, closed_too: bool) {
-        let Some(alarm) = alarm_in(line) else {
-            return;
+    /// Takes in a line; what is no alarm says nothing here, but a new run ends what was open.
+    ///
+    /// # Errors
+    /// An alarm's line in which something is missing.
+    pub fn take(&mut self, line: &Value, closed_too: bool) -> serde_json::Result<()> {
+        if kind(line) == "run" && !closed_too {
+            self.told.clear();
+        }
+        let Some(alarm) = alarm_in(line)? else {
+            return Ok(());
         };
         if alarm.is_closed() && !closed_too {
-            self.0.remove(&alarm.id);
-        } else if self.0.len() < ALARMS_LISTED_MAX || self.0.contains_key(&alarm.id) {
-            self.0.insert(alarm.id.clone(), alarm);
+            self.told.remove(&alarm.id);
+            return Ok(());
         }
+        self.told.insert(alarm.id.clone(), alarm);
+        if self.told.len() >= 2 * ALARMS_LISTED_MAX {
+            let mut told: Vec<_> = std::mem::take(&mut self.told).into_values().collect();
+            told.sort_by_key(AlarmTold::place);
+            self.left_out += told.len() - ALARMS_LISTED_MAX;
+            told.truncate(ALARMS_LISTED_MAX);
+            self.told = told.into_iter().map(|alarm| (alarm.id.clone(), alarm)).collect();
+        }
+        Ok(())
     }
 
-    /// The costliest first.
-    pub fn by_cost(&self) -> Vec<&AlarmTold> {
-        let mut alarms: Vec<_> = self.0.values().collect();
-        alarms.sort_by_key(|alarm| std::cmp::Reverse(alarm.excess.nano_usd));
-        alarms
+    /// Open ones before others, then the costliest first; and how many are left out.
+    pub fn listed(&self) -> (Vec<&AlarmTold>, usize) {
+        let mut alarms: Vec<_> = self.told.values().collect();
+        alarms.sort_by_key(|alarm| alarm.place());
+        let more = alarms.len().saturating_sub(ALARMS_LISTED_MAX);
+        alarms.truncate(ALARMS_LISTED_MAX);
+        (alarms, self.left_out + more)
     }
 }
 
@@ -224,12 +244,26 @@ impl Explanation {
         }
     }
 
-    /// Takes in a line of the second reading.
-    pub fn take(&mut self, line: &Value) {
+    /// Whether the alarm's own lines were there.
+    pub fn is_known(&self) -> bool {
+        self.latest.is_some()
+    }
+
+    /// Takes in a line of the second reading. What is done to the function while the alarm is open
+    /// belongs to it, even if it began for an earlier one.
+    ///
+    /// # Errors
+    /// An alarm's line in which something is missing.
+    pub fn take(&mut self, line: &Value) -> serde_json::Result<()> {
+        let open = self.latest.as_ref().filter(|alarm| !alarm.is_closed());
+        let target = open.map(AlarmTold::target).unwrap_or_default();
         let text = |key: &str| line.get(key).and_then(Value::as_str).unwrap_or_default();
         match text("kind") {
+            "run" if !target.is_empty() => {
+                self.tell("bursar has started anew and follows it no more".to_owned());
+            }
             "alarm" if text("id") == self.id => {
-                if let Some(alarm) = alarm_in(line) {
+                if let Some(alarm) = alarm_in(line)? {
                     self.alarm(alarm);
                 }
             }
@@ -241,7 +275,7 @@ impl Explanation {
                 }
                 self.tell(told);
             }
-            "action" if text("alarm_id") == self.id => {
+            "action" if text("alarm_id") == self.id || text("target") == target => {
                 let share = line.get("legit_refused_share").and_then(Value::as_f64);
                 let told = format!(
                     "{}  {} {} -> {}: {}{} because {} ({:.1} % of legitimate requests refused, as \
@@ -259,6 +293,7 @@ impl Explanation {
             }
             _ => {}
         }
+        Ok(())
     }
 
     fn alarm(&mut self, alarm: AlarmTold) {
@@ -404,9 +439,33 @@ impl fmt::Display for SpreadTold {
     }
 }
 
-fn alarm_in(line: &Value) -> Option<AlarmTold> {
-    let is_alarm = line.get("kind").and_then(Value::as_str) == Some("alarm");
-    is_alarm.then(|| AlarmTold::deserialize(line).ok()).flatten()
+fn kind(line: &Value) -> &str {
+    line.get("kind").and_then(Value::as_str).unwrap_or_default()
+}
+
+fn alarm_in(line: &Value) -> serde_json::Result<Option<AlarmTold>> {
+    if kind(line) == "alarm" { AlarmTold::deserialize(line).map(Some) } else { Ok(None) }
+}
+
+/// A line without what would act on a terminal: names in it were chosen by others.
+pub fn harmless(line: Value) -> Value {
+    match line {
+        Value::String(text) => Value::String(harmless_text(&text)),
+        Value::Array(items) => Value::Array(items.into_iter().map(harmless).collect()),
+        Value::Object(fields) => Value::Object(
+            fields.into_iter().map(|(key, value)| (harmless_text(&key), harmless(value))).collect(),
+        ),
+        other => other,
+    }
+}
+
+/// Control characters, and those that turn the direction of writing, are replaced.
+fn harmless_text(text: &str) -> String {
+    let acts = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.chars().map(|c| if acts(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
 fn setting(to: Option<&Value>) -> String {

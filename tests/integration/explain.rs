@@ -87,7 +87,41 @@ fn alarms_are_listed_by_what_they_cost_and_names_must_mean_one_of_them() {
     assert_eq!(nowhere.code(), Some(2));
     assert!(nowhere.stderr.contains("give --decisions FILE"), "{nowhere:#?}");
     fs::write(recorded.path("told.jsonl"), "{}\nno line\n").unwrap();
-    let broken = asked(&recorded, &["alarms"]);
-    assert_eq!(broken.code(), Some(1));
-    assert!(broken.stderr.contains("told.jsonl:2: is no line of a decisions file"), "{broken:#?}");
+    let broken = asked(&recorded, &["alarms"]).succeeded();
+    assert!(broken.stderr.contains("told.jsonl:2: is no line of decisions; 1 such"), "{broken:#?}");
+    let pipe = run(bursar(["alarms", "--decisions"]).arg(recorded.folder.path()));
+    assert_eq!(pipe.code(), Some(1));
+    assert!(pipe.stderr.contains("is no file"), "{pipe:#?}");
+}
+
+#[test]
+fn names_cannot_act_on_the_terminal_and_a_new_run_ends_what_was_open() {
+    let folder = tempfile::tempdir().unwrap();
+    let told = folder.path().join("told.jsonl");
+    let alarm = serde_json::json!({
+        "kind": "alarm", "id": "aaaa", "state": "opened", "severity": "page", "scope": "account",
+        "account": "111122223333", "region": null, "function": null,
+        "onset": "2026-01-05T08:00:00.000Z", "evidence_at": "2026-01-05T08:00:01.000Z",
+        "decided_at": "2026-01-05T08:00:02.000Z", "class": "un\u{1b}[2Jknown\u{202e}\n",
+        "channels": {"aggregate\u{1b}": {
+            "evidence_log10": 11.0, "threshold_log10": 10.2, "expected": 1.0, "observed": 9.0
+        }},
+        "excess": {"requests": 5, "mb_ms": 1, "nano_usd": 7_000_000_000_i64},
+        "excess_nano_usd_per_hour": 4_000_000_000_i64,
+    });
+    let asked = |command: &[&str]| run(bursar(command).arg("--decisions").arg(&told)).succeeded();
+    // A daemon has died in the middle of a line, and its successor appends.
+    fs::write(&told, format!("{alarm}\n{{\"kind\":\"al{{\"v\":1\n")).unwrap();
+    let listed = asked(&["alarms"]);
+    assert!(listed.stdout.contains("account 111122223333"), "{listed:#?}");
+    assert_eq!(listed.stdout.lines().count(), 1);
+    let explained = asked(&["explain", "aa"]);
+    assert!(explained.stdout.contains("page aaaa, open, account 111122223333"), "{explained:#?}");
+    for text in [&listed.stdout, &explained.stdout] {
+        assert!(!text.contains('\u{1b}') && !text.contains('\u{202e}'), "{text:?}");
+    }
+    assert!(listed.stderr.contains("told.jsonl:2"), "{listed:#?}");
+    fs::write(&told, format!("{alarm}\n{{\"kind\":\"run\",\"v\":1}}\n")).unwrap();
+    assert_eq!(asked(&["alarms"]).stdout, "no open alarms\n");
+    assert!(asked(&["explain", "aa"]).stdout.contains("started anew"));
 }
