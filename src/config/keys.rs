@@ -357,7 +357,8 @@ pub(super) static KEYS: &[Key<Settings>] = &[
         "control.action_floor_usd_per_hour",
         |s| &mut s.control.action_floor_usd_per_hour,
         Kind::Real(0.0, USD_MAX),
-        "Excess spend below this, in dollars an hour, is never acted on.",
+        "Excess spend below this, in dollars an hour, is not acted on, unless the attacks on an \
+         account together reach it.",
     ),
     key(
         "control.never_touch",

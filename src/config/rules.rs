@@ -137,8 +137,16 @@ fn tokens(kafka: &KafkaSettings, broken: &mut Vec<(String, String)>) {
     for (name, value) in &kafka.properties {
         let is = |other: &str| value.eq_ignore_ascii_case(other);
         let words = match name.as_str() {
-            "sasl.mechanism" | "sasl.mechanisms" if shown && !is("OAUTHBEARER") => {
+            "sasl.mechanism" | "sasl.mechanisms" if shown && value != "OAUTHBEARER" => {
                 "input.kafka.token goes with OAUTHBEARER alone, remove one of them"
+            }
+            "enable.sasl.oauthbearer.unsecure.jwt" if shown && !is("false") => {
+                "would show tokens that nobody has signed in place of input.kafka.token, remove it"
+            }
+            "security.protocol"
+                if kafka.token == KafkaToken::AwsMskIam && !is("sasl_ssl") && !is_local(kafka) =>
+            {
+                "a signed token must not be shown without TLS, give \"sasl_ssl\" or leave it out"
             }
             "sasl.mechanism" | "sasl.mechanisms" if !shown && is("OAUTHBEARER") => {
                 "needs a token to show, set input.kafka.token = \"aws_msk_iam\" or \"file\""
@@ -154,6 +162,12 @@ fn tokens(kafka: &KafkaSettings, broken: &mut Vec<(String, String)>) {
         };
         broken.push((format!("input.kafka.properties.{name}"), words.to_owned()));
     }
+}
+
+/// Whether all brokers are on this machine.
+fn is_local(kafka: &KafkaSettings) -> bool {
+    let local = ["localhost:", "127.0.0.1:", "[::1]:"];
+    kafka.brokers.iter().all(|broker| local.iter().any(|host| broker.starts_with(host)))
 }
 
 fn times(settings: &Settings, broken: &mut Vec<(String, String)>) {

@@ -18,7 +18,8 @@ pub enum Mode {
 pub struct ControlSettings {
     /// Observe or enforce.
     pub mode: Mode,
-    /// Excess spend below this, in dollars an hour, is never acted on.
+    /// Excess spend below this, in dollars an hour, is not acted on, unless the attacks on an
+    /// account together reach it.
     pub action_floor_usd_per_hour: f64,
     /// Names or `*` patterns of functions (matched against `account:region:name` and against the
     /// bare name) that are never restricted.

@@ -38,14 +38,19 @@ struct Head<'a> {
     rest: &'a str,
 }
 
+/// How a time is written.
+const TIME: &str = "10/Oct/2020:13:55:36 +0000";
+
 /// The beginning of a line of this kind: three words and a time in brackets. Hosts may be written
 /// by name; a user may have blanks in his.
 fn head_of(text: &str) -> Option<Head<'_>> {
-    let (before, rest) = text.split_once(" [")?;
-    let (time, rest) = rest.split_once("] \"")?;
+    // A user may have brackets in his name, but no quotes: servers escape these.
+    let (before, rest) = text.split_once("] \"")?;
+    let (before, time) = before.split_at_checked(before.len().checked_sub(TIME.len())?)?;
+    let before = before.strip_suffix(" [")?;
     let (host, before) = before.split_once(' ')?;
     let (_ident, user) = before.split_once(' ')?;
-    let is_time = time.len() == "10/Oct/2020:13:55:36 +0000".len() && time.contains("/20");
+    let is_time = time.contains("/20");
     let is_head = is_time && !host.is_empty() && !host.starts_with(['"', '{', '[']);
     is_head.then(|| Head { address: host.parse().ok(), user, time, rest })
 }
@@ -72,8 +77,9 @@ fn decode(
     let is_quoted = words.0.trim_ascii_start().starts_with('"');
     let after = words.next();
     let (request_id, user_agent) = if is_quoted { (None, words.next()) } else { (after, None) };
-    let malformed = |name, text| Refused::malformed(name, text, "a whole number, 0 or more");
-    let status: u16 = status.parse().map_err(|_| malformed("status", status))?;
+    let malformed = |name, text| Refused::malformed(name, text, "a whole number below 2^64");
+    let status: u16 =
+        status.parse().map_err(|_| Refused::malformed("status", status, "0 to 65535"))?;
     let trigger = Trigger {
         target: Target::Route(RouteRef {
             account: place.account,

@@ -181,7 +181,8 @@ impl Baseline {
         self.slow += (slow * (rate - f64::from(self.slow))) as f32;
         self.peaks.pass(number, minutes);
         self.bursts *= libm::exp2(-span / HALF_LIFE) as f32;
-        if block.busiest > 0.0 {
+        // Of a block before a longer silence the minute is not known any more.
+        if block.busiest > 0.0 && silent < u64::from(u16::MAX) {
             let ago = (number as u16).wrapping_sub(block.busiest_at);
             let busiest_at = number.saturating_sub(ago.into());
             self.peaks.minute(busiest_at, f64::from(block.busiest).min(limit));

@@ -46,7 +46,7 @@ pub struct Peaks {
     #[serde(deserialize_with = "up_to::<_, _, 1_000_000_000>")]
     highest: f32,
     /// And what it was when the day began.
-    #[serde(deserialize_with = "up_to::<_, _, 1_000_000_000>")]
+    #[serde(default, deserialize_with = "up_to::<_, _, 1_000_000_000>")]
     before_today: f32,
     /// The day, counted from the epoch, up to which the rest has faded.
     day: u16,

@@ -461,10 +461,8 @@ pub fn harmless(line: Value) -> Value {
 
 /// Control characters, and those that turn the direction of writing, are replaced.
 fn harmless_text(text: &str) -> String {
-    let acts = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
+    let turns = ['\u{200e}'..='\u{200f}', '\u{202a}'..='\u{202e}', '\u{2066}'..='\u{2069}'];
+    let acts = |c: char| c.is_control() || turns.iter().any(|range| range.contains(&c));
     text.chars().map(|c| if acts(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 

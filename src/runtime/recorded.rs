@@ -1,6 +1,11 @@
 //! Recorded files as the load of a simulation: read and decoded as by a replay.
 
+use std::fs;
+use std::hash::{Hash as _, Hasher as _};
+use std::path::PathBuf;
 use std::time::Duration;
+
+use xxhash_rust::xxh3::Xxh3;
 
 use crate::decode::{self, Context, Decoder, Ignored, Limits, Sink};
 use crate::record::Record;
@@ -18,6 +23,10 @@ const CHUNK_BYTES_MAX: usize = 1 << 20;
 /// # Errors
 /// One of them cannot be read.
 pub fn open(files: &Files) -> Result<Box<dyn Records>, String> {
+    let stamp = stamp(&files.paths);
+    if files.stamp.is_some_and(|before| before != stamp) {
+        return Err(format!("{} or another file {CHANGED}", shown(&files.paths)));
+    }
     let source = FileSource::open(&files.paths, decode::first_time, FileSettings::default());
     Ok(Box::new(RecordedFiles {
         source: source.map_err(|error| error.to_string())?,
@@ -28,7 +37,25 @@ pub fn open(files: &Files) -> Result<Box<dyn Records>, String> {
         region: files.region,
         function: files.function.clone(),
         refused: (0, None),
+        paths: files.paths.clone(),
+        stamp,
     }))
+}
+
+const CHANGED: &str = "has changed since it was first read; let it be while it is played";
+
+/// Lengths and times of the files' last change.
+fn stamp(paths: &[PathBuf]) -> u64 {
+    let mut hash = Xxh3::new();
+    for found in paths.iter().map(fs::metadata) {
+        let found = found.ok().map(|found| (found.len(), found.modified().ok()));
+        found.hash(&mut hash);
+    }
+    hash.finish()
+}
+
+fn shown(paths: &[PathBuf]) -> String {
+    paths.first().map_or(String::new(), |path| path.display().to_string())
 }
 
 #[derive(Debug)]
@@ -42,6 +69,8 @@ struct RecordedFiles {
     region: &'static str,
     function: Option<String>,
     refused: (u64, Option<String>),
+    paths: Vec<PathBuf>,
+    stamp: u64,
 }
 
 impl RecordedFiles {
@@ -51,7 +80,10 @@ impl RecordedFiles {
             self.next = 0;
             match self.source.read(&mut self.chunk, Duration::ZERO) {
                 Ok(Read::Messages | Read::Idle) => self.note_problems()?,
-                Ok(Read::End) => return Ok(false),
+                Ok(Read::End) if stamp(&self.paths) == self.stamp => return Ok(false),
+                Ok(Read::End) => {
+                    return Err(format!("{} or another file {CHANGED}", shown(&self.paths)));
+                }
                 Err(error) => return Err(error.to_string()),
             }
         }
@@ -98,6 +130,10 @@ impl Records for RecordedFiles {
             messages -= passed as u64;
         }
         Ok(())
+    }
+
+    fn stamp(&self) -> u64 {
+        self.stamp
     }
 
     fn refused(&self) -> (u64, Option<&str>) {

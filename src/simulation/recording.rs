@@ -44,6 +44,8 @@ pub struct Files {
     pub region: &'static str,
     /// Which function they are about, if they do not say.
     pub function: Option<String>,
+    /// What they were as far as can be told without reading, once they have been read.
+    pub stamp: Option<u64>,
     /// Reads them.
     pub open: Open,
 }
@@ -70,6 +72,9 @@ pub trait Records: fmt::Debug + Send {
     /// # Errors
     /// What is wrong with the files, in words.
     fn pass(&mut self, messages: u64) -> Result<(), String>;
+
+    /// What the files are as far as can be told without reading them.
+    fn stamp(&self) -> u64;
 
     /// Parts of messages that were refused so far, and why the first one was.
     fn refused(&self) -> (u64, Option<&str>);

@@ -28,7 +28,17 @@ impl Control {
             return;
         };
         let floor = self.settings.action_floor_usd_per_hour;
-        if case.residual_per_hour() < floor {
+        let residual = case.residual_per_hour();
+        if residual < floor {
+            if case.held().is_empty() {
+                let unit = "dollars an hour at least";
+                let gate = Gate::of_numbers(GateKind::Cap, false, residual, floor, unit);
+                let reason = format!(
+                    "no caller can be refused, and ${residual:.2} an hour above normal are not \
+                     worth a cap"
+                );
+                self.abstain(case, alarm, now, gate.because(reason));
+            }
             return;
         }
         let allowance = self.allowance(function, &demand, now);
@@ -37,7 +47,7 @@ impl Control {
         if f64::from(cap.value) >= demand.concurrency() {
             if case.held().is_empty() {
                 let (kind, unit) = (GateKind::Cap, "concurrent runs at most");
-                let needs = (demand.concurrency() - 1.0).max(0.0);
+                let needs = (demand.concurrency().ceil() - 1.0).max(0.0);
                 let reason = format!(
                     "a cap would stop nothing: {} concurrent runs are allowed (legitimate \
                      callers need {}, ${allowance:.2} an hour pay for the rest), all together ask \

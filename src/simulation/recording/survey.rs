@@ -22,6 +22,10 @@ use crate::units::{EventTime, MemoryMb, whole};
 /// only be misdated.
 const LATE_MESSAGES: u32 = 1_000;
 
+/// So few calls at the beginning do not belong to the others, if these come much later: what is
+/// misdated would leave nothing of the rest to be played.
+const STRAY_CALLS: u64 = 10;
+
 /// Messages without an invocation, after which there will be none: it is an access log.
 const LOG_MESSAGES: u64 = 100_000;
 
@@ -49,6 +53,9 @@ pub struct Survey {
     pub lag_ms: i64,
     /// Fingerprint of the calls.
     pub digest: u64,
+    /// What the files were as far as can be told without reading them.
+    pub stamp: u64,
+    calls: u64,
     messages: u64,
     newest: Option<EventTime>,
     late: u32,
@@ -98,14 +105,17 @@ impl Survey {
 
     fn read(files: &Files, span_ms: i64, has_invocations: bool) -> Result<Self, String> {
         let mut records = (files.open)(files)?;
-        let mut survey = Self { has_invocations, ..Self::default() };
+        let stamp = records.stamp();
+        let mut survey = Self { has_invocations, stamp, ..Self::default() };
         let mut wrong = None;
-        let mut note = |record: &Record<'_>, survey: &mut Self| {
+        while records.message(&mut |record| {
             let noted = survey.note(record, span_ms);
             wrong = wrong.take().or(noted.err());
-        };
-        while records.message(&mut |it| note(it, &mut survey))? {
+        })? {
             survey.messages += 1;
+            if wrong.is_some() {
+                break;
+            }
             let is_log = survey.first.is_none() && survey.messages >= LOG_MESSAGES;
             if survey.late >= LATE_MESSAGES || is_log {
                 break;
@@ -139,7 +149,8 @@ impl Survey {
                 {
                     self.look_for_door(invocation, id);
                 }
-                self.digest(start, name_bits(invocation.function));
+                let billed = u64::from(invocation.billed.get());
+                self.digest(start, name_bits(invocation.function) ^ billed.rotate_left(32));
             }
             (Record::Invocation(_), false) => {}
             (_, true) => {
@@ -169,6 +180,15 @@ impl Survey {
 
     /// A record at `told` about a call at `start` is read.
     fn pass(&mut self, told: EventTime, start: EventTime, span_ms: i64) -> Result<(), String> {
+        let gap_ms = self.last.map_or(0, |last| start.since_ms(last));
+        if self.calls > 0 && self.calls <= STRAY_CALLS && gap_ms > LAG_MS_MAX {
+            return Err(format!(
+                "the first calls are {} minutes before all others, at {}; leave them out",
+                gap_ms / 60_000,
+                self.first.unwrap_or(start)
+            ));
+        }
+        self.calls += 1;
         let first = *self.first.get_or_insert(start);
         self.first = Some(first.min(start));
         self.last = self.last.max(Some(start));

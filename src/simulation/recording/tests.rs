@@ -213,6 +213,22 @@ fn files_that_change_while_they_are_played_are_told() {
     let mut world = World::new(&scenario, 1).unwrap();
     world.take(scenario.end(), &mut Vec::new());
     assert!(world.fault().is_some_and(|fault| fault.contains("calls.jsonl")));
+
+    let folder = TempDir::new().unwrap();
+    let scenario = self::scenario(&folder, &minutes(), "").unwrap();
+    let half = minutes().len() / 2;
+    fs::write(folder.path().join("calls.jsonl"), minutes().get(..half).unwrap()).unwrap();
+    let mut world = World::new(&scenario, 1).unwrap();
+    world.take(scenario.end(), &mut Vec::new());
+    assert!(world.fault().is_some_and(|fault| fault.contains("has changed")));
+}
+
+#[test]
+fn calls_that_are_misdated_do_not_take_the_place_of_all_others() {
+    let folder = TempDir::new().unwrap();
+    let stray = invocation("cart", -3 * 86_400_000, 100, "stray");
+    let wrong = scenario(&folder, &format!("{stray}\n{}", minutes()), "").unwrap_err();
+    assert!(wrong.to_string().contains("before all others"), "{wrong}");
 }
 
 #[test]

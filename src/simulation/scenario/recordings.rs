@@ -62,9 +62,10 @@ pub(super) fn recording(
         return None;
     }
     let account = ACCOUNT.parse().unwrap_or_default();
-    let files = Files { paths, account, region: REGION, function, open };
+    let mut files = Files { paths, account, region: REGION, function, stamp: None, open };
     let survey =
         Survey::of(&files, span_ms).map_err(|words| section.problem("files", words)).ok()?;
+    files.stamp = Some(survey.stamp);
     let (first, last) = survey.first.zip(survey.last)?;
     // What runs on the beat of a minute stays there.
     let first = EventTime::saturating_from_ms(first.minute() * MINUTE_MS);

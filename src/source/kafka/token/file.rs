@@ -29,8 +29,11 @@ pub(super) fn read(path: &Path, now: ProcessingTime) -> Result<OAuthToken, Token
     let shown = || path.display().to_string();
     let mut text = String::new();
     File::open(path)
-        .and_then(|file| file.take(TOKEN_BYTES_MAX).read_to_string(&mut text))
+        .and_then(|file| file.take(TOKEN_BYTES_MAX + 1).read_to_string(&mut text))
         .map_err(|cause| TokenError::Unreadable { path: shown(), cause })?;
+    if text.len() as u64 > TOKEN_BYTES_MAX {
+        return Err(TokenError::Unusable { path: shown(), cause: "it is longer than 64 KiB" });
+    }
     let token = text.trim();
     let claims = claims(token).map_err(|cause| TokenError::Unusable { path: shown(), cause })?;
     #[expect(clippy::cast_possible_truncation, reason = "a cast of a float saturates")]
