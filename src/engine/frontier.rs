@@ -8,8 +8,8 @@
 //!
 //! Where messages come in no order, the frontier keeps behind that median, by as much as nine of
 //! ten messages are behind it: else a second would be judged before most of its records are there.
-//! It never waits for more than [`WAIT_MAX_MS`], so whoever forges times gains little by it, and
-//! what comes later than could be waited for has no say.
+//! It never waits for more than ten seconds, so whoever forges times gains little by it, and what
+//! comes later than could be waited for has no say.
 //!
 //! Records ahead of the frontier by more than the ring can hold wait, in a small buffer of their
 //! own, until the frontier comes near; where it never does they are refused as `future`.
