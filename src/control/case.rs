@@ -111,12 +111,16 @@ impl Case {
     pub(super) fn at_stake(&self) -> NanoUsd {
         match &self.alarm {
             Some(alarm) if alarm.severity == Severity::Page && alarm.class == Class::Attack => {
-                let is_held = self.source.is_some() || self.cap.is_some();
-                let before = if is_held { self.acted_on } else { NanoUsd::ZERO };
+                let before = if self.holds_nothing() { NanoUsd::ZERO } else { self.acted_on };
                 alarm.excess_per_hour.max(before)
             }
             _ => NanoUsd::ZERO,
         }
+    }
+
+    /// Whether nothing is restricted or planned to be.
+    pub(super) fn holds_nothing(&self) -> bool {
+        self.source.is_none() && self.cap.is_none()
     }
 
     /// Its restrictions.
@@ -132,7 +136,7 @@ impl Case {
 
     /// Whether there is neither an alarm nor a restriction.
     pub(super) fn is_at_rest(&self) -> bool {
-        self.alarm.is_none() && self.source.is_none() && self.cap.is_none() && self.waiting == 0
+        self.alarm.is_none() && self.holds_nothing() && self.waiting == 0
     }
 
     /// What is asked of the function now.

@@ -2,6 +2,8 @@
 //! how it stands and what would open it. All must be open; the first that is shut is the reason
 //! why nothing is done.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 
 /// What a gate looks at, in the order in which they are asked.
@@ -26,19 +28,6 @@ pub enum GateKind {
     Cap,
 }
 
-impl GateKind {
-    /// Those that are asked before a rung is chosen.
-    pub const BEFORE: [Self; 7] = [
-        Self::Severity,
-        Self::HeldOff,
-        Self::LeftAlone,
-        Self::NeverTouch,
-        Self::Crowd,
-        Self::ActionFloor,
-        Self::FunctionsPerMinute,
-    ];
-}
-
 /// A number or a word.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
@@ -46,19 +35,7 @@ pub enum Reading {
     /// In the gate's unit.
     Number(f64),
     /// As it is called elsewhere.
-    Word(String),
-}
-
-impl From<f64> for Reading {
-    fn from(number: f64) -> Self {
-        Self::Number(number)
-    }
-}
-
-impl From<&str> for Reading {
-    fn from(word: &str) -> Self {
-        Self::Word(word.to_owned())
-    }
+    Word(Cow<'static, str>),
 }
 
 /// How a gate stood.
@@ -84,8 +61,13 @@ pub struct Gate {
 
 impl Gate {
     /// A gate that looks at words.
-    pub fn of_words(kind: GateKind, is_open: bool, value: &str, needs: &str) -> Self {
-        let (value, needs) = (value.into(), needs.into());
+    pub fn of_words(
+        kind: GateKind,
+        is_open: bool,
+        value: impl Into<Cow<'static, str>>,
+        needs: &'static str,
+    ) -> Self {
+        let (value, needs) = (Reading::Word(value.into()), Reading::Word(needs.into()));
         Self { kind, is_open, value, needs, unit: None, reason: String::new() }
     }
 
@@ -97,13 +79,16 @@ impl Gate {
         needs: f64,
         unit: &'static str,
     ) -> Self {
-        let (value, needs) = (value.into(), needs.into());
+        let (value, needs) = (Reading::Number(value), Reading::Number(needs));
         Self { kind, is_open, value, needs, unit: Some(unit), reason: String::new() }
     }
 
-    /// Why, should it be shut.
+    /// Why it is shut, if it is: gates are asked every second.
     #[must_use]
-    pub fn because(self, reason: impl Into<String>) -> Self {
-        Self { reason: reason.into(), ..self }
+    pub fn because(mut self, reason: impl FnOnce() -> String) -> Self {
+        if !self.is_open {
+            self.reason = reason();
+        }
+        self
     }
 }

@@ -276,7 +276,7 @@ impl Control {
             // More names are about to come, and a set is not changed every second.
         } else if case.source.is_none() && separable {
             self.throttle_sources(function, case, alarm, &named, now);
-        } else if refusable && case.held().is_empty() && !case.names_are_late(now) {
+        } else if refusable && case.holds_nothing() && !case.names_are_late(now) {
             // Names may still come.
         } else if case.cap.is_none() {
             self.cap(function, case, alarm, now);
@@ -300,7 +300,7 @@ impl Control {
     }
 
     fn descend(&mut self, case: &mut Case, now: EventTime) {
-        if case.source.is_none() && case.cap.is_none() {
+        if case.holds_nothing() {
             return;
         }
         if case.is_saturated() {
@@ -368,7 +368,7 @@ impl Control {
         now: EventTime,
         reason: String,
     ) {
-        if case.source.is_none() && case.cap.is_none() {
+        if case.holds_nothing() {
             self.restricted_lately.push_back(now);
             case.acted_on = case.at_risk();
         }

@@ -309,7 +309,7 @@ fn cheap_excess_and_protected_functions_are_left_alone_and_the_gate_is_told_once
         (30, "quiet", GateKind::Severity),
     ];
     assert_eq!(summary, expected.map(|(second, name, gate)| (second, name, gate, vec![gate])));
-    assert!(told.iter().all(|(_, told)| told.gates.len() == GateKind::BEFORE.len()));
+    assert!(told.iter().all(|(_, told)| told.gates.len() == 7));
     let floor = told[1].1.gates.iter().find(|gate| gate.kind == GateKind::ActionFloor).unwrap();
     assert_eq!((&floor.value, &floor.needs), (&Reading::Number(0.5), &Reading::Number(1.0)));
     assert!(told[1].1.reason.contains("action floor"));

@@ -360,10 +360,11 @@ impl Watch {
     pub fn retune(&mut self, calling: &Calling<'_>, around: &Surroundings<'_>) {
         let factor = if self.is_warm() { 1.0 } else { YOUNG_FLOOR };
         let floor = around.detection.notice_floor_usd_per_hour * factor;
-        let usd_per_second = 3_600.0 * calling.usd_per_call().max(f64::MIN_POSITIVE);
-        let worth = floor / usd_per_second;
+        // Dollars an hour that one call a second costs.
+        let hourly_usd = 3_600.0 * calling.usd_per_call().max(f64::MIN_POSITIVE);
+        let worth = floor / hourly_usd;
         // What has grown slowly may be honest, and wakes nobody before it is worth it.
-        let page_worth = around.detection.page_floor_usd_per_hour / usd_per_second;
+        let page_worth = around.detection.page_floor_usd_per_hour / hourly_usd;
         let envelope = around.detection.envelope;
         let today = (self.baseline.allowed_today() * envelope).max(page_worth);
         let allowed = self.baseline.allowed(minute_of(self.closed())) * envelope;

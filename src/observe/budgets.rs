@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::unseen::seen;
 use crate::cost::{
     Budget, BudgetOutlook, BudgetScope, Burn, BurnUrgency, Quantiles, Warning, WarningState,
 };
@@ -84,7 +85,7 @@ impl BudgetLine {
 
     /// In plain words, without the time.
     pub fn words(&self) -> String {
-        let budget: String = self.budget.chars().filter(|c| !c.is_control()).collect();
+        let budget = seen(&self.budget);
         let (spent, ceiling) = (self.spent_month_nano_usd, self.budget_nano_usd);
         let what = match self.state {
             WarningState::Opened | WarningState::Updated => {

@@ -10,6 +10,7 @@ use std::fmt;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::unseen::seen;
 use crate::units::{EventTime, NanoUsd};
 
 /// Alarms that one beginning of a name may mean before the rest is not looked for.
@@ -450,20 +451,13 @@ fn alarm_in(line: &Value) -> serde_json::Result<Option<AlarmTold>> {
 /// A line without what would act on a terminal: names in it were chosen by others.
 pub fn harmless(line: Value) -> Value {
     match line {
-        Value::String(text) => Value::String(harmless_text(&text)),
+        Value::String(text) => Value::String(seen(&text)),
         Value::Array(items) => Value::Array(items.into_iter().map(harmless).collect()),
         Value::Object(fields) => Value::Object(
-            fields.into_iter().map(|(key, value)| (harmless_text(&key), harmless(value))).collect(),
+            fields.into_iter().map(|(key, value)| (seen(&key), harmless(value))).collect(),
         ),
         other => other,
     }
-}
-
-/// Control characters, and those that turn the direction of writing, are replaced.
-fn harmless_text(text: &str) -> String {
-    let turns = ['\u{200e}'..='\u{200f}', '\u{202a}'..='\u{202e}', '\u{2066}'..='\u{2069}'];
-    let acts = |c: char| c.is_control() || turns.iter().any(|range| range.contains(&c));
-    text.chars().map(|c| if acts(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
 fn setting(to: Option<&Value>) -> String {

@@ -26,3 +26,5 @@ pub mod narration;
 pub mod logging;
 
 pub mod story;
+
+pub mod unseen;

@@ -13,6 +13,7 @@ use crate::units::EventTime;
 
 use super::budgets::BudgetLine;
 use super::decisions::SummaryLine;
+use super::unseen::seen;
 
 /// Sources that are named before the rest is only counted.
 const SOURCES_NAMED: usize = 3;
@@ -317,9 +318,9 @@ fn shown(setting: &Setting) -> String {
     }
 }
 
-/// The bare name, with the characters that a terminal would act on taken out.
+/// The bare name.
 fn name(function: &FunctionKey) -> String {
-    function.name.chars().filter(|c| !c.is_control()).collect()
+    seen(&function.name)
 }
 
 /// Time of day; the date stands in the decisions file.

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use crate::observe::unseen::is_unseen;
+
 /// The longest text that is shown; names of functions have at most 140 characters.
 const TEXT_CHARS_MAX: usize = 400;
 
@@ -101,13 +103,6 @@ impl Html {
 pub(super) fn colour(index: usize) -> &'static str {
     const NAMES: [&str; 8] = ["c0", "c1", "c2", "c3", "c4", "c5", "c6", "c7"];
     NAMES[index % NAMES.len()]
-}
-
-/// Control characters, and the marks that turn the direction of writing (UAX #9, section 2).
-fn is_unseen(character: char) -> bool {
-    character.is_control()
-        || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
-        || matches!(character, '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
 /// The whole page. The policy in its head forbids what the page does not contain anyway: scripts,

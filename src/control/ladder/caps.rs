@@ -30,14 +30,16 @@ impl Control {
         let floor = self.settings.action_floor_usd_per_hour;
         let residual = case.residual_per_hour();
         if residual < floor {
-            if case.held().is_empty() {
+            if case.holds_nothing() {
                 let unit = "dollars an hour at least";
                 let gate = Gate::of_numbers(GateKind::Cap, false, residual, floor, unit);
-                let reason = format!(
-                    "no caller can be refused, and ${residual:.2} an hour above normal are not \
-                     worth a cap"
-                );
-                self.abstain(case, alarm, now, gate.because(reason));
+                let gate = gate.because(|| {
+                    format!(
+                        "no caller can be refused, and ${residual:.2} an hour above normal are \
+                         not worth a cap"
+                    )
+                });
+                self.abstain(case, alarm, now, gate);
             }
             return;
         }
@@ -45,19 +47,21 @@ impl Control {
         let cap = demand.cap(allowance, self.settings.cap_floor);
         debug_assert!(cap.value >= cap.legitimate.max(self.settings.cap_floor), "A1");
         if f64::from(cap.value) >= demand.concurrency() {
-            if case.held().is_empty() {
+            if case.holds_nothing() {
                 let (kind, unit) = (GateKind::Cap, "concurrent runs at most");
                 let needs = (demand.concurrency().ceil() - 1.0).max(0.0);
-                let reason = format!(
-                    "a cap would stop nothing: {} concurrent runs are allowed (legitimate \
-                     callers need {}, ${allowance:.2} an hour pay for the rest), all together ask \
-                     for {:.0}",
-                    cap.value,
-                    cap.legitimate,
-                    demand.concurrency()
-                );
                 let gate = Gate::of_numbers(kind, false, cap.value.into(), needs, unit);
-                self.abstain(case, alarm, now, gate.because(reason));
+                let gate = gate.because(|| {
+                    format!(
+                        "a cap would stop nothing: {} concurrent runs are allowed (legitimate \
+                         callers need {}, ${allowance:.2} an hour pay for the rest), all together \
+                         ask for {:.0}",
+                        cap.value,
+                        cap.legitimate,
+                        demand.concurrency()
+                    )
+                });
+                self.abstain(case, alarm, now, gate);
             }
             return;
         }

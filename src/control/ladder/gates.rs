@@ -1,24 +1,35 @@
 //! Whether a function may be restricted, and if not, why.
 
+use std::borrow::Cow;
+
 use super::{Abstention, Control};
 use crate::control::case::Case;
 use crate::control::gate::{Gate, GateKind};
-use crate::cost::Pattern;
 use crate::engine::alarm::{Alarm, Class, Severity};
-use crate::record::FunctionKey;
 use crate::units::{EventTime, NanoUsd};
 
-/// What a budget that does not last opens.
-const OR_BUDGET: &str = "or a budget that lasts for less than a day";
+/// How one gate stands.
+type Ask = fn(&Control, &Case, &Alarm, EventTime) -> Gate;
+
+/// What is asked before a rung is chosen, in this order.
+const BEFORE: [Ask; 7] = [
+    Control::severity,
+    Control::held_off,
+    Control::left_alone,
+    Control::never_touched,
+    Control::crowd,
+    Control::action_floor,
+    Control::functions_per_minute,
+];
+/// And where something is in force already: what it was begun for does not count any more, only
+/// whether anything may be done at all.
+const ALWAYS: [Ask; 3] = [Control::held_off, Control::left_alone, Control::never_touched];
 
 impl Control {
-    /// The first gate that is shut, if any. Where something is in force already, what it was begun
-    /// for does not count any more: only whether anything may be done at all.
+    /// The first gate that is shut, if any.
     pub(super) fn shut_gate(&self, case: &Case, alarm: &Alarm, now: EventTime) -> Option<Gate> {
-        let fresh = case.source.is_none() && case.cap.is_none();
-        let always = [GateKind::HeldOff, GateKind::LeftAlone, GateKind::NeverTouch];
-        let asked = GateKind::BEFORE.into_iter().filter(|kind| fresh || always.contains(kind));
-        asked.map(|kind| self.gate(kind, case, alarm, now)).find(|gate| !gate.is_open)
+        let asked = if case.holds_nothing() { &BEFORE[..] } else { &ALWAYS[..] };
+        asked.iter().map(|ask| ask(self, case, alarm, now)).find(|gate| !gate.is_open)
     }
 
     /// Says why nothing is done, and how every gate stood: once an alarm and gate, and not in the
@@ -27,82 +38,83 @@ impl Control {
         if !case.tells(shut.kind, now) {
             return;
         }
-        let before = GateKind::BEFORE.into_iter().map(|kind| self.gate(kind, case, alarm, now));
-        let mut gates: Vec<Gate> = before.collect();
+        let mut gates: Vec<Gate> = BEFORE.iter().map(|ask| ask(self, case, alarm, now)).collect();
         let (alarm_id, function) = (alarm.id.clone(), alarm.function.clone());
         let (gate, reason) = (shut.kind, shut.reason.clone());
-        if !GateKind::BEFORE.contains(&shut.kind) {
+        if shut.kind == GateKind::Cap {
             gates.push(shut);
         }
         self.abstentions.push(Abstention { alarm_id, function, reason, gate, gates });
     }
 
-    fn gate(&self, kind: GateKind, case: &Case, alarm: &Alarm, now: EventTime) -> Gate {
-        let function = &case.function;
-        match kind {
-            GateKind::Severity => {
-                let is_page = alarm.severity == Severity::Page;
-                let is_open = is_page || self.budget_is_at_risk(function, alarm);
-                let needs = format!("page, {OR_BUDGET}");
-                Gate::of_words(kind, is_open, alarm.severity.as_str(), &needs)
-                    .because("it is a notice, and no budget is at risk")
-            }
-            GateKind::HeldOff => match &self.held_off {
-                Some(reason) => Gate::of_words(kind, false, reason, "nothing").because(reason),
-                None => Gate::of_words(kind, true, "nothing", "nothing"),
-            },
-            GateKind::LeftAlone => match self.left_alone_until(function, now) {
-                Some(until) => {
-                    let until = format!("left alone until {until}");
-                    Gate::of_words(kind, false, &until, "nobody's").because(format!(
-                        "somebody else has changed what was restricted here, so it is {until}"
-                    ))
-                }
-                None => Gate::of_words(kind, true, "nobody's", "nobody's"),
-            },
-            GateKind::NeverTouch => self.never_touched(function),
-            GateKind::Crowd => {
-                let is_crowd = alarm.class == Class::Crowd;
-                let is_open = !is_crowd || self.budget_is_at_risk(function, alarm);
-                let needs = format!("no crowd, {OR_BUDGET}");
-                Gate::of_words(kind, is_open, alarm.class.as_str(), &needs).because(
-                    "the callers look like a crowd of ordinary ones, and no budget is at risk",
-                )
-            }
-            GateKind::ActionFloor => self.worth_acting(case, alarm),
-            GateKind::FunctionsPerMinute | GateKind::Cap => {
-                let most = self.settings.functions_per_minute_max;
-                let lately = u32::try_from(self.restricted_lately.len()).unwrap_or(u32::MAX);
-                let (value, needs) = (f64::from(lately) + 1.0, f64::from(most));
-                Gate::of_numbers(kind, lately < most, value, needs, "functions a minute at most")
-                    .because(format!("{most} functions were restricted within the last minute"))
-            }
-        }
+    fn severity(&self, case: &Case, alarm: &Alarm, _: EventTime) -> Gate {
+        let is_page = alarm.severity == Severity::Page;
+        let is_open = is_page || self.budget_is_at_risk(&case.function, alarm);
+        let needs = "page, or a budget that lasts for less than a day";
+        Gate::of_words(GateKind::Severity, is_open, alarm.severity.as_str(), needs)
+            .because(|| "it is a notice, and no budget is at risk".to_owned())
     }
 
-    fn never_touched(&self, function: &FunctionKey) -> Gate {
-        let matches = |pattern: &&Pattern| pattern.matches(&function.as_ref());
-        let found = self.never_touch.iter().find(matches).is_some();
-        let value = if found { "on the list" } else { "not on the list" };
-        Gate::of_words(GateKind::NeverTouch, !found, value, "not on the list")
-            .because("the function is on the never-touch list")
+    fn held_off(&self, _: &Case, _: &Alarm, _: EventTime) -> Gate {
+        let reason = self.held_off.clone();
+        let is_open = reason.is_none();
+        let value = reason.clone().map_or("nothing".into(), Cow::from);
+        Gate::of_words(GateKind::HeldOff, is_open, value, "nothing")
+            .because(|| reason.unwrap_or_default())
+    }
+
+    fn left_alone(&self, case: &Case, _: &Alarm, now: EventTime) -> Gate {
+        let until = self.left_alone_until(&case.function, now);
+        let until = until.map(|until| format!("left alone until {until}"));
+        let value = until.clone().map_or("nobody's".into(), Cow::from);
+        Gate::of_words(GateKind::LeftAlone, until.is_none(), value, "nobody's").because(|| {
+            let until = until.unwrap_or_default();
+            format!("somebody else has changed what was restricted here, so it is {until}")
+        })
+    }
+
+    fn never_touched(&self, case: &Case, _: &Alarm, _: EventTime) -> Gate {
+        let function = case.function.as_ref();
+        let is_listed = self.never_touch.iter().any(|pattern| pattern.matches(&function));
+        let value = if is_listed { "on the list" } else { "not on the list" };
+        Gate::of_words(GateKind::NeverTouch, !is_listed, value, "not on the list")
+            .because(|| "the function is on the never-touch list".to_owned())
+    }
+
+    fn crowd(&self, case: &Case, alarm: &Alarm, _: EventTime) -> Gate {
+        let is_crowd = alarm.class == Class::Crowd;
+        let is_open = !is_crowd || self.budget_is_at_risk(&case.function, alarm);
+        let needs = "no crowd, or a budget that lasts for less than a day";
+        Gate::of_words(GateKind::Crowd, is_open, alarm.class.as_str(), needs).because(|| {
+            "the callers look like a crowd of ordinary ones, and no budget is at risk".to_owned()
+        })
     }
 
     /// The alarm speaks once a minute, the pulse every second; and an attack that is thin on every
     /// single function is none on the account.
-    fn worth_acting(&self, case: &Case, alarm: &Alarm) -> Gate {
+    fn action_floor(&self, case: &Case, alarm: &Alarm, _: EventTime) -> Gate {
         let floor = NanoUsd::from_usd(self.settings.action_floor_usd_per_hour);
         let excess = alarm.excess_per_hour.max(NanoUsd::from_usd(case.residual_per_hour()));
         let together = self.at_stake.get(&case.function.account).copied().unwrap_or_default();
         let value = excess.max(together);
-        let others = match together > excess {
-            true => format!("; all attacks on the account together burn {together}"),
-            false => String::new(),
-        };
-        let is_open = value >= floor;
         let (kind, unit) = (GateKind::ActionFloor, "dollars an hour at least");
-        Gate::of_numbers(kind, is_open, value.usd(), floor.usd(), unit).because(format!(
-            "the excess of {excess} an hour is below the action floor of {floor} an hour{others}"
-        ))
+        Gate::of_numbers(kind, value >= floor, value.usd(), floor.usd(), unit).because(|| {
+            let others = match together > excess {
+                true => format!("; all attacks on the account together burn {together}"),
+                false => String::new(),
+            };
+            format!(
+                "the excess of {excess} an hour is below the action floor of {floor} an \
+                 hour{others}"
+            )
+        })
+    }
+
+    fn functions_per_minute(&self, _: &Case, _: &Alarm, _: EventTime) -> Gate {
+        let most = self.settings.functions_per_minute_max;
+        let lately = u32::try_from(self.restricted_lately.len()).unwrap_or(u32::MAX);
+        let (kind, unit) = (GateKind::FunctionsPerMinute, "functions a minute at most");
+        Gate::of_numbers(kind, lately < most, f64::from(lately) + 1.0, f64::from(most), unit)
+            .because(|| format!("{most} functions were restricted within the last minute"))
     }
 }

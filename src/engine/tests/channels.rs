@@ -238,6 +238,6 @@ fn who_raises_the_rate_little_by_little_is_found_when_it_has_gone_beyond_what_da
         .map(|(alarm, channels)| (alarm.evidence_at.second() - START - days, channels))
         .expect("no page");
     assert_eq!(channels, [Channel::RateFast]);
-    // Half a dollar an hour more than the four that are tolerated comes after an hour.
+    // What is worth a page, six calls a second, is reached after an hour.
     assert!((2_400..5_400).contains(&after), "{after}");
 }
