@@ -6,6 +6,8 @@
 //! back when nobody renews it; then the change is sent and read back; and the journal forgets it
 //! when the prior state stands again.
 
+mod upkeep;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -24,11 +26,6 @@ const LOOKS_MAX: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(200);
 /// The platform may ask for a longer one, up to this.
 const PAUSE_MAX: Duration = Duration::from_secs(5);
-/// An expiry is written down anew when it has moved by this part of what is left until it.
-const RENEWED_PART: i64 = 4;
-/// What was given back is looked at once more after so long, in case that a change before it comes
-/// through late or a read was out of date.
-const LINGERS_MS: i64 = 50_000;
 /// At most so many restrictions are looked at in one round, so that changes do not wait for long;
 /// the next goes on behind them.
 const TENDED_MAX: usize = 25;
@@ -87,30 +84,34 @@ impl<P: ControlPlane> Concurrency<P> {
         Self { plane, journal, owner, tended: String::new() }
     }
 
-    /// Gives back what an entry of the journal says, whoever made it.
+    /// Gives back what an entry of the journal says, whoever made it, and forgets it.
     ///
     /// # Errors
     /// The platform or the journal; the entry stays.
     pub fn give_back(&mut self, entry: &Entry, force: bool) -> anyhow::Result<GivenBack> {
+        let given_back = self.write_back(entry, force)?;
+        if !matches!(given_back, GivenBack::Foreign(_)) {
+            self.forget(entry)?;
+        }
+        Ok(given_back)
+    }
+
+    fn write_back(&mut self, entry: &Entry, force: bool) -> anyhow::Result<GivenBack> {
         let restriction = &entry.restriction;
         let (target, function) = (Target::of(restriction), &restriction.function);
         let found = match self.look(target) {
             Ok(found) => found,
-            Err(Fault::Missing(_)) => {
-                self.forget(entry)?;
-                return Ok(GivenBack::Gone);
-            }
+            Err(Fault::Missing(_)) => return Ok(GivenBack::Gone),
             Err(fault) => anyhow::bail!("cannot read {function}: {}", fault.words()),
         };
         if found != restriction.prior && !entry.is_own(&found) && !force {
             return Ok(GivenBack::Foreign(found));
         }
         match self.change(target, &found, &restriction.prior, Purpose::GiveBack) {
-            Change::Done => self.forget(entry)?,
+            Change::Done => Ok(GivenBack::Done),
             Change::Not(fault) => anyhow::bail!("cannot restore {function}: {}", fault.words()),
             Change::Unknown(words) => anyhow::bail!("cannot restore {function}: {words}"),
         }
-        Ok(GivenBack::Done)
     }
 
     /// Nothing is wanted any more; the release stays until that was seen once more.
@@ -119,6 +120,18 @@ impl<P: ControlPlane> Concurrency<P> {
         lingering.step = Step::GivenBack;
         lingering.restriction.changed_at = now;
         self.journal.put(&lingering)
+    }
+
+    /// What was wanted was surely not carried out: `found` stands as before.
+    fn undo(
+        &self,
+        mut entry: Entry,
+        verb: Verb,
+        found: &Setting,
+        now: EventTime,
+    ) -> Result<(), JournalError> {
+        entry.settle(found, now);
+        if verb == Verb::Restrict { self.let_go(&entry, now) } else { self.journal.put(&entry) }
     }
 
     /// Withdraws the release and strikes the entry out. Where that fails, the entry says that
@@ -301,11 +314,11 @@ impl<P: ControlPlane> Concurrency<P> {
             Some(entry) => self.look_again(entry, found.clone()).unwrap_or(found),
             None => found,
         };
-        let refused = |words: &str| outcome(OutcomeKind::Refused, found.clone(), words);
+        let own = known.as_ref().is_some_and(|entry| entry.is_own(&found));
+        let refused = |words: &str| refusal(intent, &found, own, words);
         if known.as_ref().is_some_and(|entry| !same(&entry) && intent.verb != Verb::Restrict) {
             return Err(refused("the journal knows another restriction of this function"));
         }
-        let own = known.as_ref().is_some_and(|entry| entry.is_own(&found));
         if let Some(objection) = intent.objection(&found).filter(|_| !own) {
             if let Some(entry) = known {
                 self.let_go(&entry, now).map_err(|error| refused(&error.to_string()))?;
@@ -387,12 +400,15 @@ impl<P: ControlPlane> Concurrency<P> {
         found: &Setting,
         now: EventTime,
     ) -> Result<Outcome, Outcome> {
-        let refused = |words: &str| outcome(OutcomeKind::Refused, found.clone(), words);
-        if intent.verb == Verb::Restrict
+        let own = entry.is_own(found);
+        let refused = |words: &str| refusal(intent, found, own, words);
+        // Also when it is made stricter: whoever began it may have died before it was left.
+        if Purpose::of(intent.verb) == Purpose::Take
             && let Err(fault) = self.plane.leave_release(&Release::of(&entry.restriction))
         {
             // It may stand there all the same.
-            self.let_go(&entry, now).map_err(|error| refused(&error.to_string()))?;
+            self.undo(entry, intent.verb, found, now)
+                .map_err(|error| refused(&error.to_string()))?;
             let words = format!("no release can be left on the platform: {}", fault.words());
             return Err(refused(&words));
         }
@@ -415,109 +431,13 @@ impl<P: ControlPlane> Concurrency<P> {
                 Ok(applied(found.clone(), now, &detail))
             }
             Change::Not(fault) => {
-                entry.settle(found, now);
-                let undone = match intent.verb {
-                    Verb::Restrict => self.let_go(&entry, now),
-                    _ => self.journal.put(&entry),
-                };
+                let undone = self.undo(entry, intent.verb, found, now);
                 undone.map_err(|error| refused(&error.to_string()))?;
                 Err(refused(fault.words()))
             }
             Change::Unknown(words) => Err(outcome(OutcomeKind::Failed, found.clone(), &words)),
         }
     }
-
-    /// Looks after one restriction. Returns what stands where it should not, and whether it has
-    /// lapsed.
-    fn look_after(
-        &mut self,
-        mut entry: Entry,
-        held: &[Held],
-        now: EventTime,
-    ) -> anyhow::Result<Option<(Setting, bool)>> {
-        let wanted = held.iter().find(|held| held.id == entry.restriction.id);
-        let Some(Held { expires_at, .. }) = wanted.filter(|_| entry.step != Step::GivenBack) else {
-            return self.clear(&entry, now).map(|()| None);
-        };
-        let restriction = entry.restriction.clone();
-        let (target, function) = (Target::of(&restriction), &restriction.function);
-        let found = match self.look(target).and_then(|found| self.look_again(&entry, found)) {
-            Ok(found) => found,
-            Err(Fault::Missing(_)) => {
-                self.forget(&entry)?;
-                return Ok(Some((Setting::Unknown, false)));
-            }
-            Err(fault) => anyhow::bail!("cannot be looked at: {}", fault.words()),
-        };
-        let wanted = entry.wanted().clone();
-        let confirmed = entry.step == Step::Confirmed;
-        if found == wanted && confirmed {
-            return self.renew(entry, *expires_at, now).map(|()| None);
-        }
-        let lifted = confirmed && found == entry.restriction.prior;
-        if lifted || !entry.is_own(&found) {
-            let lapsed = lifted && now >= entry.restriction.expires_at;
-            self.let_go(&entry, now)?;
-            return Ok(Some((found, lapsed)));
-        }
-        // What gives back is carried on, and nothing is begun here that takes something away.
-        let stands = if found != wanted && is_stricter(&wanted, &found) && !confirmed {
-            found
-        } else {
-            let takes = is_stricter(&wanted, &found);
-            let purpose = if takes { Purpose::Take } else { Purpose::GiveBack };
-            match self.change(target, &found, &wanted, purpose) {
-                Change::Done => wanted,
-                Change::Not(fault) => {
-                    tracing::warn!(%function, "a change is refused: {}", fault.words());
-                    found
-                }
-                Change::Unknown(words) => anyhow::bail!("a change is still unanswered: {words}"),
-            }
-        };
-        entry.settle(&stands, now);
-        if stands == entry.restriction.prior {
-            self.let_go(&entry, now)?;
-        } else {
-            self.journal.put(&entry)?;
-        }
-        Ok(Some((stands, false)))
-    }
-
-    /// Writes down that a restriction lapses later, here and on the platform.
-    fn renew(&mut self, mut entry: Entry, until: EventTime, now: EventTime) -> anyhow::Result<()> {
-        let moved = until.since_ms(entry.restriction.expires_at);
-        if moved <= 0 || moved < until.since_ms(now) / RENEWED_PART {
-            return Ok(());
-        }
-        entry.restriction.expires_at = until;
-        if let Err(fault) = self.plane.leave_release(&Release::of(&entry.restriction)) {
-            anyhow::bail!("its release cannot be put off: {}", fault.words());
-        }
-        Ok(self.journal.put(&entry)?)
-    }
-
-    /// Clears away what nobody wants any more.
-    fn clear(&mut self, entry: &Entry, now: EventTime) -> anyhow::Result<()> {
-        let id = &entry.restriction.id;
-        if entry.step == Step::GivenBack {
-            if now.since_ms(entry.restriction.changed_at) < LINGERS_MS {
-                return Ok(());
-            }
-        } else {
-            tracing::warn!(restriction = %id, "nobody wants it, giving it back");
-        }
-        if let GivenBack::Foreign(_) = self.give_back(entry, false)? {
-            self.forget(entry)?;
-        }
-        Ok(())
-    }
-}
-
-/// Whether one leaves less room than the other.
-fn is_stricter(one: &Setting, other: &Setting) -> bool {
-    let room = |setting: &Setting| setting.number().unwrap_or(u32::MAX);
-    room(one) < room(other)
 }
 
 impl<P: ControlPlane> Actuator for Concurrency<P> {
@@ -572,6 +492,14 @@ impl<P: ControlPlane> Actuator for Concurrency<P> {
             }
         }
     }
+}
+
+/// What bursar has put there itself, an earlier change perhaps that a late read shows, is nobody
+/// else's: control must not take it for a stranger's.
+fn refusal(intent: &Intent, found: &Setting, own: bool, words: &str) -> Outcome {
+    let is_misleading = own && intent.objection(found).is_some();
+    let from = if is_misleading { Setting::Unknown } else { found.clone() };
+    outcome(OutcomeKind::Refused, from, words)
 }
 
 fn applied(from: Setting, now: EventTime, detail: &str) -> Outcome {

@@ -5,6 +5,7 @@
 mod calls;
 #[cfg(feature = "aws")]
 mod cloud;
+mod schedules;
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
