@@ -226,9 +226,9 @@ fn datasource() -> Value {
 impl Panel {
     fn json(&self, id: u64, x: u64, y: u64) -> Value {
         let instant = !matches!(self.form, Form::Graph);
-        let target = |(place, (legend, query)): (usize, &(&str, &str))| {
+        let target = |(name, (legend, query)): (char, &(&str, &str))| {
             json!({
-                "refId": char::from(b'A' + place as u8).to_string(),
+                "refId": name,
                 "datasource": datasource(),
                 "expr": query,
                 "legendFormat": legend,
@@ -237,7 +237,7 @@ impl Panel {
                 "format": if matches!(self.form, Form::Table) { "table" } else { "time_series" },
             })
         };
-        let targets: Vec<Value> = self.queries.iter().enumerate().map(target).collect();
+        let targets: Vec<Value> = ('A'..='Z').zip(self.queries).map(target).collect();
         let (kind, options) = match self.form {
             Form::Graph => {
                 let legend = json!({ "displayMode": "list", "placement": "bottom",

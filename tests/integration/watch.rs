@@ -4,6 +4,7 @@
 //!
 //! `BURSAR_TEST_PROMETHEUS` names the folder of `prometheus`, `promtool`, `amtool` and
 //! `prometheus-alertmanager` or `alertmanager`; `tests/run` installs them.
+#![expect(clippy::string_slice, reason = "it cuts where it has found something")]
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
