@@ -191,3 +191,56 @@ fn runbooks_name_commands_that_there_are() {
         }
     }
 }
+
+#[test]
+fn what_compose_and_kustomize_name_is_there() {
+    let read = |name: &str| fs::read_to_string(deploy().join(name)).unwrap();
+    let compose = read("compose.yaml");
+    let mounts = compose.lines().filter_map(|line| line.trim().strip_prefix("- ./"));
+    let mounts: Vec<&str> = mounts.filter_map(|mount| mount.split(':').next()).collect();
+    assert!(mounts.len() >= 5, "{mounts:?}");
+    for mount in mounts {
+        assert!(deploy().join(mount).exists(), "compose.yaml mounts {mount}");
+    }
+    // The data source that Grafana is given is the one that compose starts.
+    let source = read("grafana/provisioning/datasources/bursar.yml");
+    assert!(source.contains("url: http://127.0.0.1:9090\n"));
+    assert!(compose.contains("127.0.0.1:9090:9090"));
+    let folder = "/var/lib/grafana/dashboards";
+    let provider = read("grafana/provisioning/dashboards/bursar.yml");
+    assert!(provider.contains(&format!("path: {folder}\n")));
+    assert!(compose.contains(&format!("./grafana/dashboards:{folder}:ro")));
+    // The user is the image's.
+    assert!(read("container/Dockerfile").contains("\nUSER 10001:10001\n"));
+    let pod = read("kubernetes/deployment.yaml");
+    assert_eq!(
+        (values(&pod, "runAsUser"), values(&pod, "fsGroup")),
+        (vec!["10001"], vec!["10001"])
+    );
+}
+
+#[test]
+fn the_stack_allows_what_the_policy_does() {
+    let policy = fs::read_to_string(deploy().join("iam/lambda.json")).unwrap();
+    let policy: serde_json::Value = serde_json::from_str(&policy).unwrap();
+    let stack = fs::read_to_string(deploy().join("cloudformation/telemetry.yaml")).unwrap();
+    let (_, daemon) = stack.split_once("  DaemonPolicy:").unwrap();
+    let mut allowed = BTreeSet::new();
+    for statement in policy["Statement"].as_array().unwrap() {
+        let actions = &statement["Action"];
+        match actions.as_array() {
+            Some(all) => allowed.extend(all.iter().map(|it| it.as_str().unwrap())),
+            None => allowed.extend(actions.as_str()),
+        }
+    }
+    let services = ["lambda:", "scheduler:", "iam:Pass", "kinesis:"];
+    let is_action = |word: &&str| services.iter().any(|service| word.starts_with(service));
+    let words = daemon.split_whitespace().filter(is_action).filter(|word| !word.ends_with(':'));
+    let (read, write): (BTreeSet<&str>, BTreeSet<&str>) =
+        words.partition(|word| word.starts_with("kinesis:"));
+    assert_eq!(write, allowed);
+    assert_eq!(
+        read,
+        BTreeSet::from(["kinesis:GetRecords", "kinesis:GetShardIterator", "kinesis:ListShards"])
+    );
+}
