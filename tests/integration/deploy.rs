@@ -239,6 +239,11 @@ fn the_stack_allows_what_the_policy_does() {
     let (read, write): (BTreeSet<&str>, BTreeSet<&str>) =
         words.partition(|word| word.starts_with("kinesis:"));
     assert_eq!(write, allowed);
+    for (name, text) in files("iam").into_iter().filter(|(_, text)| text.starts_with('{')) {
+        let document: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(document["Version"], "2012-10-17", "{name}");
+        assert!(document["Statement"].as_array().is_some_and(|it| !it.is_empty()), "{name}");
+    }
     assert_eq!(
         read,
         BTreeSet::from(["kinesis:GetRecords", "kinesis:GetShardIterator", "kinesis:ListShards"])
