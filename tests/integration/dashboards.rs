@@ -117,7 +117,8 @@ const FUNCTION: Board = Board {
             "Against what is normal for it; what an alarm needs depends on the promise.":
             "evidence" = "bursar_function_evidence_log10{account=\"$account\", \
                 region=\"$region\", function=\"$function\"}";
-        Graph 24 "currencyUSD" "Normal, and above", "What it spends, and how much of it is unusual.":
+        Graph 24 "currencyUSD" "Normal, and above",
+            "What it spends, and how much of it is unusual.":
             "burning" = "bursar_function_burn_usd_per_hour{account=\"$account\", \
                 region=\"$region\", function=\"$function\"}",
             "above normal" = "bursar_function_at_risk_usd_per_hour{account=\"$account\", \
@@ -184,11 +185,13 @@ const PIPELINE: Board = Board {
             "chunks" = "sum(bursar_queue_chunks)";
         Graph 12 "cps" "Messages and records", "A second.":
             "messages" = "sum(rate(bursar_messages_total[$__rate_interval]))",
-            "records {{outcome}}" = "sum by (outcome) (rate(bursar_records_total[$__rate_interval]))";
+            "records {{outcome}}" =
+                "sum by (outcome) (rate(bursar_records_total[$__rate_interval]))";
         Graph 12 "Bps" "Bytes", "Before unpacking.":
             "bytes" = "sum(rate(bursar_message_bytes_total[$__rate_interval]))";
         Graph 12 "cps" "Records that could not be read", "By reason, a second.":
-            "{{reason}}" = "sum by (reason) (rate(bursar_records_rejected_total[$__rate_interval]))";
+            "{{reason}}" =
+                "sum by (reason) (rate(bursar_records_rejected_total[$__rate_interval]))";
         Graph 12 "cps" "Records that say nothing about cost", "By kind, a second.":
             "{{kind}}" = "sum by (kind) (rate(bursar_records_ignored_total[$__rate_interval]))";
         Graph 12 "s" "Behind", "The clock, and the stream.":
