@@ -24,6 +24,8 @@ use crate::support::{PATIENCE, Running, lines, ms, now, pages, until};
 const TOLD_WITHIN_MS: i64 = 15_000;
 /// Prometheus keeps nothing of a demonstration that has ended, so all is asked while it runs.
 const ASKED_WITHIN: Duration = Duration::from_secs(60);
+/// Everything gives back what it holds and stops.
+const ENDED_WITHIN: Duration = Duration::from_secs(20);
 /// What has no series where there is no Kafka.
 const ONLY_WITH_KAFKA: &str = "bursar_input_lag_messages";
 
@@ -88,6 +90,21 @@ fn take(stream: &mut TcpStream) -> Value {
         let count = stream.read(&mut block).unwrap();
         assert!(count > 0, "half a request: {text}");
         request.extend_from_slice(&block[..count]);
+    }
+}
+
+/// The script, asked to stop when it goes out of scope: killed, it would leave its children behind.
+struct Demo(Running);
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        if !self.0.has_ended() {
+            self.0.signal("TERM");
+            let deadline = now() + ENDED_WITHIN;
+            while !self.0.has_ended() && now() < deadline {
+                thread::sleep(Duration::from_millis(50));
+            }
+        }
     }
 }
 
@@ -200,10 +217,10 @@ fn an_attack_is_told_at_a_webhook_and_taken_back_when_it_is_over() {
     command.env("ALERTMANAGER_PORT", manager.to_string());
     command.env("WEBHOOK", format!("http://127.0.0.1:{}", webhook.port));
     command.env("BURSAR__OUTPUT__DECISIONS", &decisions);
-    let mut demo = Running::start(command.stdin(Stdio::null()));
+    let mut demo = Demo(Running::start(command.stdin(Stdio::null())));
 
     let page = until("a page", PATIENCE, || {
-        assert!(!demo.has_ended(), "{}", demo.stderr());
+        assert!(!demo.0.has_ended(), "{}", demo.0.stderr());
         let told = lines(&fs::read_to_string(&decisions).unwrap_or_default());
         pages(&told).first().copied().cloned()
     });
@@ -224,8 +241,8 @@ fn an_attack_is_told_at_a_webhook_and_taken_back_when_it_is_over() {
         "told {delay} ms after the attack's onset, taken back {} s later",
         (over - at) / 1_000
     );
-    demo.signal("TERM");
-    until("the end", PATIENCE, || demo.has_ended().then_some(()));
-    let said = demo.stdout();
+    demo.0.signal("TERM");
+    until("the end", ENDED_WITHIN, || demo.0.has_ended().then_some(()));
+    let said = demo.0.stdout();
     assert!(said.contains("ALERTS BursarAttackFound") && said.contains("ALERTS none"), "{said}");
 }
