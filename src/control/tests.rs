@@ -103,8 +103,7 @@ fn obey(control: &mut Control, now: EventTime) -> Vec<Intent> {
             Mode::Observe => OutcomeKind::Planned,
             Mode::Enforce => OutcomeKind::Applied,
         };
-        let outcome =
-            Outcome { kind, from: Setting::Unset, effective_at: Some(now), detail: String::new() };
+        let outcome = Outcome { effective_at: Some(now), ..answer(kind, Setting::Unset) };
         control.outcome(intent.clone(), outcome);
     }
     intents
@@ -387,12 +386,7 @@ fn a_rung_that_the_platform_refuses_is_tried_again_ever_more_rarely() {
         control.tick(at(second));
         for intent in control.intents() {
             tries.push(second);
-            let outcome = Outcome {
-                kind: OutcomeKind::Refused,
-                from: Setting::Unknown,
-                effective_at: None,
-                detail: "no".into(),
-            };
+            let outcome = Outcome::of(OutcomeKind::Refused, Setting::Unknown, "no".into());
             control.outcome(intent, outcome);
         }
     }
@@ -458,12 +452,8 @@ proptest! {
                     1 => OutcomeKind::Failed,
                     _ => OutcomeKind::Applied,
                 };
-                let outcome = Outcome {
-                    kind,
-                    from: Setting::Unset,
-                    effective_at: Some(at(second)),
-                    detail: String::new(),
-                };
+                let answered = answer(kind, Setting::Unset);
+                let outcome = Outcome { effective_at: Some(at(second)), ..answered };
                 control.outcome(intent, outcome);
             }
             second += 7;
@@ -481,7 +471,7 @@ proptest! {
 }
 
 fn answer(kind: OutcomeKind, from: Setting) -> Outcome {
-    Outcome { kind, from, effective_at: None, detail: String::new() }
+    Outcome::of(kind, from, String::new())
 }
 
 fn number(value: u32) -> Setting {
