@@ -109,6 +109,7 @@ async fn not_found() -> Response {
 }
 
 async fn metrics(State(state): State<Arc<ApiState>>) -> Response {
+    state.metrics.publish_ready(&state.view.readiness());
     match state.metrics.encode() {
         Ok(text) => ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
         Err(failure) => {

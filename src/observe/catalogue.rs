@@ -119,6 +119,8 @@ catalogue! {
         "Actions that control decided on.";
     RESTRICTIONS = Gauge "bursar_restrictions_in_force", "restrictions", ["actuator"],
         "Restrictions in force.";
+    RESTRICTION_OLDEST = Gauge "bursar_restriction_oldest_seconds", "seconds", ["actuator"],
+        "How long the oldest restriction in force has been so; 0: there is none.";
     DRIFT = Counter "bursar_restrictions_changed_by_others_total", "restrictions", [],
         "Restrictions that somebody else has changed or lifted, and that were left alone then.";
     BUDGET_USED = Gauge "bursar_budget_used_usd", "US dollars", ["scope"],
@@ -139,6 +141,8 @@ catalogue! {
         "Rejected records that were kept in the dead-letter file or topic.";
     DROPS = Counter "bursar_drops_total", "items", ["cause", "intended"],
         "What was left out, and whether that was intended (a configured limit) or not (a failure).";
+    READY = Gauge "bursar_component_ready", "1 or 0", ["component"],
+        "Whether a part of the program is up, as /readyz says.";
     QUEUE = Gauge "bursar_queue_chunks", "chunks", [],
         "Chunks of messages that wait for the engine.";
     BATCH = Histogram "bursar_batch_seconds", "seconds", [],

@@ -10,7 +10,7 @@ use super::catalogue;
 use super::largest::largest;
 use super::series::{Counters, Gauges, Snapshot};
 use super::series::{counter, gauge, histogram, int_counter, int_gauge};
-use super::view::FunctionView;
+use super::view::{FunctionView, Readiness};
 use crate::cost::{BudgetOutlook, BudgetScope};
 use crate::source::{Brokers, Lag};
 use crate::units::NanoUsd;
@@ -153,6 +153,9 @@ pub struct Metrics {
     pub drift: IntCounter,
     /// [`catalogue::RESTRICTIONS`], by actuator.
     pub restrictions: Gauges,
+    /// [`catalogue::RESTRICTION_OLDEST`], by actuator.
+    pub restriction_oldest: Gauges,
+    ready: Snapshot,
     budgets: Snapshot,
     outlooks: Snapshot,
     burns: Snapshot,
@@ -213,6 +216,8 @@ impl Metrics {
             actions: counters(&catalogue::ACTIONS, &[labels.verbs, labels.outcomes])?,
             drift: int_counter(registry, &catalogue::DRIFT)?,
             restrictions: gauges(&catalogue::RESTRICTIONS, &[labels.actuators])?,
+            restriction_oldest: gauges(&catalogue::RESTRICTION_OLDEST, &[labels.actuators])?,
+            ready: Snapshot::register(registry, &[catalogue::READY])?,
             budgets: Snapshot::register(
                 registry,
                 &[catalogue::BUDGET_USED, catalogue::BUDGET_REMAINING],
@@ -275,6 +280,13 @@ impl Metrics {
     pub fn set_config(&self, sha256: &str, mode: &str) {
         let labels = [sha256.to_owned(), mode.to_owned()];
         self.config.publish([(labels, [1.0])].into_iter());
+    }
+
+    /// Says which parts of the program are up.
+    pub fn publish_ready(&self, components: &[Readiness]) {
+        let row =
+            |part: &Readiness| ([part.component.to_owned()], [f64::from(u8::from(part.ready))]);
+        self.ready.publish(components.iter().map(row));
     }
 
     /// Replaces the per-input series. Takes any number and keeps the [`INPUTS_SHOWN_MAX`] with the
@@ -358,6 +370,7 @@ mod tests {
     use super::super::view::tests::function;
     use super::*;
     use crate::cost::Wallet;
+    use crate::record::FUNCTION_NAME_BYTES_MAX;
     use crate::units::EventTime;
 
     const LABELS: Labels<'_> = Labels {
@@ -391,6 +404,8 @@ mod tests {
         metrics.publish_lags(&[Lag { input: "costs".into(), messages: 12 }]);
         metrics.set_brokers(Brokers { up: 2, connecting: 0, down: 1 });
         metrics.set_config("abc", "observe");
+        let why = "no broker answers".to_owned();
+        metrics.publish_ready(&[Readiness { component: "input", ready: false, why }]);
         metrics
     }
 
@@ -427,6 +442,7 @@ mod tests {
             "bursar_alarms_opened_total{channel=\"rate_slow\",severity=\"page\"} 0",
             "bursar_actions_total{outcome=\"applied\",verb=\"restore\"} 0",
             "bursar_restrictions_in_force{actuator=\"reserved_concurrency\"} 0",
+            "bursar_restriction_oldest_seconds{actuator=\"reserved_concurrency\"} 0",
             "bursar_drops_total{cause=\"dead_letter_limit\",intended=\"true\"} 0",
             "bursar_decision_latency_seconds_count 0",
         ] {
@@ -461,6 +477,7 @@ mod tests {
             "bursar_budget_remaining_usd{scope=\"000000000001\"} -0.5",
             "bursar_input_lag_messages{input=\"costs\"} 12",
             "bursar_input_brokers{state=\"up\"} 2",
+            "bursar_component_ready{component=\"input\"} 0",
             "bursar_budget_over_probability{scope=\"000000000001\"} 0",
             "bursar_budget_exhausted_p10_seconds{scope=\"000000000001\"} inf",
             "bursar_budget_burn_ratio{scope=\"000000000001\",window=\"1h\"} 0",
@@ -503,6 +520,21 @@ mod tests {
         let text = metrics.encode().unwrap();
         assert_eq!(series(&text, catalogue::INPUT_LAG.name), INPUTS_SHOWN_MAX);
         assert!(text.contains("input=\"topic-0999\""), "the longest is shown");
+    }
+
+    #[test]
+    fn a_scrape_is_bounded_whatever_the_names_are() {
+        // As many as can be configured, with the longest names there are, of characters that the
+        // format has to escape.
+        let metrics = metrics(200);
+        let name = |i: u32| format!("{i:04}{}", "\"".repeat(FUNCTION_NAME_BYTES_MAX - 4));
+        let all: Vec<FunctionView> = (0..10_000).map(|i| function(&name(i), 1)).collect();
+        metrics.publish_functions(all.iter());
+        metrics.publish_budgets((0..10_000).map(|i| budget(i, 1)));
+        let lag = |i: u32| Lag { input: format!("{i:0249}").into(), messages: 1 };
+        metrics.publish_lags(&(0..10_000).map(lag).collect::<Vec<_>>());
+        let bytes = metrics.encode().unwrap().len();
+        assert!((400_000..2_000_000).contains(&bytes), "{bytes} bytes");
     }
 
     #[test]

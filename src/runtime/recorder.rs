@@ -338,8 +338,11 @@ impl Recorder {
         self.shown_restrictions = shown;
         for actuator in ActuatorKind::ALL {
             let held = control.restrictions().filter(|held| held.actuator == actuator);
-            let count = held.filter(|held| held.is_in_force()).count();
-            api.metrics.restrictions.set(&[actuator.as_str()], count as i64);
+            let ages = held.filter(|held| held.is_in_force()).map(|held| now.since_ms(held.since));
+            let (count, oldest) =
+                ages.fold((0, 0), |(count, oldest), age| (count + 1, age.max(oldest)));
+            api.metrics.restrictions.set(&[actuator.as_str()], count);
+            api.metrics.restriction_oldest.set(&[actuator.as_str()], oldest / 1_000);
         }
         let burn = self.functions.values().map(|view| view.burn_nano_usd_per_hour).sum();
         api.metrics.set_burn(burn);

@@ -33,6 +33,10 @@ mod footprint;
 
 mod daemon;
 
+mod dashboards;
+mod deploy;
+mod watch;
+
 #[cfg(feature = "kafka")]
 mod broker;
 #[cfg(feature = "kafka")]
