@@ -10,6 +10,7 @@ use crate::cost::month::Month;
 use crate::cost::prices::{MB_MS_PER_GB_SECOND, PriceBook, Rates};
 use crate::cost::rates::round_half_up;
 use crate::cost::usage::Usage;
+use crate::keep::kept;
 use crate::record::Architecture;
 use crate::units::{AccountId, EventTime, MbMillis, NanoUsd};
 
@@ -226,3 +227,5 @@ fn side_mut(readings: &mut [Reading; 2], architecture: Architecture) -> &mut Rea
         Architecture::Arm64 => arm,
     }
 }
+
+kept!(Reading { requests, mb_ms });

@@ -226,6 +226,9 @@ pub struct ChannelReading {
     pub observed: f64,
 }
 
+crate::keep::kept!(RateModel { c, q, ln_q_max });
+crate::keep::kept!(RateEvidence { m, since });
+
 #[cfg(test)]
 mod tests {
     use super::*;
