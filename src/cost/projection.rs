@@ -14,6 +14,7 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::keep::kept;
 use crate::cost::distribution::{Spread, Z_90, reached_by};
 use crate::cost::forecast::Forecaster;
 use crate::cost::month::Month;
@@ -280,3 +281,6 @@ fn tame(value: f64) -> f64 {
     // Positive form, so that NaN fails.
     if value > 0.0 { value.min(USD_MAX) } else { 0.0 }
 }
+
+kept!(Quantiles { p10, p50, p90 });
+kept!(Projection { hour, day, month_end });

@@ -18,6 +18,7 @@ use core::time::Duration;
 
 use serde::Serialize;
 
+use crate::keep::kept;
 use crate::cost::burn::{BURN_PAIRS, Burn, BurnMeter, BurnUrgency};
 use crate::cost::forecast::Forecaster;
 use crate::cost::month::Month;
@@ -144,6 +145,11 @@ impl Wallet {
             firing: [false; BURN_PAIRS.len()],
             open: None,
         }
+    }
+
+    /// Goes on from where another was, with its own ceiling.
+    pub fn regain(&mut self, from: Self) {
+        *self = Self { monthly: self.monthly, ..from };
     }
 
     /// At the full minute `now` the budget stands at `spent` since the first of the month. What is
@@ -287,6 +293,12 @@ const fn before(now: EventTime) -> EventTime {
 const fn hour_of(at: EventTime) -> i64 {
     at.ms().div_euclid(HOUR_MS)
 }
+
+kept!(Wallet {
+    monthly, watching, month, spent, seen, meter, forecaster, season, shape, hour, firing, open,
+});
+kept!(Hour { number, spent, paged });
+kept!(Open { since, told_at, told });
 
 #[cfg(test)]
 mod tests {

@@ -330,3 +330,14 @@ kept_words!(Channel {
 });
 kept!(Excess { requests, mb_ms, nano_usd });
 kept!(FunctionExcess { function, excess });
+
+kept_words!(AlarmState { Opened = 0, Updated = 1, Closed = 2 });
+kept_words!(Class { Attack = 0, Crowd = 1, Runaway = 2, Unknown = 3 });
+kept!(Alarm {
+    id, state, severity, function, onset, evidence_at, decided_at, position, sequence, channels,
+    class, excess, excess_per_hour, projected, loss_bound, attribution,
+});
+kept!(Pulse {
+    function, alarmed, served, forbidden, throttled, expected, tolerated, dispersion, billed_ms,
+    memory_mb, usd_per_call,
+});

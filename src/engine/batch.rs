@@ -374,11 +374,31 @@ impl Batch {
 
 kept!(Batch { events, text } if |batch| batch.events.iter().all(|event| batch.holds(event)));
 kept!(Event {
-    sequence, position, at, key, delivery, request, mb_ms, response_bytes, billed, memory_mb,
-    version, kind, timeliness, gateway, own, status, architecture, sources, account, text_at,
-    region_len, name_len,
+    sequence,
+    position,
+    at,
+    key,
+    delivery,
+    request,
+    mb_ms,
+    response_bytes,
+    billed,
+    memory_mb,
+    version,
+    kind,
+    timeliness,
+    gateway,
+    own,
+    status,
+    architecture,
+    sources,
+    account,
+    text_at,
+    region_len,
+    name_len,
 });
 kept!(SourceSlot { hash, at, len });
+kept_words!(Dimension { Address = 0, Principal = 1, Origin = 2, Route = 3, Prefix = 4 });
 kept_words!(Timeliness { OnTime = 0, Late = 1 });
 
 impl Keep for EventKind {

@@ -1,7 +1,7 @@
 //! Prices resolved once per kind of function, so that functions carry an index.
 
-use crate::keep::kept;
 use crate::cost::{CostSettings, FunctionRates, PriceBook};
+use crate::keep::kept;
 use crate::record::{Architecture, FunctionRef};
 use crate::units::{EventTime, MbMillis};
 

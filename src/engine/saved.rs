@@ -3,7 +3,7 @@
 
 use super::partitions::PARTITIONS;
 use super::rate_card::RateKey;
-use super::shard::Counters;
+use super::shard::{Counters, Directive};
 use crate::cost::Usage;
 use crate::keep::{kept, kept_words};
 use crate::units::{AccountId, EventTime};
@@ -65,6 +65,7 @@ pub struct Sums {
     pub usage: Vec<(AccountId, RateKey, EventTime, Usage)>,
 }
 kept!(Sums { now, began, counters, usage });
+kept!(Directive { function, restricted, cap });
 kept!(Counters { counted, late, duplicate, shed, evicted });
 
 /// Whether a number is that of a partition.

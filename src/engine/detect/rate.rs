@@ -227,6 +227,7 @@ pub struct ChannelReading {
 }
 
 crate::keep::kept!(RateModel { c, q, ln_q_max });
+crate::keep::kept!(ChannelReading { evidence_log10, threshold_log10, expected, observed });
 crate::keep::kept!(RateEvidence { m, since });
 
 #[cfg(test)]
