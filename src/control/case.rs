@@ -7,8 +7,8 @@ use super::cap::Demand;
 use super::gate::GateKind;
 use super::restriction::{Restriction, Stage};
 use super::settings::ControlSettings;
-use crate::keep::kept;
 use crate::engine::alarm::{Alarm, Class, Pulse, Severity};
+use crate::keep::kept;
 use crate::record::FunctionKey;
 use crate::units::{EventTime, NanoUsd};
 
@@ -370,6 +370,19 @@ impl Case {
 }
 
 kept!(Case {
-    function, alarm, alarm_id, opened_at, pulse, source, cap, acted_on, quiet_since, trips, last_trip,
-    failed_at, failures, waiting, told,
+    function,
+    alarm,
+    alarm_id,
+    opened_at,
+    pulse,
+    source,
+    cap,
+    acted_on,
+    quiet_since,
+    trips,
+    last_trip,
+    failed_at,
+    failures,
+    waiting,
+    told,
 });

@@ -65,8 +65,22 @@ impl Restriction {
 }
 
 kept!(Restriction {
-    id, alarm_id, function, actuator, prior, full, current, perhaps, loss_class, stage, since,
-    changed_at, expires_at, covers, legit_refused_share, reason,
+    id,
+    alarm_id,
+    function,
+    actuator,
+    prior,
+    full,
+    current,
+    perhaps,
+    loss_class,
+    stage,
+    since,
+    changed_at,
+    expires_at,
+    covers,
+    legit_refused_share,
+    reason,
 });
 
 impl Keep for Stage {

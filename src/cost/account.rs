@@ -3,12 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use crate::keep::{Bytes, Keep, Unfit};
 use crate::cost::prices::PriceBook;
 use crate::cost::projection::Quantiles;
 use crate::cost::rates::{Component, FunctionRates};
 use crate::cost::tiers::{TierMeter, scaled};
 use crate::cost::usage::Usage;
+use crate::keep::{Bytes, Keep, Unfit};
 use crate::record::Architecture;
 use crate::units::{AccountId, EventTime, NanoUsd};
 

@@ -11,9 +11,9 @@
 
 use serde::Serialize;
 
-use crate::keep::{Bytes, Keep, Unfit};
 use crate::cost::prices::PriceBook;
 use crate::cost::rates::round_half_up;
+use crate::keep::{Bytes, Keep, Unfit};
 use crate::units::{EventTime, NanoUsd};
 
 /// A PUT payload unit of a provisioned stream, in bytes (Amazon Kinesis Data Streams pricing).

@@ -14,11 +14,11 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::keep::kept;
 use crate::cost::distribution::{Spread, Z_90, reached_by};
 use crate::cost::forecast::Forecaster;
 use crate::cost::month::Month;
 use crate::cost::season::Shape;
+use crate::keep::kept;
 use crate::units::{EventTime, NanoUsd};
 
 /// Default step of the log level per square root of an hour: 5 % in an hour, 17 % in half a day.

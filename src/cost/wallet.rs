@@ -18,7 +18,6 @@ use core::time::Duration;
 
 use serde::Serialize;
 
-use crate::keep::kept;
 use crate::cost::burn::{BURN_PAIRS, Burn, BurnMeter, BurnUrgency};
 use crate::cost::forecast::Forecaster;
 use crate::cost::month::Month;
@@ -26,6 +25,7 @@ use crate::cost::projection::{
     History, ProjectionInput, Quantiles, probability_over, project, time_to_exhaustion,
 };
 use crate::cost::season::{Season, Shape};
+use crate::keep::kept;
 use crate::units::{EventTime, NanoUsd};
 
 /// Spend in a long window that is worth a warning, unless a part of the budget is less.
@@ -295,7 +295,18 @@ const fn hour_of(at: EventTime) -> i64 {
 }
 
 kept!(Wallet {
-    monthly, watching, month, spent, seen, meter, forecaster, season, shape, hour, firing, open,
+    monthly,
+    watching,
+    month,
+    spent,
+    seen,
+    meter,
+    forecaster,
+    season,
+    shape,
+    hour,
+    firing,
+    open,
 });
 kept!(Hour { number, spent, paged });
 kept!(Open { since, told_at, told });

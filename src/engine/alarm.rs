@@ -333,11 +333,46 @@ kept!(FunctionExcess { function, excess });
 
 kept_words!(AlarmState { Opened = 0, Updated = 1, Closed = 2 });
 kept_words!(Class { Attack = 0, Crowd = 1, Runaway = 2, Unknown = 3 });
+kept!(Busyness { evidence, expected, excess });
+kept!(MinuteRow {
+    minute,
+    function,
+    usage,
+    nano_usd,
+    expected,
+    billed_ms,
+    memory_mb,
+    evidence_log10,
+    busyness,
+});
 kept!(Alarm {
-    id, state, severity, function, onset, evidence_at, decided_at, position, sequence, channels,
-    class, excess, excess_per_hour, projected, loss_bound, attribution,
+    id,
+    state,
+    severity,
+    function,
+    onset,
+    evidence_at,
+    decided_at,
+    position,
+    sequence,
+    channels,
+    class,
+    excess,
+    excess_per_hour,
+    projected,
+    loss_bound,
+    attribution,
 });
 kept!(Pulse {
-    function, alarmed, served, forbidden, throttled, expected, tolerated, dispersion, billed_ms,
-    memory_mb, usd_per_call,
+    function,
+    alarmed,
+    served,
+    forbidden,
+    throttled,
+    expected,
+    tolerated,
+    dispersion,
+    billed_ms,
+    memory_mb,
+    usd_per_call,
 });

@@ -105,6 +105,8 @@ mod regaining;
 mod room;
 mod saving;
 
+pub use self::regaining::Dropped;
+
 /// How long functions were followed, for the length of a test of the promise.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Observed {

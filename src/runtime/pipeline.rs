@@ -3,6 +3,7 @@
 //! recorded. Event time drives it; a live input lends its wall clock.
 
 mod acting;
+mod saving;
 
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use crate::engine::accounts::Accounts;
 use crate::engine::alarm::{MinuteRow, Output};
 use crate::engine::intake::Intake;
 use crate::engine::learned::Learned;
+use crate::engine::rate_card::RateKey;
 use crate::observe::decisions::{RecordCounts, SummaryLine};
 use crate::record::{Position, Record};
 use crate::source::{Chunk, Headers, Message};
@@ -25,7 +27,7 @@ use super::clock::{self, Present};
 use super::dead_letter::{DeadLetters, letters};
 use super::door::{Door, FUTURE, Passed, lane_name, reach};
 use super::recorder::Recorder;
-use super::shards::{ShardDied, Shards, Totals, UsageRow};
+use super::shards::{ShardDied, Shards, Totals};
 use super::wallets::Wallets;
 
 /// A gap in event time is walked second by second while anything is watched, up to two days; the
@@ -64,7 +66,7 @@ pub struct Pipeline {
     shards: Shards,
     accounts: Accounts,
     bills: AccountBook,
-    billed: Vec<UsageRow>,
+    billed: Vec<(AccountId, RateKey, Usage)>,
     footprint: Footprint,
     streamed: StreamUse,
     control: Control,
@@ -75,7 +77,11 @@ pub struct Pipeline {
     dead: DeadLetters,
     batch_records: usize,
     present: Present,
+    /// Lanes by name, in an order that outlives the process, and where each of the source's is.
     lanes: Vec<String>,
+    places: Vec<u32>,
+    /// How far each has been taken in.
+    reached: Vec<Option<u64>>,
     second: Option<i64>,
     anchor: Option<(EventTime, Duration)>,
     looked: Option<Duration>,
@@ -139,6 +145,8 @@ impl Pipeline {
             batch_records: parts.batch_records.max(1),
             present: parts.present,
             lanes: Vec::new(),
+            places: Vec::new(),
+            reached: Vec::new(),
             second: None,
             anchor: None,
             looked: None,
@@ -151,9 +159,23 @@ impl Pipeline {
         }
     }
 
-    /// The names of the lanes, for positions.
+    /// The names of the source's lanes, for positions.
     pub fn set_lanes(&mut self, lanes: Vec<String>) {
-        self.lanes = lanes;
+        for name in lanes.into_iter().skip(self.places.len()) {
+            let known = self.lanes.iter().position(|known| *known == name);
+            let place = known.unwrap_or_else(|| {
+                self.lanes.push(name);
+                self.reached.push(None);
+                self.lanes.len() - 1
+            });
+            self.places.push(u32::try_from(place).unwrap_or(u32::MAX));
+        }
+    }
+
+    /// The position in our own order of lanes.
+    pub fn own(&self, position: Position) -> Position {
+        let place = usize::try_from(position.lane).ok().and_then(|lane| self.places.get(lane));
+        Position { lane: place.copied().unwrap_or(position.lane), ..position }
     }
 
     /// Takes in a chunk of messages and returns the last position of each lane in it.
@@ -165,15 +187,21 @@ impl Pipeline {
         for problem in chunk.problems() {
             self.passed.rejected += 1;
             let reason = problem.reason.as_str();
-            let Position { lane, offset } = problem.position;
+            let Position { lane, offset } = self.own(problem.position);
             let lane = lane_name(&self.lanes, lane);
             self.dead.offer(reason, lane, offset, problem.detail, problem.sample);
             reach(&mut through, problem.position);
         }
         for message in chunk.messages() {
             self.arrived = message.arrived.map(clock::as_event_time);
-            self.message(&message)?;
+            self.message(&Message { position: self.own(message.position), ..message })?;
             reach(&mut through, message.position);
+        }
+        for &position in &through {
+            let Position { lane, offset } = self.own(position);
+            if let Some(reached) = self.reached.get_mut(lane as usize) {
+                *reached = Some(offset);
+            }
         }
         if self.is_live() {
             self.flush()?;
@@ -514,13 +542,14 @@ impl Pipeline {
     fn bill(&mut self, now: EventTime) {
         let usage = self.shards.totals().usage.clone();
         for (account, key, rates, used) in &usage {
-            let order = |row: &UsageRow| (row.0, &row.1).cmp(&(*account, key));
+            let order = |row: &(AccountId, RateKey, Usage)| (row.0, &row.1).cmp(&(*account, key));
             let last = self.billed.binary_search_by(order);
-            let new = used.since(&last.map_or(Usage::ZERO, |place| self.billed[place].3));
+            let new = used.since(&last.map_or(Usage::ZERO, |place| self.billed[place].2));
             let place = (key.region(), key.architecture());
             self.bills.charge(*account, place, rates, &new, now);
         }
-        self.billed = usage;
+        self.billed =
+            usage.into_iter().map(|(account, key, _, used)| (account, key, used)).collect();
         for (budget, spent) in self.control.budgets().iter().zip(&mut self.budget_spent) {
             if let BudgetScope::Account(account) = budget.scope {
                 *spent = self.bills.spent(account, now);

@@ -186,6 +186,16 @@ kept_words!(Reason {
     Unclear = 7,
 });
 kept!(Crowd {
-    verdict, reason, requests, distinct, compared, repeats, repeats_expected, evidence_log10,
-    new_share, top_share, error_share, error_share_usual,
+    verdict,
+    reason,
+    requests,
+    distinct,
+    compared,
+    repeats,
+    repeats_expected,
+    evidence_log10,
+    new_share,
+    top_share,
+    error_share,
+    error_share_usual,
 });
