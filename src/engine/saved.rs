@@ -5,7 +5,8 @@ use super::partitions::PARTITIONS;
 use super::rate_card::RateKey;
 use super::shard::{Counters, Directive};
 use crate::cost::Usage;
-use crate::keep::{kept, kept_words};
+use crate::keep::{Bytes, Keep as _, Unfit, kept, kept_words};
+use crate::record::FunctionKey;
 use crate::units::{AccountId, EventTime};
 
 /// What a part holds.
@@ -67,6 +68,21 @@ pub struct Sums {
 kept!(Sums { now, began, counters, usage });
 kept!(Directive { function, restricted, cap });
 kept!(Counters { counted, late, duplicate, shed, evicted });
+
+/// The functions of a part, by name, and how many bytes each takes.
+///
+/// # Errors
+/// It holds something else.
+pub fn functions(part: &Part) -> Result<Vec<(FunctionKey, usize)>, Unfit> {
+    let mut from = Bytes::new(&part.bytes);
+    let function = |_| {
+        let length = from.count()?;
+        let mut bytes = Bytes::new(from.take(length)?);
+        let (_, name) = <(u64, FunctionKey)>::regain(&mut bytes)?;
+        Ok((name, length))
+    };
+    (0..part.count).map(function).collect()
+}
 
 /// Whether a number is that of a partition.
 pub const fn is_partition(index: u32) -> bool {

@@ -121,6 +121,37 @@ impl Kept {
         Ok(())
     }
 
+    /// Writes what a pipeline knows, once; into a folder in which there is nothing yet.
+    ///
+    /// # Errors
+    /// There is something, or it cannot be written.
+    pub fn write(mut self, pipeline: &mut Pipeline) -> anyhow::Result<()> {
+        if let Some(found) = &self.found {
+            let path = self.path.join(&found.name);
+            anyhow::bail!(
+                "{} is there already and would be forgotten; move it away first",
+                path.display()
+            );
+        }
+        let outline = pipeline.save()?;
+        let (wall, positions) = (clock::wall().0, outline.positions);
+        let header = Header::new(wall, outline.now, outline.functions, positions);
+        let mut writing = self.snapshots.begin(&header)?;
+        self.snapshots.part(&mut writing, &outline.whole)?;
+        loop {
+            pipeline.save_on(IDLE_FUNCTIONS)?;
+            let (parts, done) = pipeline.saved();
+            for part in &parts {
+                self.snapshots.part(&mut writing, part)?;
+            }
+            if done {
+                break;
+            }
+        }
+        self.snapshots.end(writing)?;
+        Ok(())
+    }
+
     /// From here on it is written.
     ///
     /// # Errors

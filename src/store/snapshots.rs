@@ -95,6 +95,11 @@ impl Snapshots {
         Ok(Newest { found: None, damaged })
     }
 
+    /// Files of snapshots, the newest first.
+    pub fn names(&self) -> impl Iterator<Item = String> {
+        self.numbers.iter().rev().map(|&number| name(number))
+    }
+
     /// Reads a snapshot to its end without unpacking it.
     ///
     /// # Errors

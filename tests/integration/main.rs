@@ -33,6 +33,8 @@ mod footprint;
 
 mod daemon;
 
+mod state;
+
 #[cfg(feature = "kafka")]
 mod broker;
 #[cfg(feature = "kafka")]
