@@ -44,6 +44,8 @@ mod kafka_broker;
 #[cfg(all(feature = "kafka", feature = "aws"))]
 mod kafka_msk_iam;
 #[cfg(feature = "kafka")]
+mod kafka_state;
+#[cfg(feature = "kafka")]
 mod kafka_token;
 
 #[cfg(feature = "kinesis")]

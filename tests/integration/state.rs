@@ -109,7 +109,7 @@ fn killed(recorded: &Recorded, seed: u64) {
     let (mut life, mut gone_on) = (0, 0);
     loop {
         let limit =
-            (life < KILLS).then(|| Duration::from_millis(500 + u64::from(draw.next_u32() % 2_000)));
+            (life < KILLS).then(|| Duration::from_millis(900 + u64::from(draw.next_u32() % 900)));
         gone_on += usize::from(!snapshots(&state).is_empty());
         let mut command = daemon(input, &many, life, Some(&state));
         // Another number of shards each time.
@@ -131,4 +131,90 @@ fn killed(recorded: &Recorded, seed: u64) {
 #[test]
 fn whoever_is_killed_again_and_again_says_in_the_end_what_one_says_that_was_left_alone() {
     killed(&generate(5, 480, Some(ATTACK)), 77);
+}
+
+/// A recording of an hour, and the state of a daemon that has read it to its end in two lives.
+fn twice() -> (Recorded, PathBuf, PathBuf) {
+    let recorded = generate(6, 60, None);
+    let [outputs, state] = ["outputs", "state"].map(|name| recorded.path(name));
+    fs::create_dir(&outputs).unwrap();
+    for life in 0..2 {
+        live(&mut daemon(&[&recorded.records], &outputs, life, Some(&state)), None).unwrap();
+    }
+    (recorded, outputs, state)
+}
+
+#[test]
+fn a_damaged_snapshot_is_put_aside_for_the_one_before_and_one_of_another_version_is_left_alone() {
+    let (recorded, outputs, state) = twice();
+    let input: &[&Path] = &[&recorded.records];
+    let [_, newest] = &snapshots(&state)[..] else { panic!("not two snapshots") };
+    let mut bytes = fs::read(newest).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 4;
+    fs::write(newest, &bytes).unwrap();
+    let done = live(&mut daemon(input, &outputs, 2, Some(&state)), None).unwrap();
+    assert!(done.stderr.contains("was put aside"), "{}", done.stderr);
+    let damaged = PathBuf::from(format!("{}.damaged", newest.display()));
+    assert_eq!(fs::read(&damaged).unwrap(), bytes);
+    let summary = |life| {
+        let text = fs::read_to_string(outputs.join(format!("DECISIONS-{life}"))).unwrap();
+        lines(&text).last().unwrap().clone()
+    };
+    assert_eq!(summary(2), summary(0), "nothing counts twice, nothing is lost");
+
+    let newest = snapshots(&state).pop().unwrap();
+    let mut newer = fs::read(&newest).unwrap();
+    newer[8] += 1;
+    let length = u32::from_le_bytes(newer[12..16].try_into().unwrap()) as usize;
+    let sum = xxhash_rust::xxh3::xxh3_64(&newer[..16 + length]).to_le_bytes();
+    newer[16 + length..24 + length].copy_from_slice(&sum);
+    fs::write(&newest, &newer).unwrap();
+    let refused = run(&mut daemon(input, &outputs, 3, Some(&state)));
+    assert_eq!(refused.code(), Some(1));
+    assert!(refused.stderr.contains("start the version that wrote it"), "{}", refused.stderr);
+    assert_eq!(fs::read(&newest).unwrap(), newer);
+}
+
+#[test]
+fn a_folder_belongs_to_one_process() {
+    let recorded = generate(6, 1, None);
+    let state = recorded.path("state");
+    fs::create_dir(&state).unwrap();
+    let other = fs::File::create(state.join("lock")).unwrap();
+    other.lock().unwrap();
+    let done = run(&mut daemon(&[&recorded.records], recorded.folder.path(), 0, Some(&state)));
+    assert_eq!(done.code(), Some(1));
+    assert!(done.stderr.contains("another bursar uses it"), "{}", done.stderr);
+}
+
+#[test]
+fn what_is_in_a_state_can_be_looked_at_taken_out_and_put_into_another() {
+    let (recorded, _, state) = twice();
+    let done = run(bursar(["state", "inspect", "--json"]).arg(&state)).succeeded();
+    let found: Value = serde_json::from_str(&done.stdout).unwrap();
+    let records = fs::read_to_string(&recorded.records).unwrap().lines().count();
+    assert_eq!(found["positions"][0]["position"], records);
+    assert!(found["functions"].as_u64().unwrap() > 40, "{found}");
+    assert_eq!(found["sections"]["functions"]["count"], found["functions"]);
+    assert!(found["largest"][0]["bytes"].as_u64() > found["largest"][9]["bytes"].as_u64());
+    let words = run(bursar(["state", "inspect"]).arg(&snapshots(&state)[1])).succeeded().stdout;
+    assert!(words.contains("records.jsonl: up to") && words.contains("functions: "), "{words}");
+
+    let [learned, exported] = ["learned.jsonl", "exported.jsonl"].map(|name| recorded.path(name));
+    run(bursar(["learn", "--out"]).arg(&learned).arg(&recorded.records)).succeeded();
+    run(bursar(["state", "export", "--out"]).arg(&exported).arg(&state)).succeeded();
+    let [learned, text] = [&learned, &exported].map(|path| fs::read_to_string(path).unwrap());
+    assert_eq!(text, learned, "what a state has learned is what bursar learn learns");
+
+    let other = recorded.path("other");
+    run(bursar(["state", "import"]).arg(&exported).arg(&other)).succeeded();
+    let done = run(bursar(["state", "inspect", "--json"]).arg(&other)).succeeded();
+    let found: Value = serde_json::from_str(&done.stdout).unwrap();
+    assert_eq!(found["sections"]["dormant"]["count"], text.lines().count() - 2);
+    let again = run(bursar(["state", "import"]).arg(&exported).arg(&other));
+    assert_eq!(again.code(), Some(1));
+    assert!(again.stderr.contains("move it away first"), "{}", again.stderr);
+    let missing = run(bursar(["state", "inspect"]).arg(recorded.path("nowhere")));
+    assert_eq!(missing.code(), Some(1));
 }
