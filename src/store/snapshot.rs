@@ -369,7 +369,7 @@ pub(crate) mod tests {
     fn parts_that_change_places_or_come_from_another_are_noticed() {
         let (one, other) = (sample(3), sample(4));
         assert_eq!(one.len(), other.len());
-        for at in [40, one.len() / 2, one.len() - 29] {
+        for at in [60, 102, one.len() / 2, one.len() - 29] {
             let mixed = [&one[..at], &other[at..]].concat();
             assert!(decoded(&mixed).is_err(), "{at}");
         }

@@ -17,11 +17,17 @@ use crate::support::{
 };
 
 const KILLS: usize = 12;
+/// One that the attack uses up, and one that it does not.
+const BUDGETS: &str = "[[budgets]]\nfunction = \"*x\"\nmonthly_usd = 2.0\n\
+                       [[budgets]]\nfunction = \"f05x\"\nmonthly_usd = 900.0\n";
 const ATTACK: &str = "flood:factor=20,min_rps=50,start=70m,duration=8m,sources=20";
 
 /// A daemon on recorded files that writes what it says to files of this life.
 fn daemon(inputs: &[&Path], outputs: &Path, life: usize, state: Option<&Path>) -> Command {
-    let mut command = bursar(["run"]);
+    let config = outputs.join("bursar.toml");
+    fs::write(&config, BUDGETS).unwrap();
+    let mut command = bursar(["run", "--config"]);
+    command.arg(config);
     let inputs: Vec<_> = inputs.iter().map(|path| path.to_str().unwrap()).collect();
     command.env("BURSAR__INPUT__KIND", "files").env("BURSAR__SERVER__ENABLED", "false");
     command.env("BURSAR__INPUT__FILES__PATHS", inputs.join(","));
@@ -41,6 +47,7 @@ struct Told {
     summary: Value,
     alarms: BTreeSet<String>,
     actions: BTreeSet<String>,
+    budgets: BTreeSet<String>,
     rows: BTreeMap<String, Value>,
 }
 
@@ -54,6 +61,7 @@ fn told(outputs: &Path, lives: usize) -> Told {
         let all = |what| kind(&decisions, what).into_iter().map(Value::to_string);
         told.alarms.extend(all("alarm"));
         told.actions.extend(all("action"));
+        told.budgets.extend(all("budget"));
         if let Some(summary) = kind(&decisions, "summary").first() {
             told.summary = (*summary).clone();
         }
@@ -70,6 +78,7 @@ fn straight(inputs: &[&Path], outputs: &Path) -> Told {
     run(&mut daemon(inputs, outputs, 0, None)).succeeded();
     let told = told(outputs, 1);
     assert!(!told.alarms.is_empty() && !told.actions.is_empty(), "{told:?}");
+    assert!(told.budgets.len() > 2, "{:?}", told.budgets);
     told
 }
 
@@ -125,6 +134,7 @@ fn killed(recorded: &Recorded, seed: u64) {
     assert_eq!(found.summary, expected.summary);
     assert_eq!(found.rows, expected.rows);
     assert_eq!(found.actions, expected.actions);
+    assert_eq!(found.budgets, expected.budgets);
     assert!(found.alarms == expected.alarms, "the alarms differ");
 }
 

@@ -58,3 +58,56 @@ impl Control {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::tests::{alarm, at, control, pulse, run};
+    use crate::engine::alarm::AlarmState;
+
+    /// Control that restricts a function and leaves it alone, and another that goes on from it.
+    fn cut(mode: Mode) -> (Control, Control) {
+        let mut one = control(mode);
+        one.alarm(&alarm("f", AlarmState::Opened, 5.0, 20, 0));
+        assert!(!run(&mut one, 0, 40, &pulse("f", 400.0, 0.0)).is_empty());
+        one.leave_alone(one.cases.keys().next().unwrap().clone(), at(40));
+        let mut bytes = Vec::new();
+        one.keep(&mut bytes);
+        let mut other = control(mode);
+        let mut from = Bytes::new(&bytes);
+        other.regain(&mut from).unwrap();
+        assert!(from.is_empty());
+        for end in 0..bytes.len() {
+            assert!(control(mode).regain(&mut Bytes::new(&bytes[..end])).is_err());
+        }
+        (one, other)
+    }
+
+    #[test]
+    fn who_only_plans_goes_on_planning() {
+        let (mut one, mut other) = cut(Mode::Observe);
+        assert_eq!(other.restrictions().count(), one.restrictions().count());
+        let closed = alarm("f", AlarmState::Closed, 5.0, 20, 50);
+        let [expected, found] = [&mut one, &mut other].map(|control| {
+            control.alarm(&closed);
+            let wanted = run(control, 41, 3_000, &pulse("f", 10.0, 0.0));
+            (wanted, format!("{control:?}"))
+        });
+        assert!(!expected.0.is_empty());
+        assert_eq!(found.0, expected.0);
+    }
+
+    #[test]
+    fn what_is_in_force_is_believed_of_the_journal_alone() {
+        let (one, mut other) = cut(Mode::Enforce);
+        assert_eq!(other.restrictions().count(), 0);
+        assert_eq!(other.left_alone, one.left_alone);
+        let cap = one.restrictions().last().unwrap().clone();
+        other.adopt(cap.clone(), at(60));
+        assert_eq!(other.restrictions().map(|held| &held.id).collect::<Vec<_>>(), [&cap.id]);
+        let directives = other.directives();
+        // First all is lifted in the engine, then comes what the journal says.
+        assert_eq!(directives.iter().filter(|directive| directive.restricted).count(), 1);
+        assert!(directives.len() > 1 && directives.last().unwrap().restricted);
+    }
+}
