@@ -10,12 +10,7 @@ pub struct DryRun;
 
 impl Actuator for DryRun {
     fn apply(&mut self, _: &Intent, _: EventTime) -> Outcome {
-        Outcome {
-            kind: OutcomeKind::Planned,
-            // Nobody has looked, and a recorded stream could not be asked.
-            from: Setting::Unknown,
-            effective_at: None,
-            detail: String::new(),
-        }
+        // Nobody has looked, and a recorded stream could not be asked.
+        Outcome::of(OutcomeKind::Planned, Setting::Unknown, String::new())
     }
 }

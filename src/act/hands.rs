@@ -135,12 +135,8 @@ impl Hands {
                     } else {
                         "the thread that makes changes has died"
                     };
-                    let outcome = Outcome {
-                        kind: OutcomeKind::Refused,
-                        from: Setting::Unknown,
-                        effective_at: None,
-                        detail: detail.to_owned(),
-                    };
+                    let outcome =
+                        Outcome::of(OutcomeKind::Refused, Setting::Unknown, detail.to_owned());
                     if let Job::Apply(intent) = refused.into_inner() {
                         self.heard.push_back(Heard::Done(intent, outcome));
                     }

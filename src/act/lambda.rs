@@ -7,15 +7,19 @@ use std::time::Duration;
 
 use aws_config::{Region, SdkConfig};
 use aws_sdk_lambda::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_lambda::types::{EventSourceMappingConfiguration, ScalingConfig};
 use aws_sdk_scheduler::types::{
-    ActionAfterCompletion, FlexibleTimeWindow, FlexibleTimeWindowMode, RetryPolicy, Target,
+    ActionAfterCompletion, FlexibleTimeWindow, FlexibleTimeWindowMode, RetryPolicy,
+    Target as ScheduleTarget,
 };
 use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use serde_json::json;
 use tokio::runtime::Runtime;
 
-use super::plane::{ControlPlane, Fault, Release};
+use super::plane::{ControlPlane, Fault, Feed, Release, Target};
 use crate::aws::{self, Way};
+use crate::control::action::ActuatorKind;
 use crate::record::FunctionKey;
 use crate::units::AccountId;
 
@@ -31,6 +35,8 @@ const RELEASE_AGE_SECONDS: i32 = 1_800;
 /// Lambda's own limit.
 const NAME_BYTES_MAX: usize = 64;
 const SCHEDULE_GROUP: &str = "default";
+/// A function has no more event sources than fit in so many answers of a hundred.
+const PAGES_MAX: usize = 10;
 
 /// How the calls are made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -134,20 +140,14 @@ impl Lambda {
     }
 }
 
-impl ControlPlane for Lambda {
+impl Lambda {
     fn reserved(&mut self, function: &FunctionKey) -> Result<Option<u32>, Fault> {
         let name = arn(function)?;
         self.wait_for_turn();
         let call = self.clients(&function.region)?.lambda.get_function_concurrency();
         let answer = self.runtime.block_on(call.function_name(name).send());
         let answer = answer.map_err(|error| fault("GetFunctionConcurrency", &error))?;
-        let value = answer.reserved_concurrent_executions;
-        value
-            .map(|value| {
-                u32::try_from(value)
-                    .map_err(|_| Fault::Unclear(format!("a reserved concurrency of {value}")))
-            })
-            .transpose()
+        answer.reserved_concurrent_executions.map(concurrency).transpose()
     }
 
     fn reserve(&mut self, function: &FunctionKey, value: Option<u32>) -> Result<(), Fault> {
@@ -167,13 +167,110 @@ impl ControlPlane for Lambda {
         }
     }
 
+    /// What Lambda reads for a function and hands to it.
+    fn mappings(&mut self, function: &FunctionKey) -> Result<Vec<Mapping>, Fault> {
+        let name = arn(function)?;
+        let (mut found, mut marker) = (Vec::new(), None);
+        for _ in 0..PAGES_MAX {
+            self.wait_for_turn();
+            let call = self.clients(&function.region)?.lambda.list_event_source_mappings();
+            let call = call.function_name(&name).set_marker(marker);
+            let answer = self.runtime.block_on(call.send());
+            let answer = answer.map_err(|error| fault("ListEventSourceMappings", &error))?;
+            found.extend(answer.event_source_mappings.into_iter().flatten().map(Mapping::of));
+            marker = answer.next_marker.filter(|marker| !marker.is_empty());
+            if marker.is_none() {
+                return Ok(found);
+            }
+        }
+        Err(Fault::Refused(format!("{} has too many event sources", function.name)))
+    }
+
+    /// The mapping of a target, or of the one queue that feeds the function.
+    fn mapping(&mut self, target: Target<'_>) -> Result<String, Fault> {
+        if let Some(known) = target.mapping {
+            return Ok(known.to_owned());
+        }
+        let name = &target.function.name;
+        let mut queues = self.mappings(target.function)?;
+        queues.retain(|mapping| mapping.is_queue);
+        match queues.pop() {
+            Some(queue) if queues.is_empty() => Ok(queue.id),
+            Some(_) => Err(Fault::Refused(format!("several queues feed {name}"))),
+            None => Err(Fault::Missing(format!("no queue feeds {name}"))),
+        }
+    }
+
+    fn mapping_limit(&mut self, target: Target<'_>) -> Result<Option<u32>, Fault> {
+        let id = self.mapping(target)?;
+        self.wait_for_turn();
+        let call = self.clients(&target.function.region)?.lambda.get_event_source_mapping();
+        let answer = self.runtime.block_on(call.uuid(id).send());
+        let answer = answer.map_err(|error| fault("GetEventSourceMapping", &error))?;
+        let value = answer.scaling_config.and_then(|scaling| scaling.maximum_concurrency);
+        value.map(concurrency).transpose()
+    }
+
+    fn limit_mapping(&mut self, region: &str, id: &str, value: Option<u32>) -> Result<(), Fault> {
+        let value = value.map(|value| i32::try_from(value).unwrap_or(i32::MAX));
+        let scaling = ScalingConfig::builder().set_maximum_concurrency(value).build();
+        self.wait_for_turn();
+        let call = self.clients(region)?.lambda.update_event_source_mapping();
+        let answer = self.runtime.block_on(call.uuid(id).scaling_config(scaling).send());
+        answer.map(drop).map_err(|error| fault("UpdateEventSourceMapping", &error))
+    }
+
+    /// Tries to change a mapping that nobody has.
+    ///
+    /// # Errors
+    /// See [`Fault`]; that there is none is the expected one.
+    pub fn probe_mapping(&mut self, region: &str) -> Result<(), Fault> {
+        self.limit_mapping(region, "00000000-0000-4000-8000-000000000000", Some(1_000))
+    }
+}
+
+impl ControlPlane for Lambda {
+    fn feed(&mut self, function: &FunctionKey) -> Result<Feed, Fault> {
+        let mut mappings = self.mappings(function)?;
+        mappings.retain(|mapping| mapping.is_on);
+        let only = mappings.pop();
+        Ok(match only {
+            None => Feed::Nothing,
+            Some(only) if only.is_queue && mappings.is_empty() => Feed::Queue(only.id),
+            Some(_) => Feed::Others,
+        })
+    }
+
+    fn limit(&mut self, target: Target<'_>) -> Result<Option<u32>, Fault> {
+        match target.actuator {
+            ActuatorKind::ReservedConcurrency => self.reserved(target.function),
+            ActuatorKind::SqsMaximumConcurrency => self.mapping_limit(target),
+            ActuatorKind::WafIpSet => Err(no_limit(target)),
+        }
+    }
+
+    fn set_limit(&mut self, target: Target<'_>, value: Option<u32>) -> Result<(), Fault> {
+        match target.actuator {
+            ActuatorKind::ReservedConcurrency => self.reserve(target.function, value),
+            ActuatorKind::SqsMaximumConcurrency => {
+                let id = self.mapping(target)?;
+                self.limit_mapping(&target.function.region, &id, value)
+            }
+            ActuatorKind::WafIpSet => Err(no_limit(target)),
+        }
+    }
+
     fn leave_release(&mut self, release: &Release<'_>) -> Result<(), Fault> {
         let Some(role) = self.release_role.clone() else {
             return Ok(());
         };
-        let schedule = Schedule::of(release, role)?;
+        let mapping = match release.target.actuator {
+            ActuatorKind::SqsMaximumConcurrency => Some(self.mapping(release.target)?),
+            ActuatorKind::ReservedConcurrency | ActuatorKind::WafIpSet => None,
+        };
+        let schedule = Schedule::of(release, mapping, role)?;
         self.wait_for_turn();
-        let client = self.clients(&release.function.region)?.scheduler.clone();
+        let client = self.clients(&release.target.function.region)?.scheduler.clone();
         match self.runtime.block_on(schedule.create(&client)) {
             Err(Fault::Busy(..)) => {
                 self.wait_for_turn();
@@ -188,7 +285,7 @@ impl ControlPlane for Lambda {
             return Ok(());
         }
         self.wait_for_turn();
-        let client = &self.clients(&release.function.region)?.scheduler;
+        let client = &self.clients(&release.target.function.region)?.scheduler;
         let call = client.delete_schedule().name(schedule_name(release));
         match self.runtime.block_on(call.group_name(SCHEDULE_GROUP).send()) {
             Ok(_) => Ok(()),
@@ -204,34 +301,70 @@ impl ControlPlane for Lambda {
     }
 }
 
+/// An event source of a function.
+struct Mapping {
+    id: String,
+    is_queue: bool,
+    is_on: bool,
+}
+
+impl Mapping {
+    fn of(given: EventSourceMappingConfiguration) -> Self {
+        let service = given.event_source_arn.as_deref().and_then(|arn| arn.split(':').nth(2));
+        let state = given.state.unwrap_or_default();
+        Self {
+            is_queue: service == Some("sqs"),
+            is_on: state != "Disabled" && state != "Disabling",
+            id: given.uuid.unwrap_or_default(),
+        }
+    }
+}
+
+fn concurrency(value: i32) -> Result<u32, Fault> {
+    u32::try_from(value).map_err(|_| Fault::Unclear(format!("a concurrency of {value}")))
+}
+
+fn no_limit(target: Target<'_>) -> Fault {
+    Fault::Refused(format!("{} is no limit on Lambda", target.actuator.as_str()))
+}
+
 /// A release: one call of Lambda's API at a given time, made by the platform itself.
 struct Schedule {
     name: String,
     at: String,
-    target: Target,
+    target: ScheduleTarget,
     window: FlexibleTimeWindow,
 }
 
 impl Schedule {
-    fn of(release: &Release<'_>, role: String) -> Result<Self, Fault> {
+    fn of(release: &Release<'_>, mapping: Option<String>, role: String) -> Result<Self, Fault> {
         let refused = |error: &dyn std::fmt::Display| Fault::Refused(error.to_string());
         let at = release.expires_at.plus_ms(RELEASE_AFTER_MS).to_string();
         // Without fractions and zone, which is UTC.
         let at = at.split(['.', 'Z']).next().unwrap_or_default();
-        let mut input = serde_json::Map::new();
-        input.insert("FunctionName".into(), arn(release.function)?.into());
-        let call = match release.prior {
-            Some(value) => {
-                input.insert("ReservedConcurrentExecutions".into(), value.into());
-                "putFunctionConcurrency"
+        let function = release.target.function;
+        let (call, input) = match (mapping, release.prior) {
+            (Some(mapping), Some(value)) => (
+                "updateEventSourceMapping",
+                json!({ "Uuid": mapping, "ScalingConfig": { "MaximumConcurrency": value } }),
+            ),
+            // An empty one takes the limit away.
+            (Some(mapping), None) => {
+                ("updateEventSourceMapping", json!({ "Uuid": mapping, "ScalingConfig": {} }))
             }
-            None => "deleteFunctionConcurrency",
+            (None, Some(value)) => (
+                "putFunctionConcurrency",
+                json!({ "FunctionName": arn(function)?, "ReservedConcurrentExecutions": value }),
+            ),
+            (None, None) => {
+                ("deleteFunctionConcurrency", json!({ "FunctionName": arn(function)? }))
+            }
         };
-        let partition = partition(&release.function.region);
-        let target = Target::builder()
+        let partition = partition(&function.region);
+        let target = ScheduleTarget::builder()
             .arn(format!("arn:{partition}:scheduler:::aws-sdk:lambda:{call}"))
             .role_arn(role)
-            .input(serde_json::Value::Object(input).to_string())
+            .input(input.to_string())
             .retry_policy(
                 RetryPolicy::builder()
                     .maximum_event_age_in_seconds(RELEASE_AGE_SECONDS)
@@ -317,7 +450,7 @@ where
         "TooManyRequestsException" | "ThrottlingException" | "Throttling" => {
             Fault::Busy(format!("{call}: {said}"), retry_after(error))
         }
-        "ResourceConflictException" | "ConflictException" => {
+        "ResourceConflictException" | "ConflictException" | "ResourceInUseException" => {
             Fault::Busy(format!("{call}: {said}"), None)
         }
         _ if status == 429 => Fault::Busy(format!("{call}: {code}: {said}"), retry_after(error)),

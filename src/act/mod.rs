@@ -1,5 +1,7 @@
 //! Hands: what changes something on a platform, or only says that it would.
 
+pub mod concurrency;
+
 pub mod dry_run;
 
 pub mod hands;
@@ -8,8 +10,6 @@ pub mod hands;
 pub mod lambda;
 
 pub mod plane;
-
-pub mod reserved;
 
 pub mod virtual_platform;
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::control::action::{ActuatorKind, Intent, LossClass};
 use crate::control::restriction::Restriction;
 use crate::record::FunctionKey;
 use crate::store::journal::key;
@@ -33,14 +34,70 @@ impl Fault {
     }
 }
 
+/// A limit of how much runs at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Target<'a> {
+    /// Whose.
+    pub function: &'a FunctionKey,
+    /// Which one.
+    pub actuator: ActuatorKind,
+    /// The mapping of the queue whose limit it is, where it is known already.
+    pub mapping: Option<&'a str>,
+}
+
+impl<'a> Target<'a> {
+    /// That of a restriction.
+    pub fn of(restriction: &'a Restriction) -> Self {
+        let Restriction { function, actuator, mapping, .. } = restriction;
+        Self { function, actuator: *actuator, mapping: mapping.as_deref() }
+    }
+}
+
+/// What waits for a function beside those who call it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Feed {
+    /// Nothing that the platform reads for it.
+    Nothing,
+    /// One queue, whose own limit loses nothing; the mapping that reads it.
+    Queue(String),
+    /// A stream, or several queues: what they hold is lost when it has waited for too long.
+    Others,
+}
+
+impl Feed {
+    /// Why a function that is so fed must not be restricted by this intent, and by what it can be
+    /// without a loss.
+    pub fn objection(&self, intent: &Intent) -> Option<(&'static str, Option<ActuatorKind>)> {
+        let by_queue = intent.actuator == ActuatorKind::SqsMaximumConcurrency;
+        match self {
+            Feed::Queue(_) if by_queue => None,
+            Feed::Nothing if !by_queue => None,
+            _ if intent.loss_class == LossClass::Lossy => None,
+            Feed::Queue(_) => Some((
+                "a queue feeds it, of which a cap would send good messages to the dead letters",
+                Some(ActuatorKind::SqsMaximumConcurrency),
+            )),
+            Feed::Nothing | Feed::Others if by_queue => {
+                let words = "it is not one queue that feeds it";
+                Some((words, Some(ActuatorKind::ReservedConcurrency)))
+            }
+            Feed::Nothing | Feed::Others => Some((
+                "it reads a stream or several queues, of which a cap can lose what waits for too \
+                 long; control.lossy allows that",
+                None,
+            )),
+        }
+    }
+}
+
 /// What the platform is to do by itself when nobody renews a restriction.
 #[derive(Debug, Clone)]
 pub struct Release<'a> {
     /// Its name, which is that of what is restricted: a later restriction of the same function
     /// takes the place of an earlier one's release.
     pub key: String,
-    /// The function.
-    pub function: &'a FunctionKey,
+    /// What is given back.
+    pub target: Target<'a>,
     /// What stood there before.
     pub prior: Option<u32>,
     /// When the restriction lapses.
@@ -52,7 +109,7 @@ impl<'a> Release<'a> {
     pub fn of(restriction: &'a Restriction) -> Self {
         Self {
             key: key(&restriction.function, restriction.actuator),
-            function: &restriction.function,
+            target: Target::of(restriction),
             prior: restriction.prior.number(),
             expires_at: restriction.expires_at,
         }
@@ -61,17 +118,23 @@ impl<'a> Release<'a> {
 
 /// The calls that are needed; one attempt each.
 pub trait ControlPlane: Send {
-    /// A function's reserved concurrency; `None` where it has none.
+    /// What feeds a function.
     ///
     /// # Errors
     /// See [`Fault`].
-    fn reserved(&mut self, function: &FunctionKey) -> Result<Option<u32>, Fault>;
+    fn feed(&mut self, function: &FunctionKey) -> Result<Feed, Fault>;
+
+    /// A limit; `None` where there is none.
+    ///
+    /// # Errors
+    /// See [`Fault`].
+    fn limit(&mut self, target: Target<'_>) -> Result<Option<u32>, Fault>;
 
     /// Sets it, or takes it away.
     ///
     /// # Errors
     /// See [`Fault`].
-    fn reserve(&mut self, function: &FunctionKey, value: Option<u32>) -> Result<(), Fault>;
+    fn set_limit(&mut self, target: Target<'_>, value: Option<u32>) -> Result<(), Fault>;
 
     /// Leaves or moves the release of a restriction: at its expiry the platform itself writes the
     /// prior state back.

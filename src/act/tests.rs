@@ -1,4 +1,4 @@
-//! The hand on reserved concurrency against a control plane that fails in every way at every call,
+//! The hand on concurrency against a control plane that fails in every way at every call,
 //! and a process that dies there.
 
 #[cfg(feature = "aws")]
@@ -12,8 +12,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::Held;
-use super::plane::{ControlPlane, Fault, Release};
-use super::reserved::ReservedConcurrency;
+use super::concurrency::Concurrency;
+use super::plane::{ControlPlane, Fault, Feed, Release, Target};
 use crate::act::Actuator;
 use crate::control::action::ActuatorKind;
 use crate::control::ladder::Control;
@@ -69,7 +69,10 @@ enum Effect {
 
 #[derive(Debug, Default)]
 struct World {
-    reserved: Option<u32>,
+    /// Whether a queue feeds the function.
+    has_queue: bool,
+    /// The limit in question: the reservation, or the queue's own.
+    limit: Option<u32>,
     /// What stood there before the last write.
     before: Option<u32>,
     /// When a release gives back, and to what.
@@ -79,6 +82,8 @@ struct World {
     /// From which call on what goes wrong, and for how many calls.
     trouble: Option<(usize, Trouble, usize)>,
     late: Vec<(EventTime, Effect)>,
+    /// Calls about another limit than the right one.
+    wrong: usize,
     /// Everything that was ever written.
     stood: Vec<Option<u32>>,
 }
@@ -88,7 +93,7 @@ impl World {
         match effect {
             Effect::Read => {}
             Effect::Write(value) => {
-                self.before = std::mem::replace(&mut self.reserved, value);
+                self.before = std::mem::replace(&mut self.limit, value);
                 self.stood.push(value);
             }
             Effect::Leave(id, at, prior) => drop(self.releases.insert(id, (at, prior))),
@@ -103,6 +108,13 @@ impl World {
         late.into_iter().for_each(|(_, effect)| self.perform(effect));
         let fired: Vec<_> = self.releases.extract_if(.., |_, (at, _)| *at <= now).collect();
         fired.into_iter().for_each(|(_, (_, prior))| self.perform(Effect::Write(prior)));
+    }
+
+    /// Only the limit that loses nothing is ever looked at or changed.
+    fn note(&mut self, target: Target<'_>) {
+        let by_queue = target.actuator == ActuatorKind::SqsMaximumConcurrency;
+        let is_known = target.mapping.is_none_or(|mapping| by_queue && mapping == MAPPING);
+        self.wrong += usize::from(by_queue != self.has_queue || !is_known);
     }
 
     /// Whether nothing happens by itself any more.
@@ -147,7 +159,7 @@ impl World {
                 resume_unwind(Box::new("dies"));
             }
         }
-        Ok(self.reserved)
+        Ok(self.limit)
     }
 }
 
@@ -161,11 +173,19 @@ impl Plane {
 }
 
 impl ControlPlane for Plane {
-    fn reserved(&mut self, _: &FunctionKey) -> Result<Option<u32>, Fault> {
+    fn feed(&mut self, _: &FunctionKey) -> Result<Feed, Fault> {
+        let mut world = self.world();
+        world.call(Effect::Read)?;
+        Ok(if world.has_queue { Feed::Queue(MAPPING.to_owned()) } else { Feed::Nothing })
+    }
+
+    fn limit(&mut self, target: Target<'_>) -> Result<Option<u32>, Fault> {
+        self.world().note(target);
         self.world().call(Effect::Read)
     }
 
-    fn reserve(&mut self, _: &FunctionKey, value: Option<u32>) -> Result<(), Fault> {
+    fn set_limit(&mut self, target: Target<'_>, value: Option<u32>) -> Result<(), Fault> {
+        self.world().note(target);
         self.world().call(Effect::Write(value)).map(drop)
     }
 
@@ -182,6 +202,7 @@ impl ControlPlane for Plane {
     fn pause(&mut self, _: Duration) {}
 }
 
+const MAPPING: &str = "6c2a5e0e-3a7c-4a52-9d0f-1f6b1a0c7d11";
 /// A change that comes through this much later, milliseconds.
 const LATE_MS: i64 = 20_000;
 const RELEASE_AFTER_MS: i64 = 300_000;
@@ -193,14 +214,14 @@ const END: i64 = 5_000;
 /// A process: control and its hand on the same journal as the ones before it.
 struct Process {
     control: Control,
-    hand: ReservedConcurrency<Plane>,
+    hand: Concurrency<Plane>,
 }
 
 impl Process {
     fn start(plane: &Plane, journal: &Journal, second: i64) -> Self {
         let settings = ControlSettings {
             mode: Mode::Enforce,
-            rungs: vec![ActuatorKind::ReservedConcurrency],
+            rungs: vec![ActuatorKind::ReservedConcurrency, ActuatorKind::SqsMaximumConcurrency],
             ..ControlSettings::default()
         };
         let mut control = Control::new(settings, Vec::new());
@@ -212,14 +233,14 @@ impl Process {
         if second < FLOOD {
             control.alarm(&alarm("f", AlarmState::Opened, 5.0, 0, second));
         }
-        let hand = ReservedConcurrency::new(plane.clone(), journal.clone(), "test".to_owned());
+        let hand = Concurrency::new(plane.clone(), journal.clone(), "test".to_owned());
         Self { control, hand }
     }
 
     fn second(&mut self, second: i64, plane: &Plane) {
         let now = at(second);
         let offered = if second < FLOOD { 400.0 } else { 10.0 };
-        let cap = plane.world().reserved;
+        let cap = plane.world().limit;
         let served = cap.map_or(offered, |cap| (f64::from(cap) / 0.3).min(offered));
         self.control.pulse(pulse("f", served, offered - served));
         if second == FLOOD {
@@ -257,12 +278,13 @@ struct Ended {
 }
 
 /// Runs a flood with this trouble; a process that dies is followed by another unless `alone`.
-fn run(prior: Option<u32>, trouble: Option<(usize, Trouble, usize)>, alone: bool) -> Ended {
+fn run(before: Before, trouble: Option<(usize, Trouble, usize)>, alone: bool) -> Ended {
     // Thousands of journals are flushed: in memory where that can be had.
     let directory = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
     let journal = Journal::open(directory.path()).unwrap();
     let plane = Plane::default();
-    *plane.world() = World { reserved: prior, before: prior, trouble, ..World::default() };
+    let Before { has_queue, prior } = before;
+    *plane.world() = World { has_queue, limit: prior, before: prior, trouble, ..World::default() };
     let mut process = Some(Process::start(&plane, &journal, 0));
     for second in 0..END {
         plane.world().pass(at(second));
@@ -293,7 +315,8 @@ impl Ended {
 
     fn assert_given_back(&self, prior: Option<u32>, case: &str) {
         let world = self.plane.world();
-        assert_eq!(world.reserved, prior, "{case}: {:?}", world.stood);
+        assert_eq!(world.limit, prior, "{case}: {:?}", world.stood);
+        assert_eq!(world.wrong, 0, "{case}");
         for value in world.stood.iter().flatten() {
             assert!(*value >= 10, "{case}: {value} is less than legitimate callers need");
             assert!(prior.is_none_or(|prior| *value <= prior), "{case}: {value} is too wide");
@@ -301,13 +324,24 @@ impl Ended {
     }
 }
 
-const PRIORS: [Option<u32>; 2] = [None, Some(60)];
+/// What stands there before the flood.
+#[derive(Debug, Clone, Copy)]
+struct Before {
+    has_queue: bool,
+    prior: Option<u32>,
+}
+
+const BEFORE: [Before; 3] = [
+    Before { has_queue: false, prior: None },
+    Before { has_queue: false, prior: Some(60) },
+    Before { has_queue: true, prior: Some(60) },
+];
 
 #[test]
 fn without_trouble_a_flood_is_capped_and_everything_is_given_back() {
-    for prior in PRIORS {
-        let ended = run(prior, None, false);
-        ended.assert_clean(prior, "no trouble");
+    for before in BEFORE {
+        let (ended, prior) = (run(before, None, false), before.prior);
+        ended.assert_clean(prior, &format!("{before:?}"));
         let stood = ended.plane.world().stood.clone();
         assert!(stood.len() >= 4, "a cap, two canary steps and the restore: {stood:?}");
         assert_eq!(stood.last(), Some(&prior));
@@ -316,15 +350,15 @@ fn without_trouble_a_flood_is_capped_and_everything_is_given_back() {
 
 #[test]
 fn whatever_goes_wrong_at_whichever_call_nothing_is_lost_doubled_or_stranded() {
-    for prior in PRIORS {
-        let calls = run(prior, None, false).plane.world().calls;
+    for before in BEFORE {
+        let (calls, prior) = (run(before, None, false).plane.world().calls, before.prior);
         for call in 0..calls {
             for trouble in TROUBLES {
                 for times in [1, 3, 30] {
                     let gone = trouble == Trouble::Missing;
                     let times = if gone { usize::MAX / 2 } else { times };
-                    let ended = run(prior, Some((call, trouble, times)), false);
-                    let case = format!("{prior:?}, {trouble:?} from call {call}, {times} times");
+                    let ended = run(before, Some((call, trouble, times)), false);
+                    let case = format!("{before:?}, {trouble:?} from call {call}, {times} times");
                     if gone {
                         let left = ended.journal.contents().unwrap().entries;
                         assert!(left.is_empty(), "{case}: {left:?}");
@@ -347,17 +381,18 @@ fn whatever_goes_wrong_at_whichever_call_nothing_is_lost_doubled_or_stranded() {
 
 #[test]
 fn a_daemon_that_never_comes_back_leaves_nothing_restricted() {
-    for prior in PRIORS {
-        let calls = run(prior, None, false).plane.world().calls;
+    for before in BEFORE {
+        let (calls, prior) = (run(before, None, false).plane.world().calls, before.prior);
         for call in 0..calls {
             for trouble in [Trouble::DiesBefore, Trouble::DiesAfter] {
-                let ended = run(prior, Some((call, trouble, 1)), true);
-                ended.assert_given_back(prior, &format!("{prior:?}, {trouble:?} at call {call}"));
+                let ended = run(before, Some((call, trouble, 1)), true);
+                ended.assert_given_back(prior, &format!("{before:?}, {trouble:?} at call {call}"));
             }
             // The platform answers nobody any more, or refuses.
             for trouble in [Trouble::Lost, Trouble::Unanswered, Trouble::Refused] {
-                let ended = run(prior, Some((call, trouble, usize::MAX / 2)), false);
-                ended.assert_given_back(prior, &format!("{prior:?}, {trouble:?} from call {call}"));
+                let ended = run(before, Some((call, trouble, usize::MAX / 2)), false);
+                ended
+                    .assert_given_back(prior, &format!("{before:?}, {trouble:?} from call {call}"));
             }
         }
     }
@@ -372,7 +407,7 @@ fn a_flood_that_comes_back_at_once_is_capped_again_and_not_taken_for_a_strangers
     let mut begun = None;
     for second in 1..END {
         plane.world().pass(at(second));
-        let restored = second > FLOOD && plane.world().reserved.is_none();
+        let restored = second > FLOOD && plane.world().limit.is_none();
         if begun.is_none() && restored {
             let mut again = alarm("f", AlarmState::Opened, 5.0, 0, second);
             again.id = "another".to_owned();
@@ -387,7 +422,7 @@ fn a_flood_that_comes_back_at_once_is_capped_again_and_not_taken_for_a_strangers
                 process.control.outcome(intent, outcome);
             }
             process.tend(second);
-            let capped = plane.world().reserved.is_some();
+            let capped = plane.world().limit.is_some();
             let releases = plane.world().releases.clone();
             let early = releases.values().any(|(due, _)| *due < at(second + 3_000));
             assert!(!capped || !early, "{second}: the first cap's release is still armed");

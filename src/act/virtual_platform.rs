@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Actuator;
-use crate::control::action::{ActuatorKind, Intent, Outcome, OutcomeKind, Setting, Value};
-use crate::record::FunctionKey;
+use super::plane::Feed;
+use crate::control::action::{ActuatorKind, Intent, Outcome, OutcomeKind, Setting, Value, Verb};
+use crate::record::{FunctionKey, TriggerKind};
 use crate::simulation::embedded::EmbeddedWorld;
 use crate::simulation::plant::Plant;
-use crate::simulation::platform::{Command, ControlError};
+use crate::simulation::platform::{Command, ControlError, Controls};
 use crate::units::EventTime;
 
 /// Something with a virtual platform in it.
@@ -19,11 +20,17 @@ pub trait ControlPlane: Send {
     /// As the platform.
     fn command(&mut self, command: Command, now: EventTime) -> Result<EventTime, ControlError>;
 
-    /// A function's reserved concurrency.
+    /// What an operator can change about a function, as it stands.
     ///
     /// # Errors
     /// No such function.
-    fn reserved(&mut self, function: &FunctionKey) -> Result<Option<u32>, ControlError>;
+    fn controls(&mut self, function: &FunctionKey) -> Result<Controls, ControlError>;
+
+    /// What feeds it.
+    ///
+    /// # Errors
+    /// No such function.
+    fn source(&mut self, function: &FunctionKey) -> Result<Option<TriggerKind>, ControlError>;
 }
 
 impl ControlPlane for EmbeddedWorld {
@@ -31,8 +38,12 @@ impl ControlPlane for EmbeddedWorld {
         self.platform().command(command, now)
     }
 
-    fn reserved(&mut self, function: &FunctionKey) -> Result<Option<u32>, ControlError> {
-        self.platform().reserved(function)
+    fn controls(&mut self, function: &FunctionKey) -> Result<Controls, ControlError> {
+        self.platform().controls(function)
+    }
+
+    fn source(&mut self, function: &FunctionKey) -> Result<Option<TriggerKind>, ControlError> {
+        self.platform().source(function)
     }
 }
 
@@ -41,8 +52,12 @@ impl ControlPlane for Plant {
         Plant::command(self, command, now)
     }
 
-    fn reserved(&mut self, function: &FunctionKey) -> Result<Option<u32>, ControlError> {
-        Plant::reserved(self, function)
+    fn controls(&mut self, function: &FunctionKey) -> Result<Controls, ControlError> {
+        self.begun(function)?.controls(function)
+    }
+
+    fn source(&mut self, function: &FunctionKey) -> Result<Option<TriggerKind>, ControlError> {
+        self.begun(function)?.source(function)
     }
 }
 
@@ -92,41 +107,54 @@ impl<W: ControlPlane> Actuator for VirtualActuator<W> {
         let mut world = world.lock().unwrap_or_else(PoisonError::into_inner);
         match intent.actuator {
             ActuatorKind::WafIpSet => self.block(intent, &mut world, now),
-            ActuatorKind::ReservedConcurrency => reserve(intent, &mut *world, now),
+            ActuatorKind::ReservedConcurrency | ActuatorKind::SqsMaximumConcurrency => {
+                limit(intent, &mut *world, now).unwrap_or_else(|error| {
+                    Outcome::of(OutcomeKind::Failed, Setting::Unknown, error.to_string())
+                })
+            }
         }
     }
 }
 
-fn reserve(intent: &Intent, platform: &mut impl ControlPlane, now: EventTime) -> Outcome {
+fn limit(
+    intent: &Intent,
+    platform: &mut impl ControlPlane,
+    now: EventTime,
+) -> Result<Outcome, ControlError> {
     let function: FunctionKey = intent.function.clone();
-    let from = match platform.reserved(&function) {
-        Ok(Some(value)) => Setting::Set(Value::Number(value)),
-        Ok(None) => Setting::Unset,
-        Err(error) => return failure(OutcomeKind::Failed, Setting::Unknown, error.to_string()),
-    };
-    if let Some(objection) = intent.objection(&from) {
-        return failure(OutcomeKind::Refused, from, objection);
+    let controls = platform.controls(&function)?;
+    if intent.verb == Verb::Restrict {
+        let feed = match platform.source(&function)? {
+            Some(TriggerKind::Sqs) => Feed::Queue(String::new()),
+            Some(TriggerKind::Kinesis | TriggerKind::DynamoDb | TriggerKind::Kafka) => Feed::Others,
+            _ => Feed::Nothing,
+        };
+        if let Some((words, instead)) = feed.objection(intent) {
+            let refused = Outcome::of(OutcomeKind::Refused, Setting::Unknown, words.to_owned());
+            return Ok(Outcome { instead, ..refused });
+        }
     }
-    let command = match &intent.to {
-        Setting::Set(Value::Number(value)) => Command::SetReserved { function, value: *value },
-        _ => Command::ClearReserved { function },
+    let by_queue = intent.actuator == ActuatorKind::SqsMaximumConcurrency;
+    let found = if by_queue { controls.queue_concurrency } else { controls.reserved };
+    let from = Setting::of_number(found);
+    if let Some(objection) = intent.objection(&from) {
+        return Ok(Outcome::of(OutcomeKind::Refused, from, objection));
+    }
+    let command = match intent.to.number() {
+        value if by_queue => Command::SetQueueConcurrency { function, value },
+        Some(value) => Command::SetReserved { function, value },
+        None => Command::ClearReserved { function },
     };
-    outcome(from, platform.command(command, now))
+    Ok(outcome(from, platform.command(command, now)))
 }
 
 fn outcome<E: std::fmt::Display>(from: Setting, answer: Result<EventTime, E>) -> Outcome {
     match answer {
         Ok(at) => Outcome {
-            kind: OutcomeKind::Applied,
-            from,
             effective_at: Some(at),
-            detail: String::new(),
+            ..Outcome::of(OutcomeKind::Applied, from, String::new())
         },
         // The platform has said no, so nothing has changed.
-        Err(error) => failure(OutcomeKind::Refused, Setting::Unknown, error.to_string()),
+        Err(error) => Outcome::of(OutcomeKind::Refused, Setting::Unknown, error.to_string()),
     }
-}
-
-fn failure(kind: OutcomeKind, from: Setting, detail: String) -> Outcome {
-    Outcome { kind, from, effective_at: None, detail }
 }

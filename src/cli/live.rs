@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use std::io::{self, Write};
 
 use crate::act::lambda::Lambda;
-use crate::act::plane::{ControlPlane, Fault, Release};
+use crate::act::plane::{ControlPlane, Fault, Release, Target};
 use crate::config::settings::{Release as By, Settings};
-use crate::control::action::Setting;
+use crate::control::action::{ActuatorKind, Setting};
 use crate::control::restriction::Restriction;
 use crate::record::{FunctionKey, FunctionRef};
 use crate::runtime::{clock, reach};
@@ -81,12 +81,17 @@ impl Live<'_> {
         }
         let name = format!("bursar-check-{:x}-{:x}", std::process::id(), clock::wall().0);
         let nobody = FunctionRef::try_new(self.settings.input.account, region, &name)?.to_key();
-        let read = self.plane.reserved(&nobody).map(drop);
+        let target = reserved(&nobody);
+        let read = self.plane.limit(target).map(drop);
         self.probed(&format!("{region}: lambda:GetFunctionConcurrency"), read)?;
-        let put = self.plane.reserve(&nobody, Some(1));
+        let put = self.plane.set_limit(target, Some(1));
         self.probed(&format!("{region}: lambda:PutFunctionConcurrency"), put)?;
-        let delete = self.plane.reserve(&nobody, None);
+        let delete = self.plane.set_limit(target, None);
         self.probed(&format!("{region}: lambda:DeleteFunctionConcurrency"), delete)?;
+        let feed = self.plane.feed(&nobody).map(drop);
+        self.probed(&format!("{region}: lambda:ListEventSourceMappings"), feed)?;
+        let update = self.plane.probe_mapping(region);
+        self.probed(&format!("{region}: lambda:UpdateEventSourceMapping"), update)?;
         match self.settings.lambda.release {
             By::Schedule => self.release(region, &nobody)?,
             By::Timer => self.say(
@@ -103,7 +108,7 @@ impl Live<'_> {
         let now = clock::as_event_time(clock::wall());
         let key = nobody.name.trim_start_matches("bursar-").to_owned();
         let expires_at = now.plus_ms(PROBE_MS);
-        let release = Release { key, function: nobody, prior: None, expires_at };
+        let release = Release { key, target: reserved(nobody), prior: None, expires_at };
         let left = self.plane.leave_release(&release);
         // Each renewal moves it.
         let left = left.and_then(|()| self.plane.leave_release(&release));
@@ -124,7 +129,7 @@ impl Live<'_> {
     fn routes(&mut self) -> anyhow::Result<()> {
         for route in &self.settings.routes {
             let words = format!("the route of API {} leads to {}", route.api, route.function);
-            match self.plane.reserved(&route.function) {
+            match self.plane.limit(reserved(&route.function)) {
                 Ok(_) => self.say(true, &words)?,
                 Err(fault) => self.say(false, &format!("{words}: {}", fault.words()))?,
             }
@@ -134,7 +139,7 @@ impl Live<'_> {
 
     fn restriction(&mut self, entry: &Entry) -> anyhow::Result<()> {
         let Restriction { id, function, expires_at, prior, .. } = &entry.restriction;
-        let found = match self.plane.reserved(function) {
+        let found = match self.plane.limit(Target::of(&entry.restriction)) {
             Ok(value) => Setting::of_number(value),
             Err(fault) => {
                 self.say(false, &format!("restriction {id}: {function}: {}", fault.words()))?;
@@ -153,4 +158,8 @@ impl Live<'_> {
         self.say(good, &format!("restriction {id}: {function}: {words}"))?;
         Ok(())
     }
+}
+
+fn reserved(function: &FunctionKey) -> Target<'_> {
+    Target { function, actuator: ActuatorKind::ReservedConcurrency, mapping: None }
 }

@@ -4,7 +4,7 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use crate::act::reserved::GivenBack;
+use crate::act::concurrency::GivenBack;
 use crate::config::settings::Settings;
 use crate::control::action::Setting;
 use crate::runtime::{clock, reach};

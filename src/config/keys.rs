@@ -367,6 +367,13 @@ pub(super) static KEYS: &[Key<Settings>] = &[
         "Functions that are never restricted.",
     ),
     key(
+        "control.lossy",
+        |s| &mut s.control.lossy,
+        Kind::List(LIST_MAX, PATTERN, is_pattern),
+        "Functions that may be capped although they read a stream or several queues, where what \
+         waits for too long is lost.",
+    ),
+    key(
         "control.cap_floor",
         |s| &mut s.control.cap_floor,
         Kind::Count(0, 100_000),

@@ -15,17 +15,34 @@ pub enum ActuatorKind {
     WafIpSet,
     /// The function's reserved concurrency.
     ReservedConcurrency,
+    /// How many batches of its queue a function runs at once, in place of the former where a queue
+    /// feeds it: what is too much waits in the queue.
+    SqsMaximumConcurrency,
 }
 
 impl ActuatorKind {
     /// All of them.
-    pub const ALL: [ActuatorKind; 2] = [ActuatorKind::WafIpSet, ActuatorKind::ReservedConcurrency];
+    pub const ALL: [ActuatorKind; 3] = [
+        ActuatorKind::WafIpSet,
+        ActuatorKind::ReservedConcurrency,
+        ActuatorKind::SqsMaximumConcurrency,
+    ];
 
     /// As it is written.
     pub const fn as_str(self) -> &'static str {
         match self {
             ActuatorKind::WafIpSet => "waf_ip_set",
             ActuatorKind::ReservedConcurrency => "reserved_concurrency",
+            ActuatorKind::SqsMaximumConcurrency => "sqs_maximum_concurrency",
+        }
+    }
+
+    /// The least and the most that can be set, where it is a number (Lambda API,
+    /// `PutFunctionConcurrency` and `ScalingConfig`).
+    pub const fn range(self) -> (u32, u32) {
+        match self {
+            ActuatorKind::WafIpSet | ActuatorKind::ReservedConcurrency => (0, u32::MAX),
+            ActuatorKind::SqsMaximumConcurrency => (2, 1_000),
         }
     }
 }
@@ -67,8 +84,12 @@ impl Verb {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LossClass {
+    /// What is too much waits.
+    Lossless,
     /// Callers see 403 or 429.
     Refusing,
+    /// What is too much waits in a queue or a stream, too, but not for ever.
+    Lossy,
 }
 
 /// What stands at an actuator's target.
@@ -186,7 +207,7 @@ impl Intent {
         if self.from == Setting::Unknown {
             let (found, wanted) = (found.number()?, self.to.number()?);
             return (found <= wanted)
-                .then(|| format!("its own reservation of {found} is no wider than {wanted}"));
+                .then(|| format!("its own limit of {found} is no wider than {wanted}"));
         }
         let own = [Some(&self.from), Some(&self.to), self.perhaps.as_ref()];
         let foreign = !own.contains(&Some(found));
@@ -205,6 +226,15 @@ pub struct Outcome {
     pub effective_at: Option<EventTime>,
     /// What the platform said, where it refused or failed.
     pub detail: String,
+    /// Refused because of how the function is fed: what can restrict it without a loss.
+    pub instead: Option<ActuatorKind>,
+}
+
+impl Outcome {
+    /// One of which nobody says from when on it holds.
+    pub fn of(kind: OutcomeKind, from: Setting, detail: String) -> Self {
+        Self { kind, from, effective_at: None, detail, instead: None }
+    }
 }
 
 /// An intent with its outcome: a line of the decisions.
@@ -218,8 +248,8 @@ pub struct Action {
     pub mode: Mode,
 }
 
-kept_words!(ActuatorKind { WafIpSet = 0, ReservedConcurrency = 1 });
-kept_words!(LossClass { Refusing = 0 });
+kept_words!(ActuatorKind { WafIpSet = 0, ReservedConcurrency = 1, SqsMaximumConcurrency = 2 });
+kept_words!(LossClass { Refusing = 0, Lossless = 1, Lossy = 2 });
 
 impl Keep for Setting {
     fn keep(&self, out: &mut Vec<u8>) {

@@ -42,6 +42,8 @@ pub(super) struct Case {
     pub(super) source: Option<Restriction>,
     /// The cap.
     pub(super) cap: Option<Restriction>,
+    /// What it is capped by.
+    pub(super) cap_by: ActuatorKind,
     /// The excess that was first acted on, an hour.
     pub(super) acted_on: NanoUsd,
     /// Since when demand has been normal.
@@ -75,6 +77,7 @@ impl Case {
             pulse: None,
             source: None,
             cap: None,
+            cap_by: ActuatorKind::ReservedConcurrency,
             acted_on: NanoUsd::ZERO,
             quiet_since: None,
             trips: 0,
@@ -276,7 +279,9 @@ impl Case {
     pub(super) fn place(&mut self, actuator: ActuatorKind) -> &mut Option<Restriction> {
         match actuator {
             ActuatorKind::WafIpSet => &mut self.source,
-            ActuatorKind::ReservedConcurrency => &mut self.cap,
+            ActuatorKind::ReservedConcurrency | ActuatorKind::SqsMaximumConcurrency => {
+                &mut self.cap
+            }
         }
     }
 
@@ -292,9 +297,22 @@ impl Case {
         self.waiting = self.waiting.saturating_sub(1);
         let took = matches!(outcome.kind, OutcomeKind::Applied | OutcomeKind::Planned);
         self.failures = if took { 0 } else { self.failures.saturating_add(1) };
+        if let Some(instead) = outcome.instead {
+            // It is done at once, unless it was the other way round a moment ago.
+            let is_first = self.cap_by == ActuatorKind::ReservedConcurrency;
+            (self.failures, self.failed_at) = match is_first {
+                true => (0, None),
+                false => (self.failures, Some(intent.decided_at)),
+            };
+            self.cap_by = instead;
+            self.cap = None;
+            return false;
+        }
         let place = match intent.actuator {
             ActuatorKind::WafIpSet => &mut self.source,
-            ActuatorKind::ReservedConcurrency => &mut self.cap,
+            ActuatorKind::ReservedConcurrency | ActuatorKind::SqsMaximumConcurrency => {
+                &mut self.cap
+            }
         };
         let Some(held) = place else {
             return false;
@@ -377,6 +395,7 @@ kept!(Case {
     pulse,
     source,
     cap,
+    cap_by,
     acted_on,
     quiet_since,
     trips,

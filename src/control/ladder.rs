@@ -16,9 +16,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::action::{
-    Action, ActuatorKind, Intent, LossClass, Outcome, OutcomeKind, Setting, Value, Verb,
-};
+use super::action::{Action, ActuatorKind, Intent, Outcome, OutcomeKind, Setting, Value, Verb};
 use super::case::Case;
 use super::gate::{Gate, GateKind};
 use super::restriction::{Restriction, Stage};
@@ -55,6 +53,7 @@ pub struct Abstention {
 pub struct Control {
     settings: ControlSettings,
     never_touch: Vec<Pattern>,
+    lossy: Vec<Pattern>,
     budgets: Vec<Budget>,
     cases: BTreeMap<FunctionKey, Case>,
     restricted_lately: VecDeque<EventTime>,
@@ -76,10 +75,13 @@ const NAMES_COVER: f64 = 0.9;
 impl Control {
     /// Control with nothing in force.
     pub fn new(settings: ControlSettings, budgets: Vec<Budget>) -> Self {
-        let never_touch = settings.never_touch.iter().map(|text| Pattern::new(text)).collect();
+        let patterns =
+            |texts: &[String]| texts.iter().map(|text| Pattern::new(text)).collect::<Vec<_>>();
+        let (never_touch, lossy) = (patterns(&settings.never_touch), patterns(&settings.lossy));
         Self {
             settings,
             never_touch,
+            lossy,
             budgets,
             cases: BTreeMap::new(),
             restricted_lately: VecDeque::new(),
@@ -379,11 +381,12 @@ impl Control {
             alarm_id: case.alarm_id.clone(),
             function: function.clone(),
             actuator,
+            mapping: None,
             prior: Setting::Unknown,
             full: to.clone(),
             current: Setting::Unknown,
             perhaps: None,
-            loss_class: LossClass::Refusing,
+            loss_class: self.loss_class(function, actuator),
             stage: Stage::Planned,
             since: now,
             changed_at: now,
@@ -440,7 +443,8 @@ fn relaxed(restriction: &Restriction, share: f64) -> Setting {
         Setting::Set(Value::Number(cap)) => {
             // A cap is opened by its own size: 25 % back is a third more room, 50 % twice as much.
             let wider = crate::units::whole(f64::from(*cap) / (1.0 - share));
-            let most = restriction.prior.number().unwrap_or(u32::MAX);
+            let (_, most) = restriction.actuator.range();
+            let most = restriction.prior.number().unwrap_or(most);
             Setting::Set(Value::Number(u32::try_from(wider).unwrap_or(u32::MAX).min(most)))
         }
         Setting::Set(Value::Addresses(addresses)) => {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::action::{ActuatorKind, LossClass, Setting};
+use super::action::{ActuatorKind, Intent, LossClass, Setting, Verb};
 use crate::keep::{Bytes, Keep, Unfit, kept};
 use crate::record::FunctionKey;
 use crate::units::EventTime;
@@ -30,6 +30,9 @@ pub struct Restriction {
     pub function: FunctionKey,
     /// With what.
     pub actuator: ActuatorKind,
+    /// The mapping of the queue that is restricted, as the platform calls it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mapping: Option<String>,
     /// What stood there before bursar came.
     pub prior: Setting,
     /// What should stand there at full strength.
@@ -58,6 +61,35 @@ pub struct Restriction {
 }
 
 impl Restriction {
+    /// One that is about to begin where `found` stands, or that only control remembers.
+    pub fn begun(
+        intent: &Intent,
+        mapping: Option<String>,
+        found: &Setting,
+        now: EventTime,
+    ) -> Self {
+        let begins = intent.verb == Verb::Restrict;
+        Self {
+            id: intent.restriction_id.clone(),
+            alarm_id: intent.alarm_id.clone(),
+            function: intent.function.clone(),
+            actuator: intent.actuator,
+            mapping,
+            prior: if begins { found.clone() } else { intent.to.clone() },
+            full: if begins { intent.to.clone() } else { found.clone() },
+            current: found.clone(),
+            perhaps: Some(intent.to.clone()),
+            loss_class: intent.loss_class,
+            stage: Stage::Applied,
+            since: now,
+            changed_at: now,
+            expires_at: intent.expires_at,
+            covers: 1.0,
+            legit_refused_share: intent.legit_refused_share,
+            reason: intent.reason.clone(),
+        }
+    }
+
     /// Whether it holds anything back on the platform.
     pub fn is_in_force(&self) -> bool {
         self.stage != Stage::Planned
@@ -81,6 +113,7 @@ kept!(Restriction {
     covers,
     legit_refused_share,
     reason,
+    mapping,
 });
 
 impl Keep for Stage {

@@ -24,6 +24,9 @@ pub struct ControlSettings {
     /// Names or `*` patterns of functions (matched against `account:region:name` and against the
     /// bare name) that are never restricted.
     pub never_touch: Vec<String>,
+    /// Functions, named likewise, that may be capped although what waits for them in a queue or a
+    /// stream can be lost by it.
+    pub lossy: Vec<String>,
     /// No cap goes below this concurrency.
     pub cap_floor: u32,
     /// How long a new restriction is given to show its effect before the next rung, seconds.
@@ -50,6 +53,7 @@ impl Default for ControlSettings {
             mode: Mode::Observe,
             action_floor_usd_per_hour: 1.0,
             never_touch: Vec::new(),
+            lossy: Vec::new(),
             cap_floor: 1,
             settle_seconds: 15,
             quiet_seconds: 120,

@@ -3,6 +3,7 @@
 //! recorded. Event time drives it; a live input lends its wall clock.
 
 mod acting;
+mod lanes;
 mod saving;
 
 use std::time::Duration;
@@ -157,25 +158,6 @@ impl Pipeline {
             wallets,
             passed: Passed::default(),
         }
-    }
-
-    /// The names of the source's lanes, for positions.
-    pub fn set_lanes(&mut self, lanes: Vec<String>) {
-        for name in lanes.into_iter().skip(self.places.len()) {
-            let known = self.lanes.iter().position(|known| *known == name);
-            let place = known.unwrap_or_else(|| {
-                self.lanes.push(name);
-                self.reached.push(None);
-                self.lanes.len() - 1
-            });
-            self.places.push(u32::try_from(place).unwrap_or(u32::MAX));
-        }
-    }
-
-    /// The position in our own order of lanes.
-    pub fn own(&self, position: Position) -> Position {
-        let place = usize::try_from(position.lane).ok().and_then(|lane| self.places.get(lane));
-        Position { lane: place.copied().unwrap_or(position.lane), ..position }
     }
 
     /// Takes in a chunk of messages and returns the last position of each lane in it.

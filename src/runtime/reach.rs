@@ -101,18 +101,18 @@ pub fn plane(settings: &Settings) -> anyhow::Result<crate::act::lambda::Lambda> 
     })?)
 }
 
-/// The hand on reserved concurrency.
+/// The hand on concurrency.
 ///
 /// # Errors
 /// The journal, or the system refuses what calls need.
 #[cfg(feature = "aws")]
 pub fn hand(
     settings: &Settings,
-) -> anyhow::Result<crate::act::reserved::ReservedConcurrency<crate::act::lambda::Lambda>> {
-    use crate::act::reserved::ReservedConcurrency;
+) -> anyhow::Result<crate::act::concurrency::Concurrency<crate::act::lambda::Lambda>> {
+    use crate::act::concurrency::Concurrency;
 
     let plane = plane(settings)?;
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let owner = format!("{}/{}", host.trim(), std::process::id());
-    Ok(ReservedConcurrency::new(plane, journal(settings)?, owner))
+    Ok(Concurrency::new(plane, journal(settings)?, owner))
 }

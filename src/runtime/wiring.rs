@@ -140,7 +140,8 @@ fn tell_loaded(loaded: &Loaded) {
 pub fn control(settings: &Settings) -> Control {
     let mut control = settings.control.clone();
     if settings.lambda.enabled && settings.input.kind != conf::InputKind::Embedded {
-        control.rungs = vec![ActuatorKind::ReservedConcurrency];
+        control.rungs =
+            vec![ActuatorKind::ReservedConcurrency, ActuatorKind::SqsMaximumConcurrency];
     }
     Control::new(control, settings.budgets.clone())
 }

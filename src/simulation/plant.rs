@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use core::net::IpAddr;
 
-use crate::record::FunctionKey;
+use crate::record::{FunctionKey, TriggerKind};
 use crate::simulation::platform::{Command, ControlError, Controls, Platform};
 use crate::units::EventTime;
 
@@ -110,13 +110,30 @@ impl Plant {
         self.platform.as_mut()
     }
 
-    /// A function's reserved concurrency as the control plane tells it.
+    /// What limits a function's concurrency without a loss, as the control plane tells it: its
+    /// queue's own limit where one feeds it, its reservation elsewhere.
     ///
     /// # Errors
     /// No such function, or not yet.
-    pub fn reserved(&self, function: &FunctionKey) -> Result<Option<u32>, ControlError> {
+    pub fn limit(&self, function: &FunctionKey) -> Result<Option<u32>, ControlError> {
+        let controls = self.begun(function)?.controls(function)?;
+        let by_queue = self.has_queue(function);
+        Ok(if by_queue { controls.queue_concurrency } else { controls.reserved })
+    }
+
+    /// Whether a queue feeds a function.
+    pub fn has_queue(&self, function: &FunctionKey) -> bool {
+        let source = self.begun(function).and_then(|platform| platform.source(function));
+        source == Ok(Some(TriggerKind::Sqs))
+    }
+
+    /// The platform, in whose window `function` is wanted.
+    ///
+    /// # Errors
+    /// It is not there yet.
+    pub fn begun(&self, function: &FunctionKey) -> Result<&Platform, ControlError> {
         let missing = || ControlError::NotFound { function: function.clone() };
-        self.platform.as_ref().ok_or_else(missing)?.reserved(function)
+        self.platform.as_ref().ok_or_else(missing)
     }
 
     /// The addresses in the firewall's set.

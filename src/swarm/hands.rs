@@ -23,7 +23,7 @@ pub(super) struct Deed {
     pub(super) outcome: Outcome,
     /// The platform has changed, whatever was told.
     pub(super) is_done: bool,
-    /// The function's reserved concurrency before and after, as the control plane tells it.
+    /// The limit of the function's concurrency before and after, as the control plane tells it.
     pub(super) before: Option<u32>,
     pub(super) after: Option<u32>,
 }
@@ -86,17 +86,14 @@ impl Hands {
     fn carry_out(&mut self, intent: &Intent, now: EventTime) -> Outcome {
         match self.defect {
             Some(Defect::KeptRestrictions | Defect::EmptyWord) if self.is_dropped(intent) => {
-                Outcome {
-                    kind: OutcomeKind::Applied,
-                    from: Setting::Unset,
-                    effective_at: Some(now),
-                    detail: String::new(),
-                }
+                let done = OutcomeKind::Applied;
+                let outcome = Outcome::of(done, Setting::Unset, String::new());
+                Outcome { effective_at: Some(now), ..outcome }
             }
             Some(Defect::WideCaps) => {
                 // What bursar believes would keep it from widening anything.
                 let wide = capped(intent, |cap| cap * 4 + 40);
-                let found = lock(&self.plant).reserved(&intent.function).unwrap_or_default();
+                let found = lock(&self.plant).limit(&intent.function).unwrap_or_default();
                 let from = found.map_or(Setting::Unset, |cap| Setting::Set(Value::Number(cap)));
                 self.live.apply(&Intent { from, ..wide }, now)
             }
@@ -132,13 +129,8 @@ impl Hands {
 
 impl Actuator for Hands {
     fn apply(&mut self, intent: &Intent, now: EventTime) -> Outcome {
-        let before = lock(&self.plant).reserved(&intent.function).unwrap_or_default();
-        let fails = |kind, detail: &str| Outcome {
-            kind,
-            from: Setting::Unknown,
-            effective_at: None,
-            detail: detail.to_owned(),
-        };
+        let before = lock(&self.plant).limit(&intent.function).unwrap_or_default();
+        let fails = |kind, detail: &str| Outcome::of(kind, Setting::Unknown, detail.to_owned());
         let (outcome, is_done, is_spoilt) = match self.trouble(now) {
             _ if self.is_dry => (DryRun.apply(intent, now), false, false),
             Some(TroubleKind::TooMany) => {
@@ -167,7 +159,7 @@ impl Actuator for Hands {
                 (outcome, is_done, false)
             }
         };
-        let after = lock(&self.plant).reserved(&intent.function).unwrap_or_default();
+        let after = lock(&self.plant).limit(&intent.function).unwrap_or_default();
         let (intent, told) = (intent.clone(), outcome.clone());
         let mut deeds = deeds_of(&self.deeds);
         deeds.spoilt += u64::from(is_spoilt);

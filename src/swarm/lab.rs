@@ -1,6 +1,7 @@
 //! A world in motion: callers, platform, log pipeline and the troubles on the way.
 
 use super::plan::{Plan, Trouble, TroubleKind, Which};
+use crate::control::action::ActuatorKind;
 use crate::cost::{CostSettings, PriceBook};
 use crate::record::FunctionKey;
 use crate::simulation::plant::{SharedPlant, lock};
@@ -129,14 +130,18 @@ impl<'a> Lab<'a> {
             }
             *done = true;
             let function = function.clone();
-            let command = match *value {
+            let mut plant = lock(&self.plant);
+            let by_queue = plant.has_queue(&function);
+            let (least, most) = ActuatorKind::SqsMaximumConcurrency.range();
+            let value = if by_queue { value.map(|it| it.clamp(least, most)) } else { *value };
+            let command = match value {
+                _ if by_queue => Command::SetQueueConcurrency { function: function.clone(), value },
                 Some(value) => Command::SetReserved { function: function.clone(), value },
                 None => Command::ClearReserved { function: function.clone() },
             };
-            let mut plant = lock(&self.plant);
             let accepted = plant.platform().map(|platform| platform.command(command, self.now));
             if let Some(Ok(_)) = accepted {
-                self.foreign.push((self.now, function, *value));
+                self.foreign.push((self.now, function, value));
             }
         }
     }
@@ -193,9 +198,9 @@ impl<'a> Lab<'a> {
         plant.platform().map_or(0, |platform| functions.map(|at| platform.backlog(at)).sum())
     }
 
-    /// A function's reserved concurrency as the control plane tells it.
+    /// The limit of a function's concurrency as the control plane tells it.
     pub(super) fn told(&self, function: &FunctionKey) -> Option<u32> {
-        lock(&self.plant).reserved(function).unwrap_or_default()
+        lock(&self.plant).limit(function).unwrap_or_default()
     }
 }
 

@@ -116,7 +116,9 @@ impl<'a> Watch<'a> {
             self.begin(deed, second);
         }
         match deed.intent.actuator {
-            ActuatorKind::ReservedConcurrency => self.reserved(deed, second),
+            ActuatorKind::ReservedConcurrency | ActuatorKind::SqsMaximumConcurrency => {
+                self.limit(deed, second);
+            }
             ActuatorKind::WafIpSet => {
                 self.is_set_muddled |= deed.is_done && deed.outcome.kind != OutcomeKind::Applied;
             }
@@ -142,7 +144,7 @@ impl<'a> Watch<'a> {
         });
     }
 
-    fn reserved(&mut self, deed: &Deed, second: i64) {
+    fn limit(&mut self, deed: &Deed, second: i64) {
         let floor = self.plan.settings.control.cap_floor;
         let name = &deed.intent.function.name;
         let standing = self.standing.entry(deed.intent.function.clone()).or_default();

@@ -112,6 +112,24 @@ impl Services {
         answer["ReservedConcurrentExecutions"].as_u64()
     }
 
+    /// Lets the function read a queue. Returns the mapping.
+    fn feed(&self) -> String {
+        self.json("AmazonSQS.CreateQueue", &json!({ "QueueName": "orders" }));
+        let mapping = json!({
+            "FunctionName": "shop", "BatchSize": 10,
+            "EventSourceArn": format!("arn:aws:sqs:eu-west-1:{ACCOUNT}:orders"),
+        });
+        let mapping = self.lambda("POST /2015-03-31/event-source-mappings/", &mapping);
+        mapping["UUID"].as_str().unwrap().to_owned()
+    }
+
+    /// How many batches of the queue may run at once.
+    fn queue_limit(&self, mapping: &str) -> Option<u64> {
+        thread::sleep(LOOK);
+        let line = format!("GET /2015-03-31/event-source-mappings/{mapping}");
+        self.lambda(&line, &json!({}))["ScalingConfig"]["MaximumConcurrency"].as_u64()
+    }
+
     /// The function and the stream, ready for use.
     fn create(&self, zip: &[u8]) {
         let function = json!({
@@ -445,4 +463,47 @@ fn a_flood_on_running_functions_is_capped_refused_and_forgiven() {
     let summary = decisions.last().unwrap();
     let records = &summary["records"];
     assert_eq!((&records["counted"], &records["rejected"]), (&served.into(), &0.into()));
+}
+
+#[test]
+fn a_function_that_a_queue_feeds_is_limited_at_the_queue_and_never_capped() {
+    let Some(ministack) = Ministack::start("a queue that is really limited and given back") else {
+        return;
+    };
+    ministack.configure();
+    let services = &ministack.services;
+    let mapping = services.feed();
+    assert!(services.invoke());
+    let mut subscription = Subscription {
+        services: services.clone(),
+        brought: HashSet::new(),
+        newest_ms: 0,
+        reports: Arc::default(),
+    };
+    let calls = Arc::<Calls>::default();
+    let daemon = Daemon::start(&mut ministack.bursar(&["run"]));
+    let delivery = Threads::start(1, move || subscription.deliver());
+    let usual = calls.callers(services, USUAL_CALLERS, USUAL_PAUSE);
+    let counted = "bursar_records_total{outcome=\"counted\"}";
+    until("usual records", PATIENCE, || daemon.metric(counted).filter(|count| *count >= 20.0));
+    let flood = calls.callers(services, FLOOD_CALLERS, Duration::ZERO);
+    let limit = until("a limit", CAP_WITHIN, || services.queue_limit(&mapping));
+    assert!((2..=1_000).contains(&limit), "{limit}");
+    assert_eq!(services.reserved(), None);
+    drop(flood);
+    let lifted = || services.queue_limit(&mapping).is_none().then_some(());
+    until("no limit", RESTORED_WITHIN, lifted);
+    drop(usual);
+    drop(delivery);
+    let (decisions, _) = daemon.stop();
+    let kinds: Vec<_> = kind(&decisions, "action")
+        .iter()
+        .filter(|line| line["outcome"] == "applied")
+        .map(|line| (line["actuator"].clone(), line["loss_class"].clone()))
+        .collect();
+    let expected = ("sqs_maximum_concurrency".into(), "lossless".into());
+    assert!(kinds.len() >= 2 && kinds.iter().all(|kind| *kind == expected), "{decisions:#?}");
+    let refused = &kind(&decisions, "action")[0];
+    assert_eq!(refused["outcome"], "refused", "{refused}");
+    assert_eq!(refused["actuator"], "reserved_concurrency");
 }

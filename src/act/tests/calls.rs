@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::cloud::{Cloud, Fault as Trouble};
 use crate::act::lambda::{Lambda, LambdaSettings};
-use crate::act::plane::{ControlPlane, Fault, Release};
+use crate::act::plane::{ControlPlane, Fault, Feed, Release, Target};
+use crate::control::action::ActuatorKind;
 use crate::record::FunctionKey;
 
 fn plane(cloud: &Cloud) -> Lambda {
@@ -17,6 +18,10 @@ fn plane(cloud: &Cloud) -> Lambda {
     Lambda::new(&settings).unwrap()
 }
 
+fn reserved(function: &FunctionKey) -> Target<'_> {
+    Target { function, actuator: ActuatorKind::ReservedConcurrency, mapping: None }
+}
+
 fn function(name: &str) -> FunctionKey {
     format!("111122223333:eu-west-1:{name}").parse().unwrap()
 }
@@ -26,13 +31,13 @@ fn a_reservation_is_read_set_and_taken_away_by_the_functions_own_arn() {
     let cloud = Cloud::start(&[("shop", None), ("shop-old", Some(7))]);
     let mut plane = plane(&cloud);
     let shop = function("shop");
-    assert_eq!(plane.reserved(&shop), Ok(None));
-    assert_eq!(plane.reserved(&function("shop-old")), Ok(Some(7)));
-    assert_eq!(plane.reserve(&shop, Some(12)), Ok(()));
-    assert_eq!(plane.reserved(&shop), Ok(Some(12)));
+    assert_eq!(plane.limit(reserved(&shop)), Ok(None));
+    assert_eq!(plane.limit(reserved(&function("shop-old"))), Ok(Some(7)));
+    assert_eq!(plane.set_limit(reserved(&shop), Some(12)), Ok(()));
+    assert_eq!(plane.limit(reserved(&shop)), Ok(Some(12)));
     let limits = plane.account("eu-west-1").unwrap();
     assert_eq!((limits.concurrency, limits.unreserved), (1_000, 981));
-    assert_eq!(plane.reserve(&shop, None), Ok(()));
+    assert_eq!(plane.set_limit(reserved(&shop), None), Ok(()));
     assert_eq!(cloud.reserved("shop"), None);
     let calls = cloud.state().calls.clone();
     let arn = "arn%3Aaws%3Alambda%3Aeu-west-1%3A111122223333%3Afunction%3Ashop/concurrency";
@@ -66,7 +71,7 @@ fn every_answer_is_taken_for_what_it_means() {
     for (trouble, expected) in cases {
         let cloud = Cloud::start(&[("shop", Some(3))]);
         cloud.fail("PUT /2017-10-31", [trouble.clone()]);
-        let fault = plane(&cloud).reserve(&function("shop"), Some(9)).unwrap_err();
+        let fault = plane(&cloud).set_limit(reserved(&function("shop")), Some(9)).unwrap_err();
         assert_eq!(kind(&fault), expected, "{trouble:?}: {fault:?}");
         let done = !matches!(trouble, Trouble::Says(..));
         assert_eq!(cloud.reserved("shop") == Some(9), done, "{trouble:?}");
@@ -76,7 +81,7 @@ fn every_answer_is_taken_for_what_it_means() {
 #[test]
 fn what_must_stay_unreserved_is_told_in_the_platforms_own_words() {
     let cloud = Cloud::start(&[("shop", None), ("other", Some(900))]);
-    let fault = plane(&cloud).reserve(&function("shop"), Some(60)).unwrap_err();
+    let fault = plane(&cloud).set_limit(reserved(&function("shop")), Some(60)).unwrap_err();
     assert!(matches!(&fault, Fault::Refused(words) if words.contains("[50]")), "{fault:?}");
 }
 
@@ -85,7 +90,7 @@ fn names_that_are_none_are_never_sent() {
     let cloud = Cloud::start(&[("shop", None)]);
     let mut plane = plane(&cloud);
     for name in ["shop:live", "../shop", "arn:aws:lambda:x", &"a".repeat(65)] {
-        let fault = plane.reserve(&function(name), Some(1)).unwrap_err();
+        let fault = plane.set_limit(reserved(&function(name)), Some(1)).unwrap_err();
         assert!(matches!(fault, Fault::Refused(_)), "{name}: {fault:?}");
     }
     assert!(cloud.state().calls.is_empty());
@@ -98,7 +103,7 @@ fn a_release_writes_the_prior_state_back_and_can_be_moved_and_withdrawn() {
     let shop = function("shop");
     let release = |prior, expires: &str| Release {
         key: "abc123".to_owned(),
-        function: &shop,
+        target: reserved(&shop),
         prior,
         expires_at: expires.parse().unwrap(),
     };
@@ -126,4 +131,61 @@ fn a_release_writes_the_prior_state_back_and_can_be_moved_and_withdrawn() {
     assert_eq!(plane.withdraw_release(&set), Ok(()));
     assert_eq!(plane.withdraw_release(&set), Ok(()), "one that is not there is no error");
     assert!(cloud.state().schedules.is_empty());
+}
+
+const QUEUE: &str = "arn:aws:sqs:eu-west-1:111122223333:orders";
+const STREAM: &str = "arn:aws:kinesis:eu-west-1:111122223333:stream/clicks";
+
+#[test]
+fn what_feeds_a_function_is_told_by_its_mappings_that_are_on() {
+    let queue = |id| Feed::Queue(id);
+    let cases: [(&[(&str, &str, &str)], fn(String) -> Feed); 6] = [
+        (&[], |_| Feed::Nothing),
+        (&[("m1", QUEUE, "Enabled")], queue),
+        (&[("m1", QUEUE, "Disabled")], |_| Feed::Nothing),
+        (&[("m0", STREAM, "Disabled"), ("m1", QUEUE, "Updating")], queue),
+        (&[("m1", QUEUE, "Enabled"), ("m2", QUEUE, "Enabled")], |_| Feed::Others),
+        (&[("m1", STREAM, "Enabled")], |_| Feed::Others),
+    ];
+    for (mappings, expected) in cases {
+        let cloud = Cloud::start(&[("shop", None)]);
+        for &(id, arn, state) in mappings {
+            cloud.state().map("shop", id, arn, state);
+        }
+        assert_eq!(plane(&cloud).feed(&function("shop")), Ok(expected("m1".to_owned())));
+    }
+}
+
+#[test]
+fn a_queues_limit_is_read_set_and_taken_away_by_its_mapping() {
+    let cloud = Cloud::start(&[("shop", None)]);
+    for number in 0..150 {
+        cloud.state().map("other", &format!("o{number}"), STREAM, "Enabled");
+    }
+    cloud.state().map("shop", "m1", QUEUE, "Enabled");
+    let (mut plane, shop) = (plane(&cloud), function("shop"));
+    let target = Target { actuator: ActuatorKind::SqsMaximumConcurrency, ..reserved(&shop) };
+    assert_eq!(plane.limit(target), Ok(None));
+    assert_eq!(plane.set_limit(target, Some(5)), Ok(()));
+    let known = Target { mapping: Some("m1"), ..target };
+    assert_eq!(plane.limit(known), Ok(Some(5)));
+    let fault = plane.set_limit(known, Some(1)).unwrap_err();
+    assert!(matches!(fault, Fault::Refused(_)), "{fault:?}");
+    // A second queue must not keep what was restricted from being given back.
+    cloud.state().map("shop", "m2", QUEUE, "Enabled");
+    assert!(matches!(plane.limit(target), Err(Fault::Refused(_))));
+    assert_eq!(plane.set_limit(known, None), Ok(()));
+    assert_eq!(plane.limit(known), Ok(None));
+
+    let expires_at = "2026-01-05T02:00:00Z".parse().unwrap();
+    for (prior, scaling) in [(Some(7), r#"{"MaximumConcurrency":7}"#), (None, "{}")] {
+        let release = Release { key: "abc123".to_owned(), target: known, prior, expires_at };
+        assert_eq!(plane.leave_release(&release), Ok(()));
+        let left = cloud.state().schedules["bursar-abc123"]["Target"].clone();
+        assert_eq!(left["Arn"], "arn:aws:scheduler:::aws-sdk:lambda:updateEventSourceMapping");
+        assert_eq!(left["Input"], format!(r#"{{"ScalingConfig":{scaling},"Uuid":"m1"}}"#));
+    }
+    cloud.state().mappings.clear();
+    assert!(matches!(plane.limit(known), Err(Fault::Missing(_))));
+    assert!(matches!(plane.probe_mapping("eu-west-1"), Err(Fault::Missing(_))));
 }

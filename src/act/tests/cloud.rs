@@ -27,6 +27,8 @@ pub(crate) enum Fault {
 pub(crate) struct State {
     /// Reserved concurrency by function.
     pub(crate) reserved: BTreeMap<String, Option<u64>>,
+    /// Event source mappings by id, as the service describes them.
+    pub(crate) mappings: BTreeMap<String, Value>,
     /// Schedules by name.
     pub(crate) schedules: BTreeMap<String, Value>,
     /// Methods with paths, in order.
@@ -124,6 +126,9 @@ impl State {
             });
             return (200, "", json!({ "AccountLimit": limit }));
         }
+        if let Some(rest) = path.strip_prefix("/2015-03-31/event-source-mappings") {
+            return self.mapping(method, rest.trim_start_matches('/'), &given);
+        }
         let name = path.split('/').nth(3).unwrap_or_default().replace("%3A", ":");
         let name = name.rsplit(':').next().unwrap_or_default().to_owned();
         if !self.reserved.contains_key(&name) {
@@ -153,6 +158,43 @@ impl State {
                 (200, "", json!({ "ReservedConcurrentExecutions": value }))
             }
         }
+    }
+
+    /// Lets a function read a queue or a stream.
+    pub(crate) fn map(&mut self, function: &str, id: &str, arn: &str, state: &str) {
+        let function = format!("arn:aws:lambda:eu-west-1:111122223333:function:{function}");
+        let mapping = json!({
+            "UUID": id, "EventSourceArn": arn, "FunctionArn": function, "State": state,
+        });
+        self.mappings.insert(id.to_owned(), mapping);
+    }
+
+    /// A hundred mappings a page, marked by their number.
+    fn mapping(&mut self, method: &str, rest: &str, given: &Value) -> (u16, &'static str, Value) {
+        if let Some(query) = rest.strip_prefix('?') {
+            let value = |name: &str| {
+                let pair = query.split('&').find_map(|pair| pair.strip_prefix(name));
+                pair.map(|value| value.replace("%3A", ":"))
+            };
+            let function = value("FunctionName=").unwrap_or_default();
+            let from: usize = value("Marker=").map_or(0, |marker| marker.parse().unwrap());
+            let mut page: Vec<_> = self.mappings.values().skip(from).take(100).collect();
+            let next = (page.len() == 100).then(|| (from + 100).to_string());
+            page.retain(|mapping| mapping["FunctionArn"] == function.as_str());
+            return (200, "", json!({ "EventSourceMappings": page, "NextMarker": next }));
+        }
+        let Some(known) = self.mappings.get_mut(rest) else {
+            return (404, "ResourceNotFoundException", json!({ "Message": "no such mapping" }));
+        };
+        if method == "PUT" {
+            let scaling = given["ScalingConfig"].clone();
+            if scaling["MaximumConcurrency"].as_u64().is_some_and(|it| !(2..=1_000).contains(&it)) {
+                let text = json!({ "message": "MaximumConcurrency must be between 2 and 1000" });
+                return (400, "InvalidParameterValueException", text);
+            }
+            known["ScalingConfig"] = scaling;
+        }
+        (if method == "PUT" { 202 } else { 200 }, "", known.clone())
     }
 
     fn taken(&self, but: &str) -> u64 {

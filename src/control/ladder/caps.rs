@@ -2,7 +2,7 @@
 //! callers need.
 
 use super::Control;
-use crate::control::action::{ActuatorKind, Setting, Value, Verb};
+use crate::control::action::{ActuatorKind, LossClass, Setting, Value, Verb};
 use crate::control::cap::Demand;
 use crate::control::case::Case;
 use crate::control::gate::{Gate, GateKind};
@@ -44,9 +44,11 @@ impl Control {
             return;
         }
         let allowance = self.allowance(function, &demand, now);
-        let cap = demand.cap(allowance, self.settings.cap_floor);
+        let kind = case.cap_by;
+        let (least, most) = kind.range();
+        let cap = demand.cap(allowance, self.settings.cap_floor.max(least));
         debug_assert!(cap.value >= cap.legitimate.max(self.settings.cap_floor), "A1");
-        if f64::from(cap.value) >= demand.concurrency() {
+        if f64::from(cap.value) >= demand.concurrency() || cap.value > most {
             if case.holds_nothing() {
                 let (kind, unit) = (GateKind::Cap, "concurrent runs at most");
                 let needs = (demand.concurrency().ceil() - 1.0).max(0.0);
@@ -65,27 +67,31 @@ impl Control {
             }
             return;
         }
-        let named = !alarm.attribution.sources.is_empty() && !alarm.attribution.diffuse;
-        let before = if case.source.is_some() {
-            "the excess goes on beside the refused addresses"
-        } else if named {
-            "no actuator here can refuse the callers that are named"
-        } else if alarm.attribution.distinct > 0 {
-            "the callers cannot be told apart"
-        } else {
-            "nothing is known of the callers"
-        };
         let reason = format!(
-            "{before}; {} concurrent runs are what ${allowance:.2} an hour allows (legitimate \
+            "{}; {} concurrent runs are what ${allowance:.2} an hour allows (legitimate \
              callers need {}, all together ask for {:.0})",
+            why_here(case, alarm),
             cap.value,
             cap.legitimate,
             demand.concurrency()
         );
         let to = Setting::Set(Value::Number(cap.value));
-        let shares = (1.0, cap.refused_share);
-        let kind = ActuatorKind::ReservedConcurrency;
+        let refused_share = match self.loss_class(function, kind) {
+            LossClass::Lossless => 0.0,
+            LossClass::Refusing | LossClass::Lossy => cap.refused_share,
+        };
+        let shares = (1.0, refused_share);
         self.restrict(function, case, kind, to, shares, now, reason);
+    }
+
+    /// What callers of a function notice of a restriction.
+    pub(super) fn loss_class(&self, function: &FunctionKey, actuator: ActuatorKind) -> LossClass {
+        let may_lose = || self.lossy.iter().any(|pattern| pattern.matches(&function.as_ref()));
+        match actuator {
+            ActuatorKind::SqsMaximumConcurrency => LossClass::Lossless,
+            ActuatorKind::ReservedConcurrency if may_lose() => LossClass::Lossy,
+            ActuatorKind::ReservedConcurrency | ActuatorKind::WafIpSet => LossClass::Refusing,
+        }
     }
 
     /// Whether a budget of the function would not last for [`AT_RISK_HOURS`]. That acts by itself,
@@ -124,7 +130,8 @@ impl Control {
             * demand.usd_per_call
             * 3_600.0;
         let allowance = self.allowance(&cap.function, &demand, now);
-        let legitimate = demand.legitimate(self.settings.cap_floor);
+        let (least, _) = cap.actuator.range();
+        let legitimate = demand.legitimate(self.settings.cap_floor.max(least));
         let lower = crate::units::whole((f64::from(value) * TIGHTEN).floor());
         let lower = u32::try_from(lower).unwrap_or(value).max(legitimate);
         if burn <= allowance || lower >= value {
@@ -136,8 +143,26 @@ impl Control {
         );
         let to = Setting::Set(Value::Number(lower));
         let mut intent = self.change(&cap, Verb::Tighten, to, now, reason);
-        intent.legit_refused_share = demand.at(lower, legitimate).refused_share;
+        if cap.loss_class != LossClass::Lossless {
+            intent.legit_refused_share = demand.at(lower, legitimate).refused_share;
+        }
         self.intents.push(intent);
         case.waiting += 1;
+    }
+}
+
+/// Why it is the turn of a cap.
+fn why_here(case: &Case, alarm: &Alarm) -> &'static str {
+    let named = !alarm.attribution.sources.is_empty() && !alarm.attribution.diffuse;
+    if case.cap_by == ActuatorKind::SqsMaximumConcurrency {
+        "a queue feeds it and keeps what is too much, until it is read or too old"
+    } else if case.source.is_some() {
+        "the excess goes on beside the refused addresses"
+    } else if named {
+        "no actuator here can refuse the callers that are named"
+    } else if alarm.attribution.distinct > 0 {
+        "the callers cannot be told apart"
+    } else {
+        "nothing is known of the callers"
     }
 }

@@ -11,6 +11,7 @@ impl Control {
         let Self {
             settings: _,
             never_touch: _,
+            lossy: _,
             budgets: _,
             cases,
             restricted_lately,

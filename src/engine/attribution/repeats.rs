@@ -64,6 +64,10 @@ pub(super) const COMPARED_MIN: u32 = 200;
 /// And so many of its requests are its callers' only ones, by which Good and Turing tell the share
 /// of callers yet to come.
 const OPEN_SHARE: f64 = 0.06;
+/// What has looked like a crowd is one until a piece of it is twice as likely an attack. To be
+/// called an attack takes far more; in between nothing is known of the callers, who then are no
+/// excuse.
+const DOUBT: f64 = core::f64::consts::LN_2;
 /// The evidence is looked at after each of so many requests, and then after every sixteenth.
 const LOOKED_AT_EACH: u32 = 128;
 const LOOK_EVERY: u32 = 16;
@@ -80,7 +84,7 @@ pub(super) struct Repeats {
     next_at: u64,
     /// Natural logarithm of the evidence at its highest, over all pieces.
     best: f64,
-    /// Whether a piece of it has looked like a crowd.
+    /// Whether there was a crowd the last time that anything could be told.
     crowd: bool,
 }
 
@@ -117,9 +121,11 @@ impl Repeats {
         let number = f64::from(self.number);
         let weight = 1.0 / (number * (number + 1.0));
         self.best = self.best.max(self.piece.best + libm::log(weight));
-        // It stays one until an attack is called: one piece in a few speaks a little for an attack
-        // by chance.
-        self.crowd |= self.piece.now <= 0.0 && self.piece.are_open();
+        // One piece in a few speaks a little for an attack by chance.
+        self.crowd = match self.piece.now {
+            now if now <= 0.0 => self.crowd || self.piece.are_open(),
+            now => self.crowd && now < DOUBT,
+        };
         if self.piece.is_complete() {
             self.next_at = GROWTH * self.requests;
         }

@@ -48,12 +48,7 @@ fn planned(verb: Verb, to: Setting, seconds: i64, legit_refused_share: f64) -> A
         reason: String::new(),
         legit_refused_share,
     };
-    let outcome = Outcome {
-        kind: OutcomeKind::Planned,
-        from: Setting::Unknown,
-        effective_at: None,
-        detail: String::new(),
-    };
+    let outcome = Outcome::of(OutcomeKind::Planned, Setting::Unknown, String::new());
     Action { intent, outcome, mode: Mode::Observe }
 }
 

@@ -8,7 +8,7 @@ use core::net::IpAddr;
 use super::bucket::Bucket;
 use super::model::AsyncSpec;
 use super::{Event, Platform};
-use crate::record::FunctionKey;
+use crate::record::{FunctionKey, TriggerKind};
 use crate::units::EventTime;
 
 /// What the mapping of a queue accepts as its limit (Lambda API, `ScalingConfig`).
@@ -184,6 +184,15 @@ impl Platform {
     /// No such function.
     pub fn reserved(&self, function: &FunctionKey) -> Result<Option<u32>, ControlError> {
         Ok(self.controls(function)?.reserved)
+    }
+
+    /// What the events of a function come from, if they have a source of their own.
+    ///
+    /// # Errors
+    /// No such function.
+    pub fn source(&self, function: &FunctionKey) -> Result<Option<TriggerKind>, ControlError> {
+        let origin = &self.functions[self.find(function)?].spec.origin;
+        Ok(origin.as_ref().map(|origin| origin.kind))
     }
 
     /// The limit of the stage that a function is behind, as the control plane tells it.

@@ -1,4 +1,5 @@
-//! A function's reserved concurrency on a real platform: read, journalled, sent, read again.
+//! How much of a function runs at once on a real platform: its reserved concurrency, or the limit
+//! of its queue. Read, journalled, sent, read again.
 //!
 //! The order is what makes it safe to lose the process at any moment. What stands there is read and
 //! written to the journal before anything changes; a release is left on the platform, which gives
@@ -8,11 +9,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::plane::{ControlPlane, Fault, Release};
+use super::plane::{ControlPlane, Fault, Feed, Release, Target};
 use super::{Actuator, Found, Held};
 use crate::control::action::{ActuatorKind, Intent, Outcome, OutcomeKind, Setting, Verb};
-use crate::control::restriction::{Restriction, Stage};
-use crate::record::FunctionKey;
+use crate::control::restriction::Restriction;
 use crate::store::journal::{Contents, Entry, Journal, JournalError, Step, key};
 use crate::units::EventTime;
 
@@ -46,9 +46,9 @@ pub enum GivenBack {
     Gone,
 }
 
-/// The hand on reserved concurrency.
+/// The hand on concurrency.
 #[derive(Debug)]
-pub struct ReservedConcurrency<P> {
+pub struct Concurrency<P> {
     plane: P,
     journal: Journal,
     owner: String,
@@ -81,7 +81,7 @@ enum Change {
     Unknown(String),
 }
 
-impl<P: ControlPlane> ReservedConcurrency<P> {
+impl<P: ControlPlane> Concurrency<P> {
     /// A hand that writes into `journal` under the name of `owner`.
     pub fn new(plane: P, journal: Journal, owner: String) -> Self {
         Self { plane, journal, owner, tended: String::new() }
@@ -93,8 +93,8 @@ impl<P: ControlPlane> ReservedConcurrency<P> {
     /// The platform or the journal; the entry stays.
     pub fn give_back(&mut self, entry: &Entry, force: bool) -> anyhow::Result<GivenBack> {
         let restriction = &entry.restriction;
-        let function = &restriction.function;
-        let found = match self.look(function) {
+        let (target, function) = (Target::of(restriction), &restriction.function);
+        let found = match self.look(target) {
             Ok(found) => found,
             Err(Fault::Missing(_)) => {
                 self.forget(entry)?;
@@ -105,7 +105,7 @@ impl<P: ControlPlane> ReservedConcurrency<P> {
         if found != restriction.prior && !entry.is_own(&found) && !force {
             return Ok(GivenBack::Foreign(found));
         }
-        match self.change(function, &found, &restriction.prior, Purpose::GiveBack) {
+        match self.change(target, &found, &restriction.prior, Purpose::GiveBack) {
             Change::Done => self.forget(entry)?,
             Change::Not(fault) => anyhow::bail!("cannot restore {function}: {}", fault.words()),
             Change::Unknown(words) => anyhow::bail!("cannot restore {function}: {words}"),
@@ -150,18 +150,22 @@ impl<P: ControlPlane> ReservedConcurrency<P> {
         contents
     }
 
-    fn look(&mut self, function: &FunctionKey) -> Result<Setting, Fault> {
+    /// Asks until there is an answer, within reason.
+    fn ask<T>(&mut self, call: impl Fn(&mut P) -> Result<T, Fault>) -> Result<T, Fault> {
         let mut pause = PAUSE;
         let mut left = SENDS_MAX;
         loop {
             left -= 1;
-            match self.plane.reserved(function) {
-                Ok(value) => return Ok(Setting::of_number(value)),
+            match call(&mut self.plane) {
                 Err(Fault::Busy(_, wanted)) if left > 0 => self.rest(&mut pause, wanted),
                 Err(Fault::Unclear(_)) if left > 0 => self.rest(&mut pause, None),
-                Err(fault) => return Err(fault),
+                answer => return answer,
             }
         }
+    }
+
+    fn look(&mut self, target: Target<'_>) -> Result<Setting, Fault> {
+        self.ask(|plane| plane.limit(target)).map(Setting::of_number)
     }
 
     fn rest(&mut self, pause: &mut Duration, wanted: Option<Duration>) {
@@ -172,7 +176,7 @@ impl<P: ControlPlane> ReservedConcurrency<P> {
     /// Makes `to` stand where `found` was, and looks whether it does.
     fn change(
         &mut self,
-        function: &FunctionKey,
+        target: Target<'_>,
         found: &Setting,
         to: &Setting,
         purpose: Purpose,
@@ -192,14 +196,14 @@ impl<P: ControlPlane> ReservedConcurrency<P> {
                     None => Change::Not(Fault::Refused(words)),
                 };
             }
-            let wanted = match self.plane.reserve(function, to.number()) {
-                Ok(()) => return self.confirm(function, to),
+            let wanted = match self.plane.set_limit(target, to.number()) {
+                Ok(()) => return self.confirm(target, to),
                 Err(Fault::Busy(words, wanted)) if send < SENDS_MAX => {
-                    tracing::debug!(%function, words, "the control plane is busy");
+                    tracing::debug!(function = %target.function, words, "the control plane is busy");
                     wanted
                 }
                 Err(Fault::Unclear(words)) => {
-                    if self.look(function).is_ok_and(|now| now == *to) {
+                    if self.look(target).is_ok_and(|now| now == *to) {
                         return Change::Done;
                     }
                     unclear = Some(words);
@@ -235,15 +239,15 @@ impl<P: ControlPlane> ReservedConcurrency<P> {
                 break;
             }
             self.rest(&mut pause, None);
-            found = self.look(&entry.restriction.function)?;
+            found = self.look(Target::of(&entry.restriction))?;
         }
         Ok(found)
     }
 
-    fn confirm(&mut self, function: &FunctionKey, to: &Setting) -> Change {
+    fn confirm(&mut self, target: Target<'_>, to: &Setting) -> Change {
         let mut pause = PAUSE;
         for look in 1..=LOOKS_MAX {
-            if self.look(function).is_ok_and(|now| now == *to) {
+            if self.look(target).is_ok_and(|now| now == *to) {
                 return Change::Done;
             }
             if look < LOOKS_MAX {
@@ -255,7 +259,7 @@ impl<P: ControlPlane> ReservedConcurrency<P> {
 
     fn try_apply(&mut self, intent: &Intent, now: EventTime) -> Result<Outcome, Outcome> {
         let unread = |kind, words: &str| outcome(kind, Setting::Unknown, words);
-        if intent.actuator != ActuatorKind::ReservedConcurrency {
+        if intent.actuator == ActuatorKind::WafIpSet {
             return Err(unread(OutcomeKind::Refused, "there is no hand for this actuator"));
         }
         let gives_back = matches!(intent.verb, Verb::Restore | Verb::Expire);
@@ -271,7 +275,13 @@ impl<P: ControlPlane> ReservedConcurrency<P> {
             }
             Err(error) => return Err(unread(OutcomeKind::Refused, &error.to_string())),
         };
-        let found = match self.look(&intent.function) {
+        let mapping = match intent.verb {
+            Verb::Restrict => self.suits(intent)?,
+            _ => known.as_ref().and_then(|entry| entry.restriction.mapping.clone()),
+        };
+        let Intent { function, actuator, .. } = intent;
+        let target = Target { function, actuator: *actuator, mapping: mapping.as_deref() };
+        let found = match self.look(target) {
             Ok(found) => found,
             Err(Fault::Missing(_)) if gives_back => {
                 if let Some(entry) = &known {
@@ -305,7 +315,8 @@ impl<P: ControlPlane> ReservedConcurrency<P> {
             // It was given back a moment ago and begins anew.
             (Some(before), Verb::Restrict) => {
                 let prior = if own { before.restriction.prior.clone() } else { found.clone() };
-                let restriction = Restriction { prior, ..begun(intent, &found, now) };
+                let restriction =
+                    Restriction { prior, ..Restriction::begun(intent, mapping, &found, now) };
                 let mut entry = Entry::new(self.owner.clone(), restriction);
                 entry.follow(&before);
                 entry
@@ -320,7 +331,10 @@ impl<P: ControlPlane> ReservedConcurrency<P> {
             (None, Verb::Tighten | Verb::Relax) => {
                 return Err(refused("the journal does not know it; it was given back by hand"));
             }
-            (None, _) => Entry::new(self.owner.clone(), begun(intent, &found, now)),
+            (None, _) => {
+                let restriction = Restriction::begun(intent, mapping, &found, now);
+                Entry::new(self.owner.clone(), restriction)
+            }
         };
         if let Some(words) = self.stops(Purpose::of(intent.verb)) {
             return Err(refused(&words));
@@ -331,6 +345,28 @@ impl<P: ControlPlane> ReservedConcurrency<P> {
             written => written.map_err(|error| refused(&error.to_string()))?,
         }
         self.send(intent, entry, &found, now)
+    }
+
+    /// Whether this is the right limit for the way in which the function is fed. Returns the
+    /// mapping of its queue.
+    fn suits(&mut self, intent: &Intent) -> Result<Option<String>, Outcome> {
+        let feed = self.ask(|plane| plane.feed(&intent.function)).map_err(|fault| {
+            let kind = match fault {
+                Fault::Refused(_) | Fault::Missing(_) => OutcomeKind::Refused,
+                Fault::Busy(..) | Fault::Unclear(_) => OutcomeKind::Failed,
+            };
+            outcome(kind, Setting::Unknown, fault.words())
+        })?;
+        if let Some((words, instead)) = feed.objection(intent) {
+            let refused = outcome(OutcomeKind::Refused, Setting::Unknown, words);
+            return Err(Outcome { instead, ..refused });
+        }
+        Ok(match feed {
+            Feed::Queue(mapping) if intent.actuator == ActuatorKind::SqsMaximumConcurrency => {
+                Some(mapping)
+            }
+            _ => None,
+        })
     }
 
     /// From the journal on.
@@ -351,11 +387,13 @@ impl<P: ControlPlane> ReservedConcurrency<P> {
             return Err(refused(&words));
         }
         let gives_back = matches!(intent.verb, Verb::Restore | Verb::Expire);
-        match self.change(&intent.function, found, &intent.to, Purpose::of(intent.verb)) {
+        let restriction = entry.restriction.clone();
+        let target = Target::of(&restriction);
+        match self.change(target, found, &intent.to, Purpose::of(intent.verb)) {
             Change::Done if !gives_back && matches!(self.journal.get(&entry.key()), Ok(None)) => {
                 // Somebody has given it back from the journal while this was on its way.
                 let prior = entry.restriction.prior.clone();
-                drop(self.change(&intent.function, &intent.to, &prior, Purpose::GiveBack));
+                drop(self.change(target, &intent.to, &prior, Purpose::GiveBack));
                 Err(outcome(OutcomeKind::Refused, prior, "it was given back by hand"))
             }
             Change::Done => {
@@ -391,8 +429,9 @@ impl<P: ControlPlane> ReservedConcurrency<P> {
         let Some(Held { expires_at, .. }) = wanted.filter(|_| entry.step != Step::GivenBack) else {
             return self.clear(&entry, now).map(|()| None);
         };
-        let function = entry.restriction.function.clone();
-        let found = match self.look(&function).and_then(|found| self.look_again(&entry, found)) {
+        let restriction = entry.restriction.clone();
+        let (target, function) = (Target::of(&restriction), &restriction.function);
+        let found = match self.look(target).and_then(|found| self.look_again(&entry, found)) {
             Ok(found) => found,
             Err(Fault::Missing(_)) => {
                 self.forget(&entry)?;
@@ -417,7 +456,7 @@ impl<P: ControlPlane> ReservedConcurrency<P> {
         } else {
             let takes = is_stricter(&wanted, &found);
             let purpose = if takes { Purpose::Take } else { Purpose::GiveBack };
-            match self.change(&function, &found, &wanted, purpose) {
+            match self.change(target, &found, &wanted, purpose) {
                 Change::Done => wanted,
                 Change::Not(fault) => {
                     tracing::warn!(%function, "a change is refused: {}", fault.words());
@@ -471,7 +510,7 @@ fn is_stricter(one: &Setting, other: &Setting) -> bool {
     room(one) < room(other)
 }
 
-impl<P: ControlPlane> Actuator for ReservedConcurrency<P> {
+impl<P: ControlPlane> Actuator for Concurrency<P> {
     fn apply(&mut self, intent: &Intent, now: EventTime) -> Outcome {
         self.try_apply(intent, now).unwrap_or_else(|outcome| outcome)
     }
@@ -525,35 +564,12 @@ impl<P: ControlPlane> Actuator for ReservedConcurrency<P> {
     }
 }
 
-/// A restriction that is about to begin, or one that only control remembers.
-fn begun(intent: &Intent, found: &Setting, now: EventTime) -> Restriction {
-    let begins = intent.verb == Verb::Restrict;
-    Restriction {
-        id: intent.restriction_id.clone(),
-        alarm_id: intent.alarm_id.clone(),
-        function: intent.function.clone(),
-        actuator: intent.actuator,
-        prior: if begins { found.clone() } else { intent.to.clone() },
-        full: if begins { intent.to.clone() } else { found.clone() },
-        current: found.clone(),
-        perhaps: Some(intent.to.clone()),
-        loss_class: intent.loss_class,
-        stage: Stage::Applied,
-        since: now,
-        changed_at: now,
-        expires_at: intent.expires_at,
-        covers: 1.0,
-        legit_refused_share: intent.legit_refused_share,
-        reason: intent.reason.clone(),
-    }
-}
-
 fn applied(from: Setting, now: EventTime, detail: &str) -> Outcome {
     Outcome { effective_at: Some(now), ..outcome(OutcomeKind::Applied, from, detail) }
 }
 
 fn outcome(kind: OutcomeKind, from: Setting, detail: &str) -> Outcome {
-    Outcome { kind, from, effective_at: None, detail: detail.to_owned() }
+    Outcome::of(kind, from, detail.to_owned())
 }
 
 fn words(error: &anyhow::Error) -> String {
