@@ -179,12 +179,7 @@ impl Pipeline {
             self.message(&Message { position: self.own(message.position), ..message })?;
             reach(&mut through, message.position);
         }
-        for &position in &through {
-            let Position { lane, offset } = self.own(position);
-            if let Some(reached) = self.reached.get_mut(lane as usize) {
-                *reached = Some(offset);
-            }
-        }
+        self.note(&through);
         if self.is_live() {
             self.flush()?;
         }

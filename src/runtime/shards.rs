@@ -60,7 +60,7 @@ pub type UsageRow = (AccountId, RateKey, FunctionRates, Usage);
 
 /// One shard. A single one works where it is asked: a thread would only add the way to it and back.
 enum Shard {
-    Here { engine: Box<Engine>, answer: Option<Answer> },
+    Here { engine: Box<Engine>, answer: Option<Box<Answer>> },
     Thread { jobs: Option<Sender<Job>>, answers: Receiver<Answer>, thread: Option<JoinHandle<()>> },
 }
 
@@ -356,7 +356,7 @@ impl Shard {
     fn ask(&mut self, job: Job) -> Result<(), ShardDied> {
         match self {
             Shard::Here { engine, answer } => {
-                *answer = Some(work(engine, job));
+                *answer = Some(Box::new(work(engine, job)));
                 Ok(())
             }
             Shard::Thread { jobs, .. } => {
@@ -367,7 +367,7 @@ impl Shard {
 
     fn answer(&mut self) -> Result<Answer, ShardDied> {
         match self {
-            Shard::Here { answer, .. } => answer.take().ok_or(ShardDied),
+            Shard::Here { answer, .. } => answer.take().map(|answer| *answer).ok_or(ShardDied),
             Shard::Thread { answers, .. } => answers.recv().map_err(|_| ShardDied),
         }
     }

@@ -271,7 +271,7 @@ impl<R: Read> Decoder<R> {
     ///
     /// # Errors
     /// Something is missing or has changed.
-    pub fn next(&mut self) -> Result<Option<Stored>, SnapshotError> {
+    pub fn next_part(&mut self) -> Result<Option<Stored>, SnapshotError> {
         let mut head = [0; PART_HEAD_BYTES];
         fill(&mut self.from, &mut head)?;
         let (numbers, sum) = head.split_at(PART_HEAD_BYTES - 8);
@@ -332,7 +332,7 @@ pub(crate) mod tests {
     pub(crate) fn decoded(bytes: &[u8]) -> Result<(Header, Vec<Part>), SnapshotError> {
         let (mut decoder, header) = Decoder::open(bytes)?;
         let mut parts = Vec::new();
-        while let Some(stored) = decoder.next()? {
+        while let Some(stored) = decoder.next_part()? {
             parts.push(stored.unpack()?);
         }
         Ok((header, parts))

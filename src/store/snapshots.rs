@@ -106,7 +106,7 @@ impl Snapshots {
     /// It is not whole, or of another version.
     pub fn check(&self, name: &str) -> Result<Header, SnapshotError> {
         let (mut decoder, header) = Decoder::open(self.disk.open(name)?)?;
-        while decoder.next()?.is_some() {}
+        while decoder.next_part()?.is_some() {}
         Ok(header)
     }
 
@@ -121,7 +121,7 @@ impl Snapshots {
     ) -> Result<(), E> {
         let from = self.disk.open(name).map_err(SnapshotError::from)?;
         let (mut decoder, _) = Decoder::open(from)?;
-        while let Some(stored) = decoder.next()? {
+        while let Some(stored) = decoder.next_part()? {
             take(stored.unpack()?, stored.stored.len())?;
         }
         Ok(())

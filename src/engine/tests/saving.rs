@@ -36,8 +36,8 @@ impl World {
 
     /// Goes on with the cut; true when it is whole.
     fn cut_on(&mut self, cut: &mut Cut, functions: usize) -> bool {
-        let done = self.engines.iter_mut().map(|engine| engine.save_on(functions));
-        let done = done.fold(true, |all, done| all && done);
+        let mut done = true;
+        self.engines.iter_mut().for_each(|engine| done &= engine.save_on(functions));
         cut.parts.extend(self.engines.iter_mut().flat_map(Engine::saved));
         done
     }
@@ -130,7 +130,7 @@ impl Step {
             world.feed(&record);
             return;
         }
-        let failed = self.kind == 2 && self.number % 3 > 0;
+        let failed = self.kind == 2 && !self.number.is_multiple_of(3);
         let record = Record::Invocation(Invocation {
             function: function(&self.name),
             at: self.at,
@@ -138,10 +138,10 @@ impl Step {
             memory: MemoryMb::try_new(1_024).unwrap(),
             init_ms: None,
             status: if failed { Status::Error } else { Status::Success },
-            version: (self.number % 50 == 0).then_some("2"),
-            architecture: (self.name.len() % 2 == 0).then_some(Architecture::Arm64),
+            version: self.number.is_multiple_of(50).then_some("2"),
+            architecture: self.name.len().is_multiple_of(2).then_some(Architecture::Arm64),
             request_id: Some(&request),
-            delivery: (self.number % 4 == 0).then_some(u64::from(self.number % 997)),
+            delivery: self.number.is_multiple_of(4).then_some(u64::from(self.number % 997)),
             source: Some(source),
         });
         world.feed(&record);

@@ -23,4 +23,13 @@ impl Pipeline {
         let place = usize::try_from(position.lane).ok().and_then(|lane| self.places.get(lane));
         Position { lane: place.copied().unwrap_or(position.lane), ..position }
     }
+    /// Everything up to these positions of the source was taken in.
+    pub(super) fn note(&mut self, through: &[Position]) {
+        for &position in through {
+            let Position { lane, offset } = self.own(position);
+            if let Some(reached) = self.reached.get_mut(lane as usize) {
+                *reached = Some(offset);
+            }
+        }
+    }
 }

@@ -72,19 +72,19 @@ impl Power {
     pub(super) fn restart(&self) {
         let state = &mut *self.0.lock().unwrap();
         for change in std::mem::take(&mut state.changes) {
-            if state.draw.next_u32() % 2 == 0 {
+            if state.draw.next_u32().is_multiple_of(2) {
                 change.into_iter().for_each(|change| apply(&mut state.lasting, change));
             }
         }
         for content in &mut state.contents {
             let mut found = content.lasting.clone();
-            if content.now.len() > found.len() && state.draw.next_u32() % 2 == 0 {
+            if content.now.len() > found.len() && state.draw.next_u32().is_multiple_of(2) {
                 let more = content.now.len() - found.len();
                 let cut = state.draw.next_u32() as usize % (more + 1);
                 found.resize(found.len() + cut, 0);
             }
             for (page, now) in content.now.chunks(PAGE).enumerate() {
-                if state.draw.next_u32() % 2 == 0 {
+                if state.draw.next_u32().is_multiple_of(2) {
                     let from = page * PAGE;
                     let to = found.len().min(from + now.len());
                     if from < to {
@@ -116,7 +116,7 @@ impl Power {
             return Err(io::Error::other("there is no power"));
         }
         state.left -= 1;
-        if state.failing.is_some_and(|one_in| state.draw.next_u32() % one_in == 0) {
+        if state.failing.is_some_and(|one_in| state.draw.next_u32().is_multiple_of(one_in)) {
             return Err(ErrorKind::StorageFull.into());
         }
         work(state)
