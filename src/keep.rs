@@ -3,10 +3,10 @@
 //!
 //! Nothing is guessed when it is read back: a field more or less is another version of the whole.
 //! [`kept!`] takes a struct apart without a rest pattern, so a new field that nobody keeps does not
-//! compile. What is said of a function for the *next* engine (`engine/learned.rs`) has a form of its
-//! own, in words, without what is going on; here everything is kept, bit by bit.
+//! compile. What is said of a function for the *next* engine (`engine/learned.rs`) has a form of
+//! its own, in words, without what is going on; here everything is kept, bit by bit.
 //!
-//! Whether bytes are those that were written is for [`crate::store`] to say. Here nothing is
+//! Whether bytes are those that were written is for whoever stores them to say. Here nothing is
 //! believed of them: counts fit what is left, limits are the ones that hold while running.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

@@ -261,8 +261,8 @@ impl Keeper {
         Ok(())
     }
 
-    /// What may be acknowledged of `through`. A lane without a position in any snapshot begins where
-    /// the source says, after a crash: so nothing of it must be acknowledged before.
+    /// What may be acknowledged of `through`. After a crash a lane without a position in any
+    /// snapshot begins where the source says, so nothing of it must be acknowledged before.
     pub fn acknowledged(&self, pipeline: &Pipeline, mut through: Vec<Position>) -> Vec<Position> {
         through.retain(|&position| {
             let lane = pipeline.own(position).lane as usize;

@@ -8,7 +8,7 @@
 //! | 4 | length of the header |
 //! | | the header |
 //! | 8 | XXH3 of all before |
-//! | 21 + stored | for each part: kind, count, length, stored length, XXH3 of these and what is stored |
+//! | 21 + stored | a part: kind, count, length, stored length, XXH3 of these and what is stored |
 //! | 29 | the end: kind 255, number of parts, and the XXH3 of the beginning and all checksums |
 //!
 //! Numbers are little-endian. Up to the first checksum it is the same in every form, so that an
