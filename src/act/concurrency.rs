@@ -199,7 +199,8 @@ impl<P: ControlPlane> Concurrency<P> {
             let wanted = match self.plane.set_limit(target, to.number()) {
                 Ok(()) => return self.confirm(target, to),
                 Err(Fault::Busy(words, wanted)) if send < SENDS_MAX => {
-                    tracing::debug!(function = %target.function, words, "the control plane is busy");
+                    let function = target.function;
+                    tracing::debug!(%function, words, "the control plane is busy");
                     wanted
                 }
                 Err(Fault::Unclear(words)) => {
@@ -311,31 +312,9 @@ impl<P: ControlPlane> Concurrency<P> {
             }
             return Err(refused(&objection));
         }
-        let entry = match (known, intent.verb) {
-            // It was given back a moment ago and begins anew.
-            (Some(before), Verb::Restrict) => {
-                let prior = if own { before.restriction.prior.clone() } else { found.clone() };
-                let restriction =
-                    Restriction { prior, ..Restriction::begun(intent, mapping, &found, now) };
-                let mut entry = Entry::new(self.owner.clone(), restriction);
-                entry.follow(&before);
-                entry
-            }
-            (Some(mut entry), verb) => {
-                entry.want(&intent.to, &found);
-                if verb == Verb::Tighten {
-                    entry.restriction.full = intent.to.clone();
-                }
-                entry
-            }
-            (None, Verb::Tighten | Verb::Relax) => {
-                return Err(refused("the journal does not know it; it was given back by hand"));
-            }
-            (None, _) => {
-                let restriction = Restriction::begun(intent, mapping, &found, now);
-                Entry::new(self.owner.clone(), restriction)
-            }
-        };
+        let entry = self
+            .entry(known, intent, mapping, &found, now)
+            .ok_or_else(|| refused("the journal does not know it; it was given back by hand"))?;
         if let Some(words) = self.stops(Purpose::of(intent.verb)) {
             return Err(refused(&words));
         }
@@ -345,6 +324,37 @@ impl<P: ControlPlane> Concurrency<P> {
             written => written.map_err(|error| refused(&error.to_string()))?,
         }
         self.send(intent, entry, &found, now)
+    }
+
+    /// What the journal is to say of an intent, where it may be carried out.
+    fn entry(
+        &self,
+        known: Option<Entry>,
+        intent: &Intent,
+        mapping: Option<String>,
+        found: &Setting,
+        now: EventTime,
+    ) -> Option<Entry> {
+        let begun = || Restriction::begun(intent, mapping, found, now);
+        match (known, intent.verb) {
+            // It was given back a moment ago and begins anew.
+            (Some(before), Verb::Restrict) => {
+                let is_own = before.is_own(found);
+                let prior = if is_own { before.restriction.prior.clone() } else { found.clone() };
+                let mut entry = Entry::new(self.owner.clone(), Restriction { prior, ..begun() });
+                entry.follow(&before);
+                Some(entry)
+            }
+            (Some(mut entry), verb) => {
+                entry.want(&intent.to, found);
+                if verb == Verb::Tighten {
+                    entry.restriction.full = intent.to.clone();
+                }
+                Some(entry)
+            }
+            (None, Verb::Tighten | Verb::Relax) => None,
+            (None, _) => Some(Entry::new(self.owner.clone(), begun())),
+        }
     }
 
     /// Whether this is the right limit for the way in which the function is fed. Returns the

@@ -298,26 +298,12 @@ impl Case {
         let took = matches!(outcome.kind, OutcomeKind::Applied | OutcomeKind::Planned);
         self.failures = if took { 0 } else { self.failures.saturating_add(1) };
         if let Some(instead) = outcome.instead {
-            // It is done at once, unless it was the other way round a moment ago.
-            let is_first = self.cap_by == ActuatorKind::ReservedConcurrency;
-            (self.failures, self.failed_at) = match is_first {
-                true => (0, None),
-                false => (self.failures, Some(intent.decided_at)),
-            };
-            self.cap_by = instead;
-            self.cap = None;
+            self.turn_to(instead, intent.decided_at);
             return false;
         }
-        let place = match intent.actuator {
-            ActuatorKind::WafIpSet => &mut self.source,
-            ActuatorKind::ReservedConcurrency | ActuatorKind::SqsMaximumConcurrency => {
-                &mut self.cap
-            }
-        };
-        let Some(held) = place else {
+        if self.place(intent.actuator).is_none() {
             return false;
-        };
-        let at = outcome.effective_at.unwrap_or(intent.decided_at);
+        }
         let is_known = outcome.from != Setting::Unknown;
         if outcome.kind == OutcomeKind::Refused
             && is_known
@@ -325,65 +311,37 @@ impl Case {
             && intent.objection(&outcome.from).is_some()
         {
             // Whoever changed it owns it now.
-            *place = None;
-            return true;
+            return self.place(intent.actuator).take().is_some();
         }
+        let ends = matches!(intent.verb, Verb::Restore | Verb::Expire);
         match (outcome.kind, intent.verb) {
-            (OutcomeKind::Applied | OutcomeKind::Planned, Verb::Restore | Verb::Expire) => {
-                *place = None;
-            }
-            (OutcomeKind::Applied, verb) => {
-                if held.prior == Setting::Unknown {
-                    held.prior = outcome.from.clone();
-                }
-                held.stage = match (verb, held.stage) {
-                    (Verb::Relax, Stage::Canary(step)) => Stage::Canary(step + 1),
-                    (Verb::Relax, _) => Stage::Canary(1),
-                    _ => Stage::Applied,
-                };
-                if verb == Verb::Tighten {
-                    held.full = intent.to.clone();
-                }
-                held.current = intent.to.clone();
-                held.perhaps = None;
-                held.changed_at = at;
-            }
-            (OutcomeKind::Planned, verb) => {
-                if verb == Verb::Tighten {
-                    held.full = intent.to.clone();
-                }
-                held.changed_at = at;
-            }
-            // Nobody knows whether it was carried out, so it is taken to be: it will be given back.
-            (OutcomeKind::Failed, Verb::Restrict) if is_known => {
-                held.prior = outcome.from.clone();
-                held.current = intent.to.clone();
-                held.perhaps = Some(outcome.from.clone());
-                held.stage = Stage::Applied;
-                held.changed_at = intent.decided_at;
+            (OutcomeKind::Applied | OutcomeKind::Planned, _) if ends => {
+                *self.place(intent.actuator) = None;
             }
             // The rung did not take: it is tried again after its time to settle, or the next one.
-            (OutcomeKind::Refused | OutcomeKind::Failed, Verb::Restrict) => {
-                *place = None;
+            (OutcomeKind::Refused | OutcomeKind::Failed, Verb::Restrict)
+                if outcome.kind == OutcomeKind::Refused || !is_known =>
+            {
+                *self.place(intent.actuator) = None;
                 self.failed_at = Some(intent.decided_at);
             }
-            // There is no room for it, perhaps; the way back goes on all the same.
-            (OutcomeKind::Refused, Verb::Relax) => {
-                held.stage = match held.stage {
-                    Stage::Canary(step) => Stage::Canary(step + 1),
-                    _ => Stage::Canary(1),
-                };
-                held.changed_at = intent.decided_at;
-            }
-            (kind, _) => {
-                if kind == OutcomeKind::Failed && is_known {
-                    held.current = outcome.from.clone();
-                    held.perhaps = Some(intent.to.clone());
+            _ => {
+                if let Some(held) = self.place(intent.actuator) {
+                    held.settle(intent, outcome);
                 }
-                held.changed_at = intent.decided_at;
             }
         }
         false
+    }
+
+    /// What was tried is not the right way to restrict this function; something else is, at once
+    /// unless it was the other way round a moment ago.
+    fn turn_to(&mut self, instead: ActuatorKind, now: EventTime) {
+        let is_first = self.cap_by == ActuatorKind::ReservedConcurrency;
+        (self.failures, self.failed_at) =
+            if is_first { (0, None) } else { (self.failures, Some(now)) };
+        self.cap_by = instead;
+        self.cap = None;
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::action::{ActuatorKind, Intent, LossClass, Setting, Verb};
+use super::action::{ActuatorKind, Intent, LossClass, Outcome, OutcomeKind, Setting, Verb};
 use crate::keep::{Bytes, Keep, Unfit, kept};
 use crate::record::FunctionKey;
 use crate::units::EventTime;
@@ -87,6 +87,52 @@ impl Restriction {
             covers: 1.0,
             legit_refused_share: intent.legit_refused_share,
             reason: intent.reason.clone(),
+        }
+    }
+
+    /// Brings it in line with what became of an intent that did not end it.
+    pub(super) fn settle(&mut self, intent: &Intent, outcome: &Outcome) {
+        let at = outcome.effective_at.unwrap_or(intent.decided_at);
+        let is_known = outcome.from != Setting::Unknown;
+        let next = match self.stage {
+            Stage::Canary(step) => Stage::Canary(step + 1),
+            Stage::Planned | Stage::Applied => Stage::Canary(1),
+        };
+        let took = matches!(outcome.kind, OutcomeKind::Applied | OutcomeKind::Planned);
+        if took && intent.verb == Verb::Tighten {
+            self.full = intent.to.clone();
+        }
+        match (outcome.kind, intent.verb) {
+            (OutcomeKind::Applied, verb) => {
+                if self.prior == Setting::Unknown {
+                    self.prior = outcome.from.clone();
+                }
+                self.stage = if verb == Verb::Relax { next } else { Stage::Applied };
+                self.current = intent.to.clone();
+                self.perhaps = None;
+                self.changed_at = at;
+            }
+            (OutcomeKind::Planned, _) => self.changed_at = at,
+            // Nobody knows whether it was carried out, so it is taken to be: it will be given back.
+            (OutcomeKind::Failed, Verb::Restrict) if is_known => {
+                self.prior = outcome.from.clone();
+                self.current = intent.to.clone();
+                self.perhaps = Some(outcome.from.clone());
+                self.stage = Stage::Applied;
+                self.changed_at = intent.decided_at;
+            }
+            // There is no room for it, perhaps; the way back goes on all the same.
+            (OutcomeKind::Refused, Verb::Relax) => {
+                self.stage = next;
+                self.changed_at = intent.decided_at;
+            }
+            (kind, _) => {
+                if kind == OutcomeKind::Failed && is_known {
+                    self.current = outcome.from.clone();
+                    self.perhaps = Some(intent.to.clone());
+                }
+                self.changed_at = intent.decided_at;
+            }
         }
     }
 
