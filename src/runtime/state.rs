@@ -35,8 +35,8 @@ const IDLE_FUNCTIONS: usize = 4_096;
 const IDLE_WORK: Duration = Duration::from_millis(20);
 /// A disk that is behind by so many parts is not given more without need.
 const PARTS_WAITING: usize = 64;
-/// A stop waits so long for its last snapshot.
-const PATIENCE: Duration = Duration::from_secs(6);
+/// A stop waits so long for its last snapshot; with what is given back before, less than its grace.
+const PATIENCE: Duration = Duration::from_secs(4);
 
 /// Work for the thread that writes.
 enum Job {
