@@ -15,6 +15,8 @@
 pub mod record;
 pub mod units;
 
+pub mod keep;
+
 pub mod config;
 
 pub mod source;

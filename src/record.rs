@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::keep::{Bytes, Keep, Unfit, kept, kept_words};
 use crate::units::{AccountId, BilledMs, EventTime, MbMillis, MemoryMb, OutOfRange};
 
 /// The longest function name that is kept, in bytes. Lambda allows 64 characters, 140 with a
@@ -326,6 +327,23 @@ pub struct Position {
     pub lane: u32,
     /// Line number from 1, or offset.
     pub offset: u64,
+}
+
+kept!(Position { lane, offset });
+kept_words!(Status { Success = 0, Error = 1, Timeout = 2 });
+kept_words!(Architecture { X86_64 = 0, Arm64 = 1 });
+kept_words!(RefusalReason { Forbidden = 0, Throttled = 1 });
+
+impl Keep for FunctionKey {
+    fn keep(&self, out: &mut Vec<u8>) {
+        (self.account, (self.region.clone(), self.name.clone())).keep(out);
+    }
+
+    fn regain(from: &mut Bytes<'_>) -> Result<Self, Unfit> {
+        let (account, (region, name)) = <(AccountId, (Box<str>, Box<str>))>::regain(from)?;
+        let name = FunctionRef::try_new(account, &region, &name).map_err(|_| Unfit)?;
+        Ok(name.to_key())
+    }
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ pub mod calendar;
 use std::fmt;
 use std::str::FromStr;
 
+use crate::keep::{Bytes, Keep, Unfit, ensure};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -354,6 +355,62 @@ impl Serialize for AccountId {
 impl<'de> Deserialize<'de> for AccountId {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+impl Keep for EventTime {
+    fn keep(&self, out: &mut Vec<u8>) {
+        self.0.keep(out);
+    }
+
+    fn regain(from: &mut Bytes<'_>) -> Result<Self, Unfit> {
+        match i64::regain(from)? {
+            // What never was set.
+            0 => Ok(Self(0)),
+            ms => Self::try_from_ms(ms).map_err(|_| Unfit),
+        }
+    }
+}
+
+impl Keep for AccountId {
+    fn keep(&self, out: &mut Vec<u8>) {
+        self.0.keep(out);
+    }
+
+    fn regain(from: &mut Bytes<'_>) -> Result<Self, Unfit> {
+        let number = u64::regain(from)?;
+        ensure(number < 1_000_000_000_000)?;
+        Ok(Self(number))
+    }
+}
+
+impl Keep for NanoUsd {
+    fn keep(&self, out: &mut Vec<u8>) {
+        self.0.keep(out);
+    }
+
+    fn regain(from: &mut Bytes<'_>) -> Result<Self, Unfit> {
+        i64::regain(from).map(Self)
+    }
+}
+
+impl Keep for MbMillis {
+    fn keep(&self, out: &mut Vec<u8>) {
+        self.0.keep(out);
+    }
+
+    fn regain(from: &mut Bytes<'_>) -> Result<Self, Unfit> {
+        u64::regain(from).map(Self)
+    }
+}
+
+impl Keep for BilledMs {
+    fn keep(&self, out: &mut Vec<u8>) {
+        self.0.keep(out);
+    }
+
+    fn regain(from: &mut Bytes<'_>) -> Result<Self, Unfit> {
+        Self::try_new(u32::regain(from)?.into()).map_err(|_| Unfit)
     }
 }
 

@@ -60,7 +60,7 @@ fn learn(args: &LearnArgs, settings: &Settings, notes: &mut dyn Write) -> anyhow
     let source = replay::open(&args.inputs)?;
     let prices = wiring::prices(settings)?;
     let version = prices.version.clone();
-    let engine = wiring::engine(settings, &prices.card)?;
+    let engine = wiring::engine(settings, &prices.card, settings.baselines_file.as_deref())?;
     let mut pipeline = replay::assemble(settings, prices, engine, Recorder::new())?;
     replay::read(Box::new(source), settings, &mut pipeline)?;
     let learned = pipeline.learned()?;

@@ -26,6 +26,8 @@ pub mod restrictions;
 
 pub mod explain;
 
+pub mod state;
+
 mod output;
 
 use std::io;
@@ -74,6 +76,7 @@ enum Command {
     Check(check::CheckArgs),
     Alarms(explain::AlarmsArgs),
     Explain(explain::ExplainArgs),
+    State(state::StateArgs),
     #[cfg(feature = "aws")]
     Restrictions(restrictions::RestrictionsArgs),
     #[cfg(feature = "aws")]
@@ -121,6 +124,7 @@ pub fn main() -> u8 {
         Command::Check(args) => check::run(&args),
         Command::Alarms(args) => explain::alarms(&args),
         Command::Explain(args) => explain::explain(&args),
+        Command::State(args) => state::run(&args, &mut io::stdout(), &mut io::stderr()),
         #[cfg(feature = "aws")]
         Command::Restrictions(args) => restrictions::list(&args),
         #[cfg(feature = "aws")]

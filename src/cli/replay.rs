@@ -148,7 +148,7 @@ pub(super) fn read(
 
 fn pipeline(args: &ReplayArgs, settings: &Settings) -> anyhow::Result<Pipeline> {
     let prices = wiring::prices(settings)?;
-    let engine = wiring::engine(settings, &prices.card)?;
+    let engine = wiring::engine(settings, &prices.card, settings.baselines_file.as_deref())?;
     let decisions = args.decisions.as_deref().or(settings.output.decisions.as_deref());
     let ledger = args.ledger.as_deref().or(settings.output.ledger.as_deref());
     // What goes to standard output must not be mixed with words for people.

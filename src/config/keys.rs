@@ -480,6 +480,19 @@ pub(super) static KEYS: &[Key<Settings>] = &[
         "The role by which such a schedule writes the prior state back.",
     ),
     key(
+        "state.directory",
+        |s| &mut s.state_directory,
+        PATH_OR_NONE,
+        "Where everything that was learned and is going on is written, with the input positions \
+         that it includes, to go on from after a restart. For one process alone; kafka and files.",
+    ),
+    key(
+        "state.interval",
+        |s| &mut s.state_interval_seconds,
+        Kind::Duration(1, DAY),
+        "How often it is written. After a crash the records since then are read again.",
+    ),
+    key(
         "state.journal",
         |s| &mut s.journal,
         Kind::Text("a path", not_empty),

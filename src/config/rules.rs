@@ -22,11 +22,21 @@ pub(super) fn check(settings: &Settings, raw: &RawConfig, problems: &mut Vec<Pro
     tokens(&settings.input.kafka, &mut broken);
     times(settings, &mut broken);
     outputs(settings, &mut broken);
+    state(settings, &mut broken);
     for (key, words) in broken {
         if !problems.iter().any(|problem| problem.key == key) {
             let source = raw.source(&key);
             problems.push(Problem { key, given: None, fault: Fault::Other(words), source });
         }
+    }
+}
+
+fn state(settings: &Settings, broken: &mut Vec<(String, String)>) {
+    let supported = matches!(settings.input.kind, InputKind::Kafka | InputKind::Files);
+    if settings.state_directory.is_some() && !supported {
+        let words = "only for input.kind kafka and files, others cannot be gone on with; leave it \
+                     empty";
+        broken.push(("state.directory".to_owned(), words.to_owned()));
     }
 }
 

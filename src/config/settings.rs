@@ -39,6 +39,10 @@ pub struct Settings {
     pub lambda: LambdaConfig,
     /// Where restrictions are journalled.
     pub journal: String,
+    /// Where the state is written to go on from after a restart; `None`: nowhere.
+    pub state_directory: Option<PathBuf>,
+    /// How often.
+    pub state_interval_seconds: u32,
     /// Which function stands behind an entry point.
     pub routes: Vec<ConfiguredRoute>,
     /// The HTTP server.
@@ -66,6 +70,8 @@ impl Default for Settings {
             control: ControlSettings::default(),
             lambda: LambdaConfig::default(),
             journal: "bursar-journal".to_owned(),
+            state_directory: None,
+            state_interval_seconds: 60,
             routes: Vec::new(),
             server: ServerSettings::default(),
             log: LogSettings::default(),

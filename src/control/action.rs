@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::settings::Mode;
+use crate::keep::{Bytes, Keep, Unfit, kept_words};
 use crate::record::FunctionKey;
 use crate::units::EventTime;
 
@@ -245,4 +246,31 @@ pub struct Action {
     pub outcome: Outcome,
     /// The mode it was decided in.
     pub mode: Mode,
+}
+
+kept_words!(ActuatorKind { WafIpSet = 0, ReservedConcurrency = 1, SqsMaximumConcurrency = 2 });
+kept_words!(LossClass { Refusing = 0, Lossless = 1, Lossy = 2 });
+
+impl Keep for Setting {
+    fn keep(&self, out: &mut Vec<u8>) {
+        match self {
+            Setting::Unknown => out.push(0),
+            Setting::Unset => out.push(1),
+            Setting::Set(Value::Number(number)) => (2_u8, *number).keep(out),
+            Setting::Set(Value::Addresses(addresses)) => {
+                out.push(3);
+                addresses.keep(out);
+            }
+        }
+    }
+
+    fn regain(from: &mut Bytes<'_>) -> Result<Self, Unfit> {
+        Ok(match u8::regain(from)? {
+            0 => Setting::Unknown,
+            1 => Setting::Unset,
+            2 => Setting::Set(Value::Number(u32::regain(from)?)),
+            3 => Setting::Set(Value::Addresses(Keep::regain(from)?)),
+            _ => return Err(Unfit),
+        })
+    }
 }

@@ -8,6 +8,7 @@ use super::gate::GateKind;
 use super::restriction::{Restriction, Stage};
 use super::settings::ControlSettings;
 use crate::engine::alarm::{Alarm, Class, Pulse, Severity};
+use crate::keep::kept;
 use crate::record::FunctionKey;
 use crate::units::{EventTime, NanoUsd};
 
@@ -343,3 +344,22 @@ impl Case {
         self.cap = None;
     }
 }
+
+kept!(Case {
+    function,
+    alarm,
+    alarm_id,
+    opened_at,
+    pulse,
+    source,
+    cap,
+    cap_by,
+    acted_on,
+    quiet_since,
+    trips,
+    last_trip,
+    failed_at,
+    failures,
+    waiting,
+    told,
+});

@@ -6,6 +6,8 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
+use crate::keep::kept_words;
+
 /// What a gate looks at, in the order in which they are asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -92,3 +94,14 @@ impl Gate {
         self
     }
 }
+
+kept_words!(GateKind {
+    Severity = 0,
+    HeldOff = 1,
+    LeftAlone = 2,
+    NeverTouch = 3,
+    Crowd = 4,
+    ActionFloor = 5,
+    FunctionsPerMinute = 6,
+    Cap = 7,
+});

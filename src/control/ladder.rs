@@ -8,6 +8,7 @@
 
 mod caps;
 mod gates;
+mod saving;
 mod sources;
 mod upkeep;
 

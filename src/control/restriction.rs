@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::action::{ActuatorKind, Intent, LossClass, Outcome, OutcomeKind, Setting, Verb};
+use crate::keep::{Bytes, Keep, Unfit, kept};
 use crate::record::FunctionKey;
 use crate::units::EventTime;
 
@@ -138,5 +139,44 @@ impl Restriction {
     /// Whether it holds anything back on the platform.
     pub fn is_in_force(&self) -> bool {
         self.stage != Stage::Planned
+    }
+}
+
+kept!(Restriction {
+    id,
+    alarm_id,
+    function,
+    actuator,
+    prior,
+    full,
+    current,
+    perhaps,
+    loss_class,
+    stage,
+    since,
+    changed_at,
+    expires_at,
+    covers,
+    legit_refused_share,
+    reason,
+    mapping,
+});
+
+impl Keep for Stage {
+    fn keep(&self, out: &mut Vec<u8>) {
+        match self {
+            Stage::Planned => out.push(0),
+            Stage::Applied => out.push(1),
+            Stage::Canary(step) => (2_u8, *step).keep(out),
+        }
+    }
+
+    fn regain(from: &mut Bytes<'_>) -> Result<Self, Unfit> {
+        Ok(match u8::regain(from)? {
+            0 => Stage::Planned,
+            1 => Stage::Applied,
+            2 => Stage::Canary(u8::regain(from)?),
+            _ => return Err(Unfit),
+        })
     }
 }

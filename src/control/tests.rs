@@ -91,7 +91,7 @@ pub(crate) fn pulse(name: &str, served: f64, throttled: f64) -> Pulse {
     }
 }
 
-fn control(mode: Mode) -> Control {
+pub(crate) fn control(mode: Mode) -> Control {
     Control::new(ControlSettings { mode, ..ControlSettings::default() }, Vec::new())
 }
 
@@ -110,7 +110,7 @@ fn obey(control: &mut Control, now: EventTime) -> Vec<Intent> {
 }
 
 /// Runs seconds `from..to`, with the same pulse each; returns all intents with their second.
-fn run(control: &mut Control, from: i64, to: i64, pulse: &Pulse) -> Vec<(i64, Intent)> {
+pub(crate) fn run(control: &mut Control, from: i64, to: i64, pulse: &Pulse) -> Vec<(i64, Intent)> {
     let mut wanted = Vec::new();
     for second in from..to {
         control.pulse(pulse.clone());

@@ -8,6 +8,7 @@ use crate::cost::projection::Quantiles;
 use crate::cost::rates::{Component, FunctionRates};
 use crate::cost::tiers::{TierMeter, scaled};
 use crate::cost::usage::Usage;
+use crate::keep::{Bytes, Keep, Unfit};
 use crate::record::Architecture;
 use crate::units::{AccountId, EventTime, NanoUsd};
 
@@ -34,6 +35,23 @@ impl AccountBook {
     /// Empty bills. `free_tier`: the monthly free allowance is credited.
     pub fn new(prices: PriceBook, free_tier: bool) -> Self {
         Self { prices, meter: TierMeter::new(free_tier, EventTime::MIN), drag: BTreeMap::new() }
+    }
+
+    /// Writes the bills down.
+    pub fn keep(&self, out: &mut Vec<u8>) {
+        let Self { prices: _, meter, drag } = self;
+        meter.keep(out);
+        drag.keep(out);
+    }
+
+    /// Goes on from there.
+    ///
+    /// # Errors
+    /// That is something else.
+    pub fn regain(&mut self, from: &mut Bytes<'_>) -> Result<(), Unfit> {
+        self.meter.regain(from)?;
+        self.drag = Keep::regain(from)?;
+        Ok(())
     }
 
     /// Charges further usage at the tick `at`; a later month than the last starts anew.

@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use crate::cost::month::Month;
 use crate::cost::season::Shape;
+use crate::keep::{kept, kept_words};
 use crate::units::{EventTime, NanoUsd};
 
 /// Slots that a window is made of. The open slot is partly in the future, so a window covers
@@ -165,6 +166,10 @@ const fn start_of(now: EventTime, minutes: i64) -> EventTime {
 fn hours(at: EventTime) -> f64 {
     at.ms() as f64 / HOUR_MS
 }
+
+kept!(BurnMeter { windows });
+kept!(Window { newest, sums });
+kept_words!(BurnUrgency { Notice = 0, Page = 1 });
 
 #[cfg(test)]
 mod tests {

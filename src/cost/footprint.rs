@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use crate::cost::prices::PriceBook;
 use crate::cost::rates::round_half_up;
+use crate::keep::{Bytes, Keep, Unfit};
 use crate::units::{EventTime, NanoUsd};
 
 /// A PUT payload unit of a provisioned stream, in bytes (Amazon Kinesis Data Streams pricing).
@@ -106,6 +107,21 @@ impl Footprint {
     pub fn new(prices: PriceBook, region: String, terms: StreamTerms) -> Self {
         let used = StreamUse::default();
         Self { prices, region, terms, log_bytes: 0, used, logs: 0, stream: 0 }
+    }
+
+    /// Writes down what was charged.
+    pub fn keep(&self, out: &mut Vec<u8>) {
+        let Self { prices: _, region: _, terms: _, log_bytes, used: _, logs, stream } = self;
+        (*log_bytes, *logs, *stream).keep(out);
+    }
+
+    /// Goes on from there. What is used of a stream is counted anew by every process.
+    ///
+    /// # Errors
+    /// That is something else.
+    pub fn regain(&mut self, from: &mut Bytes<'_>) -> Result<(), Unfit> {
+        (self.log_bytes, self.logs, self.stream) = Keep::regain(from)?;
+        Ok(())
     }
 
     /// Charges what was used since the last time; both are sums since the start.

@@ -34,6 +34,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cost::distribution::{SHIFT, Spread, Z_90};
 use crate::cost::projection::Quantiles;
+use crate::keep::kept;
 use crate::units::NanoUsd;
 use crate::units::bounds::{up_to, within};
 
@@ -339,3 +340,18 @@ fn factor(hundredths: i8) -> f64 {
 fn number(step: i64) -> u32 {
     u32::try_from(step.max(1)).unwrap_or(u32::MAX)
 }
+
+kept!(Forecaster {
+    level,
+    issued,
+    error,
+    drift,
+    usd,
+    weight,
+    blocks,
+    below,
+    above,
+    seen,
+    seen_weight,
+    next,
+});

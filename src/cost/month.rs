@@ -8,6 +8,7 @@ use jiff::civil::Date;
 use jiff::tz::Offset;
 use serde::{Deserialize, Serialize};
 
+use crate::keep::{Bytes, Keep, Unfit, ensure};
 use crate::units::EventTime;
 
 /// Milliseconds in an hour.
@@ -82,6 +83,18 @@ impl Month {
 impl fmt::Display for Month {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:04}-{:02}", self.year(), self.number())
+    }
+}
+
+impl Keep for Month {
+    fn keep(&self, out: &mut Vec<u8>) {
+        self.0.keep(out);
+    }
+
+    fn regain(from: &mut Bytes<'_>) -> Result<Self, Unfit> {
+        let month = Self(i32::regain(from)?);
+        ensure((Self::of(EventTime::MIN)..=Self::of(EventTime::MAX)).contains(&month))?;
+        Ok(month)
     }
 }
 

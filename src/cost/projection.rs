@@ -18,6 +18,7 @@ use crate::cost::distribution::{Spread, Z_90, reached_by};
 use crate::cost::forecast::Forecaster;
 use crate::cost::month::Month;
 use crate::cost::season::Shape;
+use crate::keep::kept;
 use crate::units::{EventTime, NanoUsd};
 
 /// Default step of the log level per square root of an hour: 5 % in an hour, 17 % in half a day.
@@ -280,3 +281,6 @@ fn tame(value: f64) -> f64 {
     // Positive form, so that NaN fails.
     if value > 0.0 { value.min(USD_MAX) } else { 0.0 }
 }
+
+kept!(Quantiles { p10, p50, p90 });
+kept!(Projection { hour, day, month_end });

@@ -8,6 +8,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::keep::kept;
 use crate::units::bounds::array;
 use crate::units::calendar::hour_slot;
 
@@ -161,6 +162,9 @@ fn decoded(code: u16) -> f64 {
 fn encoded(weight: f64) -> u16 {
     (libm::log2(weight.max(0.0)) * CODES_PER_DOUBLING + f64::from(CODE_ONE)).round() as u16
 }
+
+kept!(Season { slots, hours });
+kept!(Shape { before });
 
 #[cfg(test)]
 mod tests {

@@ -10,6 +10,7 @@ use crate::cost::month::Month;
 use crate::cost::prices::{MB_MS_PER_GB_SECOND, PriceBook, Rates};
 use crate::cost::rates::round_half_up;
 use crate::cost::usage::Usage;
+use crate::keep::{Bytes, Keep, Unfit, ensure, kept};
 use crate::record::Architecture;
 use crate::units::{AccountId, EventTime, MbMillis, NanoUsd};
 
@@ -42,6 +43,24 @@ impl TierMeter {
     /// Empty meters for the month of `at`.
     pub fn new(free_tier: bool, at: EventTime) -> Self {
         TierMeter { month: Month::of(at), free_tier, accounts: BTreeMap::new(), regions: 0 }
+    }
+
+    /// Writes the meters down.
+    pub fn keep(&self, out: &mut Vec<u8>) {
+        let Self { month, free_tier: _, accounts, regions: _ } = self;
+        month.keep(out);
+        accounts.keep(out);
+    }
+
+    /// Goes on from there.
+    ///
+    /// # Errors
+    /// That is something else.
+    pub fn regain(&mut self, from: &mut Bytes<'_>) -> Result<(), Unfit> {
+        self.month = Keep::regain(from)?;
+        self.accounts = Keep::regain(from)?;
+        self.regions = self.accounts.values().map(BTreeMap::len).sum();
+        ensure(self.regions <= METERS_MAX)
     }
 
     /// The month that is being metered.
@@ -226,3 +245,5 @@ fn side_mut(readings: &mut [Reading; 2], architecture: Architecture) -> &mut Rea
         Architecture::Arm64 => arm,
     }
 }
+
+kept!(Reading { requests, mb_ms });

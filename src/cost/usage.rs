@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::keep::kept;
 use crate::units::MbMillis;
 
 /// What a function used over some period. Sums saturate: a count that large is beyond any budget,
@@ -79,3 +80,5 @@ impl std::iter::Sum for Usage {
         iter.fold(Usage::ZERO, Usage::plus)
     }
 }
+
+kept!(Usage { requests, mb_ms, refused, response_bytes });

@@ -25,6 +25,7 @@ use crate::cost::projection::{
     History, ProjectionInput, Quantiles, probability_over, project, time_to_exhaustion,
 };
 use crate::cost::season::{Season, Shape};
+use crate::keep::kept;
 use crate::units::{EventTime, NanoUsd};
 
 /// Spend in a long window that is worth a warning, unless a part of the budget is less.
@@ -144,6 +145,11 @@ impl Wallet {
             firing: [false; BURN_PAIRS.len()],
             open: None,
         }
+    }
+
+    /// Goes on from where another was, with its own ceiling.
+    pub fn regain(&mut self, from: Self) {
+        *self = Self { monthly: self.monthly, ..from };
     }
 
     /// At the full minute `now` the budget stands at `spent` since the first of the month. What is
@@ -287,6 +293,23 @@ const fn before(now: EventTime) -> EventTime {
 const fn hour_of(at: EventTime) -> i64 {
     at.ms().div_euclid(HOUR_MS)
 }
+
+kept!(Wallet {
+    monthly,
+    watching,
+    month,
+    spent,
+    seen,
+    meter,
+    forecaster,
+    season,
+    shape,
+    hour,
+    firing,
+    open,
+});
+kept!(Hour { number, spent, paged });
+kept!(Open { since, told_at, told });
 
 #[cfg(test)]
 mod tests {

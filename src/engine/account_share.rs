@@ -9,6 +9,7 @@
 use super::baseline::Baseline;
 use super::detect::aggregate::minute_evidence;
 use super::detect::rounded_down;
+use crate::keep::kept;
 
 /// What is known counts when it is at least so old, and at most twice so old.
 const PERIOD_MINUTES: u32 = 10;
@@ -80,3 +81,6 @@ impl Known {
         Self { expected, highest: highest as f32, phi: phi as f32 }
     }
 }
+
+kept!(AccountShare { number, evidence, latest, before });
+kept!(Known { expected, highest, phi });

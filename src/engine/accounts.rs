@@ -27,6 +27,7 @@ use super::detect::aggregate::Aggregate;
 use super::detect::rate::ChannelReading;
 use super::settings::DetectionSettings;
 use super::shard::{ACCOUNTS_MAX, ROWS_COMPLETE};
+use crate::keep::{Bytes, Keep, Unfit, ensure, kept};
 use crate::units::{AccountId, EventTime, NanoUsd};
 
 /// With fewer functions above 1, each of them is better told by itself.
@@ -96,6 +97,23 @@ impl Accounts {
         self.accounts.retain(|_, account| !account.is_at_rest());
         self.members.clone_from(members);
         alarms
+    }
+
+    /// Writes them down.
+    pub fn keep(&self, out: &mut Vec<u8>) {
+        let Self { detection: _, threshold: _, members, accounts } = self;
+        members.keep(out);
+        accounts.keep(out);
+    }
+
+    /// Goes on from there.
+    ///
+    /// # Errors
+    /// That is something else.
+    pub fn regain(&mut self, from: &mut Bytes<'_>) -> Result<(), Unfit> {
+        self.members = Keep::regain(from)?;
+        self.accounts = Keep::regain(from)?;
+        ensure(self.accounts.len() <= ACCOUNTS_MAX)
     }
 
     /// Whether no account has anything to remember.
@@ -254,6 +272,11 @@ fn add(sum: &mut Excess, more: &Excess) {
     sum.mb_ms = sum.mb_ms.saturating_add(more.mb_ms);
     sum.nano_usd += more.nano_usd;
 }
+
+kept!(Account { aggregate, minute, onset, excess, alarm });
+kept!(OpenMinute { requests, expected, excess, largest }
+    if |minute| minute.largest.len() <= NAMED_MAX);
+kept!(OpenAlarm { id, severity, evidence_at, quiet_minutes });
 
 #[cfg(test)]
 mod tests {

@@ -9,6 +9,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::attribution::Attribution;
 use super::detect::rate::ChannelReading;
 use crate::cost::{Projection, Usage};
+use crate::keep::{kept, kept_words};
 use crate::record::{FunctionKey, Position};
 use crate::units::{AccountId, EventTime, NanoUsd};
 
@@ -314,3 +315,64 @@ pub enum Output {
     /// A function's minute.
     Minute(Box<MinuteRow>),
 }
+
+kept_words!(Severity { Notice = 0, Page = 1 });
+kept_words!(Channel {
+    RateFast = 0,
+    Recursion = 1,
+    Duration = 2,
+    Memory = 3,
+    Retry = 4,
+    Yoyo = 5,
+    Cost = 6,
+    Leech = 7,
+    Aggregate = 8,
+});
+kept!(Excess { requests, mb_ms, nano_usd });
+kept!(FunctionExcess { function, excess });
+
+kept_words!(AlarmState { Opened = 0, Updated = 1, Closed = 2 });
+kept_words!(Class { Attack = 0, Crowd = 1, Runaway = 2, Unknown = 3 });
+kept!(Busyness { evidence, expected, excess });
+kept!(MinuteRow {
+    minute,
+    function,
+    usage,
+    nano_usd,
+    expected,
+    billed_ms,
+    memory_mb,
+    evidence_log10,
+    busyness,
+});
+kept!(Alarm {
+    id,
+    state,
+    severity,
+    function,
+    onset,
+    evidence_at,
+    decided_at,
+    position,
+    sequence,
+    channels,
+    class,
+    excess,
+    excess_per_hour,
+    projected,
+    loss_bound,
+    attribution,
+});
+kept!(Pulse {
+    function,
+    alarmed,
+    served,
+    forbidden,
+    throttled,
+    expected,
+    tolerated,
+    dispersion,
+    billed_ms,
+    memory_mb,
+    usd_per_call,
+});

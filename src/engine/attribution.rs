@@ -20,6 +20,7 @@ pub use self::naming::NAMED_MAX;
 use self::pane::Pane;
 use self::reference::Reference;
 use super::batch::Dimension;
+use crate::keep::kept;
 
 /// What a function would have done anyway.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -85,6 +86,9 @@ pub struct SourceShare {
     #[serde(skip)]
     pub ordinary: f64,
 }
+
+kept!(Attribution { diffuse, distinct, sources, crowd });
+kept!(SourceShare { dimension, source, share, low, high, ordinary });
 
 #[cfg(test)]
 mod tests;

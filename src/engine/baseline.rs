@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use super::learned::MINUTES_MAX;
 use super::peaks::Peaks;
+use crate::keep::kept;
 use crate::units::bounds::{up_to, within};
 
 /// Time constants of the level, in minutes.
@@ -289,6 +290,9 @@ fn weight(tau: f64, minutes: u32, span: f64) -> f64 {
     let steady = 1.0 - libm::exp(-span / tau);
     steady.max(span / (f64::from(minutes) + span))
 }
+
+kept!(Baseline { fast, slow, peaks, clumping, square, bursts, wobble, minutes, block });
+kept!(Block { calls, minutes, busiest_at, busiest });
 
 #[cfg(test)]
 mod tests {

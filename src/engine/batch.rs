@@ -6,7 +6,9 @@ use core::net::IpAddr;
 use serde::Serialize;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use super::partitions::key_of;
 use crate::cost::Usage;
+use crate::keep::{Bytes, Keep, Unfit, kept, kept_words};
 use crate::record::{
     Architecture, FunctionRef, Position, RefusalReason, SOURCE_BYTES_MAX, Source, Status,
 };
@@ -320,6 +322,18 @@ impl Batch {
         self.bytes_at(slot.at as usize, usize::from(slot.len))
     }
 
+    /// Whether an event's function and sources are in the text.
+    fn holds(&self, event: &Event) -> bool {
+        let name = self.function(event);
+        let ends = |slot: &SourceSlot| slot.at as usize + usize::from(slot.len);
+        let valid = FunctionRef::try_new(name.account, name.region, name.name).is_ok();
+        valid
+            && key_of(name) == event.key
+            && event.sources.iter().all(|slot| ends(slot) <= self.text.len())
+            && event.sources.iter().all(|slot| usize::from(slot.len) <= SOURCE_BYTES_MAX)
+            && (event.sources[0].len == 0 || event.sources[0].len == 16)
+    }
+
     fn address(&mut self, address: IpAddr) -> SourceSlot {
         let octets = match address {
             IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
@@ -355,6 +369,57 @@ impl Batch {
 
     fn str_at(&self, at: usize, len: usize) -> &str {
         std::str::from_utf8(self.bytes_at(at, len)).unwrap_or_default()
+    }
+}
+
+kept!(Batch { events, text } if |batch| batch.events.iter().all(|event| batch.holds(event)));
+kept!(Event {
+    sequence,
+    position,
+    at,
+    key,
+    delivery,
+    request,
+    mb_ms,
+    response_bytes,
+    billed,
+    memory_mb,
+    version,
+    kind,
+    timeliness,
+    gateway,
+    own,
+    status,
+    architecture,
+    sources,
+    account,
+    text_at,
+    region_len,
+    name_len,
+});
+kept!(SourceSlot { hash, at, len });
+kept_words!(Dimension { Address = 0, Principal = 1, Origin = 2, Route = 3, Prefix = 4 });
+kept_words!(Timeliness { OnTime = 0, Late = 1 });
+
+impl Keep for EventKind {
+    fn keep(&self, out: &mut Vec<u8>) {
+        match self {
+            EventKind::Invocation => out.push(0),
+            EventKind::Trigger => out.push(1),
+            EventKind::Refusal(reason) => {
+                out.push(2);
+                reason.keep(out);
+            }
+        }
+    }
+
+    fn regain(from: &mut Bytes<'_>) -> Result<Self, Unfit> {
+        Ok(match u8::regain(from)? {
+            0 => EventKind::Invocation,
+            1 => EventKind::Trigger,
+            2 => EventKind::Refusal(RefusalReason::regain(from)?),
+            _ => return Err(Unfit),
+        })
     }
 }
 

@@ -14,6 +14,7 @@
 //! Records ahead of the frontier by more than the ring can hold wait, in a small buffer of their
 //! own, until the frontier comes near; where it never does they are refused as `future`.
 
+use crate::keep::kept;
 use crate::units::EventTime;
 
 /// Messages that the median looks at. Five of them must agree before time moves.
@@ -89,6 +90,8 @@ impl Frontier {
         now
     }
 }
+
+kept!(Frontier { recent, seen, median, wait_ms, now });
 
 #[cfg(test)]
 mod tests {

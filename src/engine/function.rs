@@ -8,11 +8,13 @@
 use super::batch::{Batch, Event, EventKind, Timeliness};
 use super::detect::Thresholds;
 use super::learned::Past;
+use super::partitions::key_of;
 use super::rate_card::{RateCard, RateIndex};
 use super::settings::DetectionSettings;
 use super::watch::{Calling, Touch, Watch};
 use super::window::RING;
 use crate::cost::{FunctionRates, Usage};
+use crate::keep::{Bytes, Keep, Unfit, ensure, kept};
 use crate::record::{FunctionKey, FunctionRef};
 use crate::units::{AccountId, EventTime, MbMillis, MemoryMb};
 
@@ -119,6 +121,8 @@ pub struct FunctionState {
     pub gateway_seen: bool,
     /// A restriction is in force, so demand may be hidden and nothing is learned.
     restricted: bool,
+    /// The round of saving in which it was last written down, one of two.
+    pub round: bool,
     account: AccountId,
     /// The region and the function's own name, one behind the other.
     name: Box<str>,
@@ -153,6 +157,7 @@ impl FunctionState {
             region_len: u8::try_from(name.region.len()).unwrap_or(0),
             gateway_seen: event.gateway,
             restricted: false,
+            round: false,
             account: name.account,
             name: [name.region, name.name].concat().into_boxed_str(),
         }
@@ -399,6 +404,98 @@ impl FunctionState {
         rows.into_iter().flatten()
     }
 
+    /// Writes it down; its price row in words, since every shard numbers its own.
+    pub fn keep(&self, card: &RateCard, out: &mut Vec<u8>) {
+        // How long it is, for shards to which it does not belong.
+        let at = out.len();
+        0_u32.keep(out);
+        let Self {
+            key,
+            watch,
+            mean_mb_ms,
+            memory_mb,
+            total: _,
+            month,
+            minute,
+            minute_usage,
+            month_usage,
+            recent,
+            hour,
+            first_seen,
+            rate,
+            hour_calls,
+            minute_before,
+            region_len: _,
+            gateway_seen,
+            restricted,
+            round: _,
+            account: _,
+            name: _,
+        } = self;
+        key.keep(out);
+        self.to_key().keep(out);
+        (card.key(*rate).architecture(), card.priced_at(*rate)).keep(out);
+        (*gateway_seen, *restricted, *hour_calls, *minute_before).keep(out);
+        (*mean_mb_ms, *memory_mb, *month, *minute).keep(out);
+        (*minute_usage, *month_usage, *recent).keep(out);
+        (*hour, *first_seen).keep(out);
+        watch.keep(out);
+        let length = u32::try_from(out.len() - at - 4).unwrap_or(u32::MAX);
+        out[at..at + 4].copy_from_slice(&length.to_le_bytes());
+    }
+
+    /// Reads back one of those functions that `owns` says yes to, by their keys; `None` for others.
+    ///
+    /// # Errors
+    /// That is no function.
+    pub fn regain(
+        from: &mut Bytes<'_>,
+        card: &mut RateCard,
+        owns: impl Fn(u64) -> bool,
+    ) -> Result<Option<Self>, Unfit> {
+        let length = from.count()?;
+        let mut from = Bytes::new(from.take(length)?);
+        let key = u64::regain(&mut from)?;
+        if !owns(key) {
+            return Ok(None);
+        }
+        let from = &mut from;
+        let name = FunctionKey::regain(from)?;
+        let name = name.as_ref();
+        ensure(key_of(name) == key)?;
+        let (architecture, priced_at) = Keep::regain(from)?;
+        let (gateway_seen, restricted): (bool, bool) = Keep::regain(from)?;
+        let (hour_calls, minute_before) = Keep::regain(from)?;
+        let (mean_mb_ms, memory_mb, month, minute) = Keep::regain(from)?;
+        let (minute_usage, month_usage, recent) = Keep::regain(from)?;
+        let (hour, first_seen) = Keep::regain(from)?;
+        let watch: Option<Box<Watch>> = Keep::regain(from)?;
+        ensure(from.is_empty() && (watch.is_some() || !restricted))?;
+        Ok(Some(Self {
+            key,
+            watch,
+            mean_mb_ms,
+            memory_mb,
+            total: 0,
+            month,
+            minute,
+            minute_usage,
+            month_usage,
+            recent,
+            hour,
+            first_seen,
+            rate: card.resolve(&name, architecture, gateway_seen, priced_at),
+            hour_calls,
+            minute_before,
+            region_len: u8::try_from(name.region.len()).unwrap_or(0),
+            gateway_seen,
+            restricted,
+            round: false,
+            account: name.account,
+            name: [name.region, name.name].concat().into_boxed_str(),
+        }))
+    }
+
     /// The function's prices.
     pub fn rates<'a>(&self, around: &Surroundings<'a>) -> &'a FunctionRates {
         around.rates.rates(self.rate)
@@ -432,6 +529,8 @@ impl FunctionState {
         (seconds, seconds.min(young))
     }
 }
+
+kept!(MinuteUsage { mb_ms, response_bytes, requests, refused });
 
 /// The hour, told from those before it for seven years.
 fn hour_of(second: u32) -> u16 {

@@ -8,6 +8,7 @@ use super::batch::{Batch, Event, EventBody, EventKind, Timeliness};
 use super::frontier::{AHEAD_SECONDS, Frontier};
 use super::partitions::{key_of, partition_of, shard_of};
 use super::routes::Routes;
+use crate::keep::{Bytes, Keep, Unfit, ensure};
 use crate::record::{
     FunctionRef, Invocation, Position, Record, Source, Status, Target, Trigger, TriggerKind,
 };
@@ -214,6 +215,44 @@ impl Intake {
     /// Counts of what was not passed on.
     pub fn counters(&self) -> IntakeCounters {
         IntakeCounters { unrouted: self.unrouted, future: self.door.future }
+    }
+
+    /// Writes the door down; between two messages, with empty batches.
+    pub fn keep(&self, out: &mut Vec<u8>) {
+        debug_assert!(self.batched() == 0 && self.newest.is_none(), "between two messages");
+        let Self { routes, door, newest: _, unrouted } = self;
+        let Door {
+            frontier,
+            lateness_seconds: _,
+            sequence,
+            waiting,
+            waiting_earliest,
+            batches: _,
+            first,
+            future,
+            refused: _,
+        } = door;
+        routes.keep(out);
+        unrouted.keep(out);
+        frontier.keep(out);
+        (*sequence, *first, *future).keep(out);
+        waiting.keep(out);
+        waiting_earliest.keep(out);
+    }
+
+    /// Goes on from there.
+    ///
+    /// # Errors
+    /// That is something else.
+    pub fn regain(&mut self, from: &mut Bytes<'_>) -> Result<(), Unfit> {
+        self.routes.regain(from)?;
+        self.unrouted = Keep::regain(from)?;
+        let door = &mut self.door;
+        door.frontier = Keep::regain(from)?;
+        (door.sequence, door.first, door.future) = Keep::regain(from)?;
+        door.waiting = Keep::regain(from)?;
+        door.waiting_earliest = Keep::regain(from)?;
+        ensure(door.waiting.len() <= WAITING_MAX)
     }
 
     fn invocation(&mut self, invocation: &Invocation<'_>, position: Position) -> Entry {

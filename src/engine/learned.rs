@@ -13,6 +13,7 @@ use super::baseline::Baseline;
 use super::detect::retry::RetryChannel;
 use super::detect::size::SizeChannel;
 use super::ledger::Ledger;
+use crate::keep::kept;
 use crate::record::FunctionKey;
 use crate::units::bounds::up_to;
 
@@ -79,6 +80,11 @@ impl Dormant {
         Some(entry.remove().0.1)
     }
 
+    /// All of them, in no particular order.
+    pub fn iter(&self) -> impl Iterator<Item = (u64, &Past)> {
+        self.table.iter().map(|(key, past)| (*key, &**past))
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.table.len()
@@ -89,3 +95,5 @@ impl Dormant {
         self.table.is_empty()
     }
 }
+
+kept!(Past { until, newest, mean_mb_ms, memory_mb, baseline, size, retry, ledger });

@@ -13,6 +13,7 @@ use super::detect::cost::HourCost;
 use super::detect::leech::DayLeech;
 use super::watch::Calling;
 use crate::cost::{Forecaster, Season, Shape, Usage};
+use crate::keep::kept;
 use crate::units::calendar::is_weekend;
 
 /// Dollars a month from which on a function's hours are kept.
@@ -154,3 +155,5 @@ impl Ledger {
         &self.forecaster
     }
 }
+
+kept!(Ledger { season, forecaster, cost, leech, hour, before, month, day_usd, unusual, is_part });

@@ -9,6 +9,7 @@ pub mod routes;
 
 pub mod intake;
 
+pub mod saved;
 pub mod shard;
 
 pub mod accounts;

@@ -9,6 +9,7 @@ use super::attribution::Attribution;
 use super::batch::{Event, Timeliness};
 use super::window::{RING, SecondRing};
 use crate::cost::Usage;
+use crate::keep::kept;
 use crate::record::{Position, RefusalReason};
 use crate::units::{EventTime, MbMillis};
 
@@ -241,3 +242,10 @@ impl OpenAlarm {
         self.severity == Severity::Page || now - since >= HOLD_SECONDS
     }
 }
+
+kept!(OpenAlarm {
+    id, channel, severity, no_crowd, onset, evidence_at, position, expected, usual_mb_ms,
+    counted_from, since, gathered_usd, forbidden, throttled, named, updates, next_update,
+    quiet_since, course,
+} if |alarm| alarm.named.len() <= NAMED_MAX);
+kept!(Course { excess, highest_at, rate, second, served, refused });

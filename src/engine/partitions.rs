@@ -3,6 +3,7 @@
 
 use xxhash_rust::xxh3::Xxh3;
 
+use crate::keep::{Bytes, Keep, Unfit, keep_count};
 use crate::record::FunctionRef;
 
 /// How many virtual partitions there are. Fixed for ever: snapshots and topics are keyed by it.
@@ -60,6 +61,30 @@ impl Deliveries {
         }
         self.generations[0].insert_unique(delivery, delivery, |seen| *seen);
         true
+    }
+
+    /// Writes them down.
+    pub fn keep(&self, out: &mut Vec<u8>) {
+        for generation in &self.generations {
+            keep_count(generation.len(), out);
+            generation.iter().for_each(|delivery| delivery.keep(out));
+        }
+    }
+
+    /// Reads them back, as many as there is room for now.
+    ///
+    /// # Errors
+    /// That is something else.
+    pub fn regain(&mut self, from: &mut Bytes<'_>) -> Result<(), Unfit> {
+        for generation in &mut self.generations {
+            for delivery in Vec::<u64>::regain(from)? {
+                let known = generation.find(delivery, |seen| *seen == delivery).is_some();
+                if !known && generation.len() < self.max {
+                    generation.insert_unique(delivery, delivery, |seen| *seen);
+                }
+            }
+        }
+        Ok(())
     }
 }
 

@@ -13,6 +13,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::learned::MINUTES_MAX;
+use crate::keep::kept;
 use crate::units::bounds::{array, up_to};
 use crate::units::calendar::hour_slot;
 
@@ -199,6 +200,8 @@ fn rate(code: u8) -> f32 {
     }
     libm::exp2(f64::from(code) / OCTAVE - LOWEST) as f32
 }
+
+kept!(Peaks { highest, before_today, day, hours_since, minutes_since, hours, minutes });
 
 #[cfg(test)]
 mod tests {

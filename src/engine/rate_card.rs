@@ -1,6 +1,7 @@
 //! Prices resolved once per kind of function, so that functions carry an index.
 
 use crate::cost::{CostSettings, FunctionRates, PriceBook};
+use crate::keep::kept;
 use crate::record::{Architecture, FunctionRef};
 use crate::units::{EventTime, MbMillis};
 
@@ -33,7 +34,8 @@ impl RateKey {
 pub struct RateCard {
     book: PriceBook,
     settings: CostSettings,
-    rows: Vec<(RateKey, FunctionRates)>,
+    /// With the time at whose prices they are.
+    rows: Vec<(RateKey, FunctionRates, EventTime)>,
 }
 
 impl RateCard {
@@ -61,7 +63,7 @@ impl RateCard {
         // the records, and the table must stay as small as the price book.
         let known = self.book.regions().any(|known| known == function.region);
         let region = if known { function.region } else { "" };
-        let same = |(key, _): &(RateKey, FunctionRates)| {
+        let same = |(key, ..): &(RateKey, FunctionRates, EventTime)| {
             key.drag == which
                 && key.arm == arm
                 && key.gateway_seen == gateway_seen
@@ -71,10 +73,31 @@ impl RateCard {
             let prices = self.book.rates(region, architecture, at);
             let rates = FunctionRates::new(&prices, MbMillis(0), &drag.seen(gateway_seen), None);
             let key = RateKey { region: region.into(), arm, drag: which, gateway_seen };
-            self.rows.push((key, rates));
+            self.rows.push((key, rates, at));
             self.rows.len() - 1
         });
         RateIndex::try_from(found).unwrap_or_default()
+    }
+
+    /// The row that another card had with this key. Where the configuration has lost its drag
+    /// meanwhile, it is the general one.
+    pub fn regain(&mut self, mut key: RateKey, at: EventTime) -> RateIndex {
+        key.drag = key.drag.min(self.settings.functions.len());
+        let known = self.rows.iter().position(|(other, ..)| *other == key);
+        let found = known.unwrap_or_else(|| {
+            let overrides = self.settings.functions.get(key.drag);
+            let drag = overrides.map_or(&self.settings.drag, |entry| &entry.drag);
+            let prices = self.book.rates(&key.region, key.architecture(), at);
+            let drag = drag.seen(key.gateway_seen);
+            self.rows.push((key, FunctionRates::new(&prices, MbMillis(0), &drag, None), at));
+            self.rows.len() - 1
+        });
+        RateIndex::try_from(found).unwrap_or_default()
+    }
+
+    /// The time at whose prices a row is.
+    pub fn priced_at(&self, index: RateIndex) -> EventTime {
+        self.rows[usize::from(index)].2
     }
 
     /// The prices of a row.
@@ -87,3 +110,5 @@ impl RateCard {
         &self.rows[usize::from(index)].0
     }
 }
+
+kept!(RateKey { region, arm, drag, gateway_seen });

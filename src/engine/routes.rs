@@ -6,10 +6,11 @@
 //! ids are noted while some route is unknown, and now and then to see whether a known one has been
 //! pointed elsewhere, so a settled stream pays next to nothing.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
+use crate::keep::{Bytes, Keep, Unfit, ensure};
 use crate::record::{FunctionKey, FunctionRef, RouteRef};
 
 /// The most learned routes; beyond it the oldest is forgotten and learned again when needed.
@@ -108,6 +109,27 @@ impl Routes {
         }
     }
 
+    /// Writes down what was learned and what waits.
+    pub fn keep(&self, out: &mut Vec<u8>) {
+        let Self { configured: _, learned, ran, asked, records, noted_until } = self;
+        learned.keep(out);
+        ran.keep(out);
+        asked.keep(out);
+        (*records, *noted_until).keep(out);
+    }
+
+    /// Goes on from there.
+    ///
+    /// # Errors
+    /// That is something else.
+    pub fn regain(&mut self, from: &mut Bytes<'_>) -> Result<(), Unfit> {
+        self.learned.regain(from)?;
+        self.ran.regain(from)?;
+        self.asked.regain(from)?;
+        (self.records, self.noted_until) = Keep::regain(from)?;
+        Ok(())
+    }
+
     fn is_noting(&self) -> bool {
         let revising = self.records % REVISED_EVERY < REVISED_FOR;
         self.records <= self.noted_until || (revising && !self.learned.entries.is_empty())
@@ -145,6 +167,26 @@ fn key_of(route: &RouteRef<'_>) -> u64 {
         hash.update(&[0]);
     }
     hash.digest()
+}
+
+impl<V: Keep> Bounded<V> {
+    fn keep(&self, out: &mut Vec<u8>) {
+        self.order.keep(out);
+        // In an order of its own, so that the same state is the same bytes.
+        self.entries.len().keep(out);
+        for (key, value) in self.entries.iter().collect::<BTreeMap<_, _>>() {
+            key.keep(out);
+            value.keep(out);
+        }
+    }
+
+    fn regain(&mut self, from: &mut Bytes<'_>) -> Result<(), Unfit> {
+        self.order = Keep::regain(from)?;
+        let count = usize::regain(from)?;
+        ensure(self.order.len() <= self.max && count <= self.order.len())?;
+        self.entries = (0..count).map(|_| <(u64, V)>::regain(from)).collect::<Result<_, _>>()?;
+        Ok(())
+    }
 }
 
 #[cfg(test)]

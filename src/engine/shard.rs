@@ -19,6 +19,7 @@ use super::function::{FunctionState, Surroundings};
 use super::learned::Dormant;
 use super::partitions::{Deliveries, PARTITIONS, partition_of};
 use super::rate_card::{RateCard, RateIndex, RateKey};
+use super::saved::Part;
 use super::settings::{DetectionSettings, EngineSettings};
 use super::watch::{LATENESS_SECONDS_MAX, Touch};
 use crate::cost::{FunctionRates, Month, Usage};
@@ -100,7 +101,11 @@ macro_rules! surroundings {
 
 mod alarms;
 mod learned;
+mod regaining;
 mod room;
+mod saving;
+
+pub use self::regaining::Dropped;
 
 /// How long functions were followed, for the length of a test of the promise.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -164,6 +169,11 @@ pub struct Engine {
     month: i32,
     began: Option<EventTime>,
     outputs: Vec<(u64, u64, Output)>,
+    /// What is written down at present.
+    saving: Option<saving::Saving>,
+    /// Functions of the other round are still to be written down.
+    round: bool,
+    saved: Vec<Part>,
 }
 
 impl Engine {
@@ -200,6 +210,9 @@ impl Engine {
             month: 0,
             began: None,
             outputs: Vec::new(),
+            saving: None,
+            round: false,
+            saved: Vec::new(),
         }
     }
 
@@ -313,6 +326,7 @@ impl Engine {
                 None => return self.shed(batch, event),
             },
         };
+        self.save_first(slot);
         if event.gateway && !self.functions[slot as usize].gateway_seen {
             // What was used before is a row at the old price, so that rows add up to the spend.
             self.emit_minutes(slot, i64::MAX, event.sequence);
@@ -377,13 +391,15 @@ impl Engine {
         let total = self.total_of(name.account, rate);
         let around = surroundings!(self);
         let mut state = FunctionState::new(name, event, rate, total, &around);
+        state.round = self.round;
         if let Some(past) = self.partitions[index].as_mut()?.dormant.take(event.key) {
+            if let Some(saving) = &mut self.saving {
+                saving.leaves(index, event.key, &past);
+            }
             state.go_on(*past, &around);
         }
         let slot = u32::try_from(self.functions.len()).ok()?;
-        if self.functions.len() == self.functions.capacity() {
-            self.functions.reserve_exact(self.functions.len() / GROWTH + 64);
-        }
+        self.reserve();
         self.functions.push(state);
         self.members[total as usize] += 1;
         let functions = &self.functions;
@@ -392,7 +408,17 @@ impl Engine {
         Some(slot)
     }
 
+    /// Makes room for one more.
+    fn reserve(&mut self) {
+        if self.functions.len() == self.functions.capacity() {
+            self.functions.reserve_exact(self.functions.len() / GROWTH + 64);
+        }
+    }
+
     fn remove(&mut self, slot: u32) {
+        self.save_first(slot);
+        // It moves to where saving may have been already.
+        self.save_first(u32::try_from(self.functions.len() - 1).unwrap_or(u32::MAX));
         let key = self.functions[slot as usize].key;
         if let Ok(entry) = self.table.find_entry(key, |&other| other == slot) {
             entry.remove();
@@ -440,6 +466,7 @@ impl Engine {
         let Some(slot) = self.find(key) else {
             return;
         };
+        self.save_first(slot);
         let around = surroundings!(self);
         let function = &mut self.functions[slot as usize];
         function.direct(directive.restricted, directive.cap, &around);
@@ -452,6 +479,7 @@ impl Engine {
     fn watch(&mut self, now: EventTime, sequence: u64) {
         let watched: Vec<_> = self.watched.iter().copied().collect();
         for (key, slot) in watched {
+            self.save_first(slot);
             let around = surroundings!(self);
             let function = &mut self.functions[slot as usize];
             function.close(&around);
@@ -494,6 +522,7 @@ impl Engine {
             return;
         };
         for slot in partition.slots.clone() {
+            self.save_first(slot);
             let around = surroundings!(self);
             let function = &mut self.functions[slot as usize];
             function.close(&around);
@@ -505,6 +534,7 @@ impl Engine {
     }
 
     fn emit_minutes(&mut self, slot: u32, before: i64, sequence: u64) {
+        self.save_first(slot);
         let around = surroundings!(self);
         let function = &mut self.functions[slot as usize];
         let watch = function.watch.as_ref();

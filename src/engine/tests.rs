@@ -3,6 +3,7 @@
 mod channels;
 mod closing;
 mod learned;
+mod saving;
 
 use std::collections::BTreeMap;
 

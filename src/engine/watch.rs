@@ -26,6 +26,7 @@ use super::ledger::{Ledger, WORTH_USD};
 use super::open_alarm::OpenAlarm;
 use super::window::{RING, SecondRing};
 use crate::cost::{FunctionRates, Usage};
+use crate::keep::kept;
 use crate::record::{RefusalReason, Status};
 
 /// The latest a record may be and still have a bucket.
@@ -518,3 +519,31 @@ fn minute_of(second: i64) -> u32 {
 fn whole_second(second: i64) -> u32 {
     u32::try_from(second).unwrap_or(0)
 }
+
+kept!(Watch {
+    calls,
+    next_check,
+    next_value,
+    closed,
+    alarm,
+    pane,
+    served,
+    size,
+    retry,
+    own_calls,
+    has_past,
+    recursion,
+    yoyo,
+    evidence,
+    model,
+    onset,
+    minute_calls,
+    minute_squares,
+    refusals,
+    tolerance,
+    cap,
+    ledger,
+    baseline,
+    share,
+    reference,
+});

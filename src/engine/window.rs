@@ -1,5 +1,7 @@
 //! Counts of the last seconds of event time.
 
+use crate::keep::kept;
+
 /// Seconds that are remembered: enough for the latest permitted and the earliest permitted record
 /// at once.
 pub const RING: i64 = SLOTS as i64;
@@ -80,6 +82,8 @@ fn whole(second: i64) -> u32 {
 fn slot(second: i64) -> usize {
     usize::try_from(second.rem_euclid(RING)).unwrap_or_default()
 }
+
+kept!(SecondRing { counts, high, newest });
 
 #[cfg(test)]
 mod tests {

@@ -94,6 +94,8 @@ catalogue! {
          with the most.";
     INPUT_REBALANCES = Counter "bursar_input_rebalances_total", "rebalances", [],
         "How often the consumer group gave partitions to this process or took them.";
+    INPUT_MISSED = Counter "bursar_input_missed_total", "messages", [],
+        "Messages that were to be read after a restart and that the input did not hold any more.";
     INPUT_BROKERS = Gauge "bursar_input_brokers", "connections", ["state"],
         "Kafka brokers that are known, by the state of the connection; down: there is none, \
          whether it is needed now or not.";
@@ -123,6 +125,16 @@ catalogue! {
         "How long the oldest restriction in force has been so; 0: there is none.";
     DRIFT = Counter "bursar_restrictions_changed_by_others_total", "restrictions", [],
         "Restrictions that somebody else has changed or lifted, and that were left alone then.";
+    STATE_SAVES = Counter "bursar_state_saves_total", "snapshots", ["outcome"],
+        "Snapshots of the state: written, or failed, after which it is tried again.";
+    STATE_BYTES = Gauge "bursar_state_bytes", "bytes", [],
+        "Size of the latest snapshot.";
+    STATE_SAVED = Gauge "bursar_state_saved_timestamp_seconds", "seconds since the epoch", [],
+        "When the latest snapshot was begun; what came later is read again after a crash.";
+    STATE_PAUSE = Histogram "bursar_state_pause_seconds", "seconds", [],
+        "How long the beginning of a snapshot held up records.", BATCH_BUCKETS;
+    STATE_DAMAGED = Counter "bursar_state_damaged_total", "snapshots", [],
+        "Snapshots that were damaged at the start and were put aside.";
     BUDGET_USED = Gauge "bursar_budget_used_usd", "US dollars", ["scope"],
         "Spend of this calendar month under a budget.";
     BUDGET_REMAINING = Gauge "bursar_budget_remaining_usd", "US dollars", ["scope"],

@@ -38,6 +38,11 @@ impl<W: Write> Ledger<W> {
         Self { writer, held: BTreeMap::new() }
     }
 
+    /// Rows that wait, to be written down.
+    pub fn held(&self) -> impl ExactSizeIterator<Item = &MinuteRow> {
+        self.held.values()
+    }
+
     /// Takes in a row; parts of the same minute are added.
     pub fn row(&mut self, row: &MinuteRow) {
         let key = (row.minute, row.function.clone());
@@ -63,6 +68,14 @@ impl<W: Write> Ledger<W> {
             write(&mut self.writer, &entry.remove())?;
         }
         Ok(())
+    }
+
+    /// Passes on what is written.
+    ///
+    /// # Errors
+    /// The writer's.
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.writer.flush()
     }
 
     /// Writes everything.

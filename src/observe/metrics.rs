@@ -131,6 +131,8 @@ pub struct Metrics {
     lags: Snapshot,
     /// [`catalogue::INPUT_REBALANCES`].
     pub rebalances: IntCounter,
+    /// [`catalogue::INPUT_MISSED`].
+    pub missed: IntCounter,
     /// [`catalogue::INPUT_BROKERS`], by state.
     brokers: Gauges,
     /// [`catalogue::FUNCTIONS_TRACKED`].
@@ -156,6 +158,16 @@ pub struct Metrics {
     /// [`catalogue::RESTRICTION_OLDEST`], by actuator.
     pub restriction_oldest: Gauges,
     ready: Snapshot,
+    /// [`catalogue::STATE_SAVES`], by outcome.
+    pub state_saves: Counters,
+    /// [`catalogue::STATE_BYTES`].
+    pub state_bytes: IntGauge,
+    /// [`catalogue::STATE_SAVED`].
+    pub state_saved: Gauge,
+    /// [`catalogue::STATE_PAUSE`].
+    pub state_pause: Histogram,
+    /// [`catalogue::STATE_DAMAGED`].
+    pub state_damaged: IntCounter,
     budgets: Snapshot,
     outlooks: Snapshot,
     burns: Snapshot,
@@ -200,6 +212,7 @@ impl Metrics {
             input_behind: gauge(registry, &catalogue::INPUT_BEHIND)?,
             lags: Snapshot::register(registry, &[catalogue::INPUT_LAG])?,
             rebalances: int_counter(registry, &catalogue::INPUT_REBALANCES)?,
+            missed: int_counter(registry, &catalogue::INPUT_MISSED)?,
             brokers: gauges(&catalogue::INPUT_BROKERS, &[&["up", "connecting", "down"]])?,
             functions_tracked: int_gauge(registry, &catalogue::FUNCTIONS_TRACKED)?,
             functions_evicted: int_counter(registry, &catalogue::FUNCTIONS_EVICTED)?,
@@ -218,6 +231,11 @@ impl Metrics {
             restrictions: gauges(&catalogue::RESTRICTIONS, &[labels.actuators])?,
             restriction_oldest: gauges(&catalogue::RESTRICTION_OLDEST, &[labels.actuators])?,
             ready: Snapshot::register(registry, &[catalogue::READY])?,
+            state_saves: counters(&catalogue::STATE_SAVES, &[&["written", "failed"]])?,
+            state_bytes: int_gauge(registry, &catalogue::STATE_BYTES)?,
+            state_saved: gauge(registry, &catalogue::STATE_SAVED)?,
+            state_pause: histogram(registry, &catalogue::STATE_PAUSE)?,
+            state_damaged: int_counter(registry, &catalogue::STATE_DAMAGED)?,
             budgets: Snapshot::register(
                 registry,
                 &[catalogue::BUDGET_USED, catalogue::BUDGET_REMAINING],

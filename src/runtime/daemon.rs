@@ -34,6 +34,7 @@ use super::gauges::Gauges;
 use super::pipeline::{Defaults, Parts, Pipeline};
 use super::reach::Reach;
 use super::recorder::{Recorder, Sink};
+use super::state::{Keeper, Kept};
 use super::wiring;
 
 /// How long the pipeline waits for messages before it looks at the clock.
@@ -75,9 +76,16 @@ async fn serve(settings: &Settings, sinks: Sinks) -> anyhow::Result<()> {
         true => Some(http::bind(settings.server.listen).await?),
         false => None,
     };
-    let (source, (hands, adopted)) = input(settings)?;
+    let kept = Kept::open(settings)?;
+    let positions = kept.as_ref().map_or(&[][..], Kept::positions);
+    let (source, (hands, adopted)) = input(settings, positions)?;
     let stop = Arc::new(AtomicBool::new(false));
-    let mut pipeline = pipeline(settings, sinks, hands, Arc::clone(&api))?;
+    let goes_on = kept.as_ref().is_some_and(|kept| kept.found.is_some());
+    let mut pipeline = pipeline(settings, sinks, hands, Arc::clone(&api), goes_on)?;
+    if let Some(kept) = &kept {
+        kept.regain(&mut pipeline)?;
+    }
+    let keeper = kept.map(|kept| kept.start(&api)).transpose()?;
     pipeline.adopt(adopted, clock::as_event_time(clock::wall()));
     if let Some(listener) = &listener {
         let address = listener.local_addr()?;
@@ -90,7 +98,7 @@ async fn serve(settings: &Settings, sinks: Sinks) -> anyhow::Result<()> {
     let worker = {
         let (stop, api) = (Arc::clone(&stop), Arc::clone(&api));
         std::thread::Builder::new().name("pipeline".into()).spawn(move || {
-            let result = drive(pipeline, feed, &stop, &api);
+            let result = drive(pipeline, feed, keeper, &stop, &api);
             // The receiver is gone only when the process is on its way out.
             drop(done.send(result));
         })?
@@ -131,23 +139,34 @@ async fn serve(settings: &Settings, sinks: Sinks) -> anyhow::Result<()> {
 fn drive(
     mut pipeline: Pipeline,
     feed: Feed,
+    mut keeper: Option<Keeper>,
     stop: &AtomicBool,
     api: &ApiState,
 ) -> anyhow::Result<()> {
-    let outcome = read(&mut pipeline, &feed, stop, api);
+    let outcome = read(&mut pipeline, &feed, keeper.as_mut(), stop, api);
     pipeline.restore_all(clock::as_event_time(clock::wall()));
+    let goes_on = keeper.is_some() && stop.load(Ordering::Relaxed);
+    if let Some(keeper) = keeper {
+        keeper.finish(&mut pipeline, api)?;
+    }
     drop(feed);
-    pipeline.finish()?;
+    // Minutes that the next process goes on with must not be closed by this one.
+    if goes_on {
+        pipeline.pause()?;
+    } else {
+        pipeline.finish()?;
+    }
     outcome
 }
 
 fn read(
     pipeline: &mut Pipeline,
     feed: &Feed,
+    mut keeper: Option<&mut Keeper>,
     stop: &AtomicBool,
     api: &ApiState,
 ) -> anyhow::Result<()> {
-    let mut gauges = Gauges::default();
+    let mut gauges = Gauges::begin(pipeline);
     let mut stopping = false;
     api.view.set_ready("input", false, "nothing has been read yet");
     loop {
@@ -157,6 +176,7 @@ fn read(
             stopping = true;
             pipeline.restore_all(clock::as_event_time(clock::wall()));
         }
+        let idle = !matches!(fed, Some(Fed::Chunk(..)));
         match fed {
             Some(Fed::Chunk(chunk, lanes, progress)) => {
                 pipeline.not_idle();
@@ -166,6 +186,10 @@ fn read(
                 let began = clock::elapsed();
                 let through = pipeline.chunk(&chunk)?;
                 api.metrics.batch.observe((clock::elapsed() - began).as_secs_f64());
+                let through = match &keeper {
+                    Some(keeper) => keeper.acknowledged(pipeline, through),
+                    None => through,
+                };
                 feed.done(chunk, through);
                 api.view.set_ready("input", true, "reading");
                 pipeline.streamed(progress.stream);
@@ -190,11 +214,18 @@ fn read(
             Some(Fed::End) => return Ok(()),
             Some(Fed::Failed(error)) => return Err(error.into()),
         }
+        if let Some(keeper) = &mut keeper {
+            keeper.attend(pipeline, api, idle)?;
+        }
         gauges.publish(pipeline, feed, &api.metrics);
     }
 }
 
-fn input(settings: &Settings) -> anyhow::Result<(Box<dyn Source>, Reach)> {
+/// The source, which goes on behind `positions`, and the way to act.
+fn input(
+    settings: &Settings,
+    positions: &[(String, Option<u64>)],
+) -> anyhow::Result<(Box<dyn Source>, Reach)> {
     let clock = Clock { wall: clock::wall, elapsed: clock::elapsed };
     let dry_run = || (Hands::here(Box::new(DryRun)), Vec::new());
     match settings.input.kind {
@@ -213,11 +244,14 @@ fn input(settings: &Settings) -> anyhow::Result<(Box<dyn Source>, Reach)> {
         }
         InputKind::Files => {
             let files = FileSettings::default();
-            let source = FileSource::open(&settings.input.files, decode::first_time, files)?;
+            let mut source = FileSource::open(&settings.input.files, decode::first_time, files)?;
+            source.resume(positions);
             Ok((Box::new(source), dry_run()))
         }
         #[cfg(feature = "kafka")]
-        InputKind::Kafka => Ok((kafka(settings, clock)?, super::reach::reach(settings)?)),
+        InputKind::Kafka => {
+            Ok((kafka(settings, positions, clock)?, super::reach::reach(settings)?))
+        }
         #[cfg(not(feature = "kafka"))]
         InputKind::Kafka => anyhow::bail!(
             "input.kind is kafka, but this bursar was built without it; build with --features kafka"
@@ -233,7 +267,11 @@ fn input(settings: &Settings) -> anyhow::Result<(Box<dyn Source>, Reach)> {
 }
 
 #[cfg(feature = "kafka")]
-fn kafka(settings: &Settings, clock: Clock) -> anyhow::Result<Box<dyn Source>> {
+fn kafka(
+    settings: &Settings,
+    positions: &[(String, Option<u64>)],
+    clock: Clock,
+) -> anyhow::Result<Box<dyn Source>> {
     use crate::config::settings::KafkaStart;
     use crate::source::kafka::{KafkaSettings, KafkaSource, Start};
 
@@ -251,7 +289,9 @@ fn kafka(settings: &Settings, clock: Clock) -> anyhow::Result<Box<dyn Source>> {
         token: token(given)?,
         ..KafkaSettings::default()
     };
-    Ok(Box::new(KafkaSource::open(kafka, decode::first_time, clock)?))
+    let mut source = KafkaSource::open(kafka, decode::first_time, clock)?;
+    source.resume(positions);
+    Ok(Box::new(source))
 }
 
 /// Where the token comes from that is shown to brokers, if one is.
@@ -328,9 +368,12 @@ fn pipeline(
     sinks: Sinks,
     hands: Hands,
     api: Arc<ApiState>,
+    goes_on: bool,
 ) -> anyhow::Result<Pipeline> {
     let prices = wiring::prices(settings)?;
-    let (intake, shards) = wiring::engine(settings, &prices.card)?;
+    // What was learned from history is part of the state, once there is one.
+    let baselines = settings.baselines_file.as_deref().filter(|_| !goes_on);
+    let (intake, shards) = wiring::engine(settings, &prices.card, baselines)?;
     let mut recorder = Recorder::new()
         .with_decisions(sinks.decisions)
         .with_ledger(sinks.ledger)

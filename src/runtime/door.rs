@@ -3,6 +3,7 @@
 use crate::cost::Pattern;
 use crate::decode::{Ignored, Problem, Sink};
 use crate::engine::intake::{Entry, Intake};
+use crate::keep::kept;
 use crate::record::{Position, Record};
 use crate::source::ProblemReason;
 use crate::units::EventTime;
@@ -131,3 +132,5 @@ pub(super) fn reach(through: &mut Vec<Position>, position: Position) {
         None => through.push(position),
     }
 }
+
+kept!(Passed { messages, bytes, records, rejected, log_bytes, ignored });

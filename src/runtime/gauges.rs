@@ -29,9 +29,23 @@ pub struct Gauges {
     failures: u64,
     progress: Progress,
     rebalances: u64,
+    missed: u64,
 }
 
 impl Gauges {
+    /// Counts from here on: what another process has counted, it has told.
+    pub fn begin(pipeline: &Pipeline) -> Self {
+        let totals = pipeline.totals();
+        Self {
+            passed: pipeline.passed(),
+            counters: totals.counters,
+            unrouted: pipeline.unrouted(),
+            spend: totals.spend,
+            footprint: pipeline.footprint(),
+            ..Self::default()
+        }
+    }
+
     /// How far the source has come.
     pub fn note(&mut self, progress: Progress) {
         self.progress = progress;
@@ -112,6 +126,8 @@ impl Gauges {
         metrics.set_brokers(self.progress.brokers.unwrap_or_default());
         metrics.rebalances.inc_by(self.progress.rebalances.saturating_sub(self.rebalances));
         self.rebalances = self.progress.rebalances;
+        metrics.missed.inc_by(self.progress.missed.saturating_sub(self.missed));
+        self.missed = self.progress.missed;
         metrics.queue.set(i64::try_from(feed.queued()).unwrap_or(i64::MAX));
         if let Some(now) = pipeline.now() {
             metrics.watermark.set(now.ms() as f64 / 1e3);

@@ -177,7 +177,8 @@ pub fn pipeline(
         settings.budgets.push(Budget { scope: BudgetScope::Account(account), monthly });
     }
     let prices = wiring::prices(&settings)?;
-    let (intake, shards) = wiring::engine(&settings, &prices.card)?;
+    let (intake, shards) =
+        wiring::engine(&settings, &prices.card, settings.baselines_file.as_deref())?;
     let mut recorder = recorder.keeping(true);
     recorder.run(&wiring::run_line(&settings, prices.version.clone()));
     Ok(Pipeline::new(Parts {

@@ -8,6 +8,7 @@ pub mod recorded;
 
 pub mod baselines;
 pub mod reach;
+pub mod state;
 pub mod wiring;
 
 mod door;

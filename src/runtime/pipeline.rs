@@ -3,6 +3,8 @@
 //! recorded. Event time drives it; a live input lends its wall clock.
 
 mod acting;
+mod lanes;
+mod saving;
 
 use std::time::Duration;
 
@@ -16,6 +18,7 @@ use crate::engine::accounts::Accounts;
 use crate::engine::alarm::{MinuteRow, Output};
 use crate::engine::intake::Intake;
 use crate::engine::learned::Learned;
+use crate::engine::rate_card::RateKey;
 use crate::observe::decisions::{RecordCounts, SummaryLine};
 use crate::record::{Position, Record};
 use crate::source::{Chunk, Headers, Message};
@@ -25,7 +28,7 @@ use super::clock::{self, Present};
 use super::dead_letter::{DeadLetters, letters};
 use super::door::{Door, FUTURE, Passed, lane_name, reach};
 use super::recorder::Recorder;
-use super::shards::{ShardDied, Shards, Totals, UsageRow};
+use super::shards::{ShardDied, Shards, Totals};
 use super::wallets::Wallets;
 
 /// A gap in event time is walked second by second while anything is watched, up to two days; the
@@ -64,7 +67,7 @@ pub struct Pipeline {
     shards: Shards,
     accounts: Accounts,
     bills: AccountBook,
-    billed: Vec<UsageRow>,
+    billed: Vec<(AccountId, RateKey, Usage)>,
     footprint: Footprint,
     streamed: StreamUse,
     control: Control,
@@ -75,7 +78,11 @@ pub struct Pipeline {
     dead: DeadLetters,
     batch_records: usize,
     present: Present,
+    /// Lanes by name, in an order that outlives the process, and where each of the source's is.
     lanes: Vec<String>,
+    places: Vec<u32>,
+    /// How far each has been taken in.
+    reached: Vec<Option<u64>>,
     second: Option<i64>,
     anchor: Option<(EventTime, Duration)>,
     looked: Option<Duration>,
@@ -139,6 +146,8 @@ impl Pipeline {
             batch_records: parts.batch_records.max(1),
             present: parts.present,
             lanes: Vec::new(),
+            places: Vec::new(),
+            reached: Vec::new(),
             second: None,
             anchor: None,
             looked: None,
@@ -151,11 +160,6 @@ impl Pipeline {
         }
     }
 
-    /// The names of the lanes, for positions.
-    pub fn set_lanes(&mut self, lanes: Vec<String>) {
-        self.lanes = lanes;
-    }
-
     /// Takes in a chunk of messages and returns the last position of each lane in it.
     ///
     /// # Errors
@@ -165,16 +169,17 @@ impl Pipeline {
         for problem in chunk.problems() {
             self.passed.rejected += 1;
             let reason = problem.reason.as_str();
-            let Position { lane, offset } = problem.position;
+            let Position { lane, offset } = self.own(problem.position);
             let lane = lane_name(&self.lanes, lane);
             self.dead.offer(reason, lane, offset, problem.detail, problem.sample);
             reach(&mut through, problem.position);
         }
         for message in chunk.messages() {
             self.arrived = message.arrived.map(clock::as_event_time);
-            self.message(&message)?;
+            self.message(&Message { position: self.own(message.position), ..message })?;
             reach(&mut through, message.position);
         }
+        self.note(&through);
         if self.is_live() {
             self.flush()?;
         }
@@ -514,13 +519,14 @@ impl Pipeline {
     fn bill(&mut self, now: EventTime) {
         let usage = self.shards.totals().usage.clone();
         for (account, key, rates, used) in &usage {
-            let order = |row: &UsageRow| (row.0, &row.1).cmp(&(*account, key));
+            let order = |row: &(AccountId, RateKey, Usage)| (row.0, &row.1).cmp(&(*account, key));
             let last = self.billed.binary_search_by(order);
-            let new = used.since(&last.map_or(Usage::ZERO, |place| self.billed[place].3));
+            let new = used.since(&last.map_or(Usage::ZERO, |place| self.billed[place].2));
             let place = (key.region(), key.architecture());
             self.bills.charge(*account, place, rates, &new, now);
         }
-        self.billed = usage;
+        self.billed =
+            usage.into_iter().map(|(account, key, _, used)| (account, key, used)).collect();
         for (budget, spent) in self.control.budgets().iter().zip(&mut self.budget_spent) {
             if let BudgetScope::Account(account) = budget.scope {
                 *spent = self.bills.spent(account, now);

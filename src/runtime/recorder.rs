@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::control::action::{Action, ActuatorKind};
 use crate::control::ladder::{Abstention, Control};
 use crate::engine::alarm::{AccountAlarm, Alarm, AlarmState, Channel, MinuteRow, Severity};
+use crate::keep::{Bytes, Keep, Unfit, keep_count};
 use crate::observe::api::ApiState;
 use crate::observe::budgets::BudgetLine;
 use crate::observe::decisions::{AbstentionLine, ActionLine, AlarmLine, RunLine, SummaryLine};
@@ -305,6 +306,29 @@ impl Recorder {
         self.functions.insert(row.function.clone(), view);
     }
 
+    /// Writes down what it has counted and what it has not written yet.
+    pub fn keep(&self, out: &mut Vec<u8>) {
+        self.open.keep(out);
+        (self.pages, self.notices, self.actions).keep(out);
+        keep_count(self.ledger.as_ref().map_or(0, |ledger| ledger.held().len()), out);
+        self.ledger.iter().flat_map(Ledger::held).for_each(|row| row.keep(out));
+    }
+
+    /// Goes on from there.
+    ///
+    /// # Errors
+    /// That is something else.
+    pub fn regain(&mut self, from: &mut Bytes<'_>) -> Result<(), Unfit> {
+        self.open = Keep::regain(from)?;
+        (self.pages, self.notices, self.actions) = Keep::regain(from)?;
+        for row in Vec::<MinuteRow>::regain(from)? {
+            if let Some(ledger) = &mut self.ledger {
+                ledger.row(&row);
+            }
+        }
+        Ok(())
+    }
+
     /// Event time has come to `now`.
     pub fn tick(&mut self, now: EventTime, control: &Control) {
         let written = self.ledger.as_mut().map_or(Ok(()), |ledger| ledger.write_complete(now));
@@ -358,6 +382,21 @@ impl Recorder {
         self.check(written);
         let flushed = self.decisions.as_mut().map_or(Ok(()), |decisions| decisions.flush());
         self.check(flushed);
+    }
+
+    /// What was said so far reaches whoever reads it, whatever becomes of the process.
+    pub fn flush(&mut self) {
+        let written = self.ledger.as_mut().map_or(Ok(()), Ledger::flush);
+        self.check(written);
+        let flushed = self.decisions.as_mut().map_or(Ok(()), |decisions| decisions.flush());
+        self.check(flushed);
+    }
+
+    /// The end of this process, not of the input: minutes stay open.
+    pub fn pause(&mut self, summary: &SummaryLine) {
+        self.line(summary);
+        self.tell(|narration| narration.summary(summary));
+        self.flush();
     }
 
     /// Whether something could not be written.

@@ -16,8 +16,13 @@ use crate::engine::batch::Batch;
 use crate::engine::learned::Learned;
 use crate::engine::partitions::{key_of, partition_of, shard_of};
 use crate::engine::rate_card::RateKey;
-use crate::engine::shard::{Counters, Directive, Engine, Observed};
+use crate::engine::saved::Part;
+use crate::engine::shard::{Counters, Directive, Dropped, Engine, Observed};
+use crate::keep::Unfit;
 use crate::units::{AccountId, EventTime, NanoUsd};
+
+/// Functions that are written down with every job while the state is saved: a millisecond's work.
+const SAVED_AT_ONCE: usize = 1_024;
 
 /// Work for a shard.
 enum Job {
@@ -26,6 +31,10 @@ enum Job {
     Finish { sequence: u64 },
     StartFrom(Vec<Learned>),
     Learned,
+    Look,
+    Save,
+    SaveOn(usize),
+    Regain { part: Arc<Part>, first: bool },
 }
 
 /// What a shard gives back.
@@ -41,6 +50,9 @@ struct Answer {
     observed: Observed,
     dormant: usize,
     learned: Vec<Learned>,
+    saved: Vec<Part>,
+    saving: bool,
+    regained: Option<Result<Dropped, Unfit>>,
 }
 
 /// Usage of one account at one price.
@@ -48,7 +60,7 @@ pub type UsageRow = (AccountId, RateKey, FunctionRates, Usage);
 
 /// One shard. A single one works where it is asked: a thread would only add the way to it and back.
 enum Shard {
-    Here { engine: Box<Engine>, answer: Option<Answer> },
+    Here { engine: Box<Engine>, answer: Option<Box<Answer>> },
     Thread { jobs: Option<Sender<Job>>, answers: Receiver<Answer>, thread: Option<JoinHandle<()>> },
 }
 
@@ -58,6 +70,9 @@ pub struct Shards {
     asked: bool,
     spare: Vec<Batch>,
     totals: Totals,
+    /// Parts of the state that were written since the last time, and whether there are more.
+    saved: Vec<Part>,
+    saving: bool,
 }
 
 /// Sums over all shards as of the last answers.
@@ -83,6 +98,17 @@ pub struct Totals {
 #[derive(Debug, thiserror::Error)]
 #[error("an engine thread has died, see the log for the panic; restart bursar")]
 pub struct ShardDied;
+
+/// Why shards cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum RegainError {
+    /// One has died.
+    #[error(transparent)]
+    Died(#[from] ShardDied),
+    /// There is nothing to go on from.
+    #[error(transparent)]
+    Unfit(#[from] Unfit),
+}
 
 impl std::fmt::Debug for Shards {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -112,7 +138,8 @@ impl Shards {
                 Ok(Shard::Thread { jobs: Some(jobs), answers, thread: Some(thread?) })
             })
             .collect::<io::Result<Vec<_>>>()?;
-        Ok(Self { shards, asked: false, spare: Vec::new(), totals: Totals::default() })
+        let (spare, totals, saved) = (Vec::new(), Totals::default(), Vec::new());
+        Ok(Self { shards, asked: false, spare, totals, saved, saving: false })
     }
 
     /// How many there are.
@@ -202,10 +229,13 @@ impl Shards {
             return Ok(outputs);
         }
         let mut totals = Totals::default();
+        self.saving = false;
         let mut usage: BTreeMap<(AccountId, RateKey), (FunctionRates, Usage)> = BTreeMap::new();
         for shard in &mut self.shards {
             let answer = shard.answer()?;
             outputs.extend(answer.outputs);
+            self.saved.extend(answer.saved);
+            self.saving |= answer.saving;
             totals.counters += answer.counters;
             totals.functions += answer.functions;
             totals.watched += answer.watched;
@@ -241,6 +271,60 @@ impl Shards {
         &self.totals
     }
 
+    /// Brings the sums up to date.
+    ///
+    /// # Errors
+    /// A shard has died.
+    pub fn look(&mut self) -> Result<(), ShardDied> {
+        self.ask_all(|| Job::Look)?;
+        self.collect().map(drop)
+    }
+
+    /// Begins to write the state down as it is now, with all answers taken. Every job goes on with
+    /// it.
+    ///
+    /// # Errors
+    /// A shard has died.
+    pub fn save(&mut self) -> Result<(), ShardDied> {
+        self.ask_all(|| Job::Save)?;
+        self.collect().map(drop)
+    }
+
+    /// Goes on writing, where there is nothing else to do.
+    ///
+    /// # Errors
+    /// A shard has died.
+    pub fn save_on(&mut self, functions: usize) -> Result<(), ShardDied> {
+        self.ask_all(|| Job::SaveOn(functions))?;
+        self.collect().map(drop)
+    }
+
+    /// The parts that were written since the last time, and whether that was all.
+    pub fn saved(&mut self) -> (Vec<Part>, bool) {
+        (std::mem::take(&mut self.saved), !self.saving)
+    }
+
+    /// Before the first record: goes on from a part. Returns for how many functions there is no
+    /// room any more.
+    ///
+    /// # Errors
+    /// The part is of no use, or a shard has died.
+    pub fn regain(&mut self, part: &Arc<Part>) -> Result<u64, RegainError> {
+        for (index, shard) in self.shards.iter_mut().enumerate() {
+            shard.ask(Job::Regain { part: Arc::clone(part), first: index == 0 })?;
+        }
+        let mut dropped = 0;
+        for shard in &mut self.shards {
+            dropped += shard.answer()?.regained.ok_or(ShardDied)??.functions;
+        }
+        Ok(dropped)
+    }
+
+    /// As of the latest full minute before the state was written.
+    pub fn set_members(&mut self, members: Members) {
+        self.totals.members = members;
+    }
+
     fn ask_all(&mut self, job: impl Fn() -> Job) -> Result<(), ShardDied> {
         debug_assert!(!self.asked, "answers must be taken before more is sent");
         for shard in &mut self.shards {
@@ -272,7 +356,7 @@ impl Shard {
     fn ask(&mut self, job: Job) -> Result<(), ShardDied> {
         match self {
             Shard::Here { engine, answer } => {
-                *answer = Some(work(engine, job));
+                *answer = Some(Box::new(work(engine, job)));
                 Ok(())
             }
             Shard::Thread { jobs, .. } => {
@@ -283,7 +367,7 @@ impl Shard {
 
     fn answer(&mut self) -> Result<Answer, ShardDied> {
         match self {
-            Shard::Here { answer, .. } => answer.take().ok_or(ShardDied),
+            Shard::Here { answer, .. } => answer.take().map(|answer| *answer).ok_or(ShardDied),
             Shard::Thread { answers, .. } => answers.recv().map_err(|_| ShardDied),
         }
     }
@@ -323,7 +407,17 @@ fn work(engine: &mut Engine, job: Job) -> Answer {
             answer.dormant = engine.dormant();
         }
         Job::Learned => answer.learned = engine.learned(),
+        Job::Look => {
+            answer.usage = engine.usage().collect();
+            answer.members = engine.members().collect();
+            answer.observed = engine.observed();
+        }
+        Job::Save => engine.save(),
+        Job::SaveOn(functions) => drop(engine.save_on(functions)),
+        Job::Regain { part, first } => answer.regained = Some(engine.regain(&part, first)),
     }
+    answer.saving = !engine.save_on(SAVED_AT_ONCE);
+    answer.saved = engine.saved();
     answer.outputs.extend(engine.drain());
     answer.counters = engine.counters();
     answer.functions = engine.functions();

@@ -1,6 +1,7 @@
 //! The wallets of all budgets: fed once a minute, heard, and shown.
 
 use crate::cost::{Budget, BudgetOutlook, Wallet};
+use crate::keep::{Bytes, Keep, Unfit, keep_count};
 use crate::observe::budgets::BudgetLine;
 use crate::units::{EventTime, NanoUsd};
 
@@ -55,6 +56,38 @@ impl Wallets {
         }
     }
 
+    /// Writes them down, each with whose it is and what was spent of it.
+    pub fn keep(&self, budgets: &[Budget], spent: &[NanoUsd], out: &mut Vec<u8>) {
+        keep_count(self.wallets.len(), out);
+        for ((budget, &spent), wallet) in budgets.iter().zip(spent).zip(&self.wallets) {
+            whose(budget).keep(out);
+            spent.keep(out);
+            wallet.keep(out);
+        }
+    }
+
+    /// Goes on with those that there still are.
+    ///
+    /// # Errors
+    /// That is something else.
+    pub fn regain(
+        &mut self,
+        budgets: &[Budget],
+        spent: &mut [NanoUsd],
+        from: &mut Bytes<'_>,
+    ) -> Result<(), Unfit> {
+        let mut known = Vec::<(String, NanoUsd, Wallet)>::regain(from)?;
+        for ((budget, spent), wallet) in budgets.iter().zip(spent).zip(&mut self.wallets) {
+            let name = whose(budget);
+            if let Some(place) = known.iter().position(|(other, ..)| *other == name) {
+                let (_, amount, other) = known.remove(place);
+                *spent = amount;
+                wallet.regain(other);
+            }
+        }
+        Ok(())
+    }
+
     /// The input has ended: says how every budget stands.
     pub fn finish(&mut self, now: EventTime, budgets: &[Budget], recorder: &mut Recorder) {
         for (budget, wallet) in budgets.iter().zip(&self.wallets) {
@@ -62,4 +95,9 @@ impl Wallets {
             recorder.budget(&BudgetLine::new(budget, &outlook, standing, now), now);
         }
     }
+}
+
+/// A budget's scope in words, by which it is known again.
+fn whose(budget: &Budget) -> String {
+    serde_json::to_string(&budget.scope).unwrap_or_default()
 }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::thread::available_parallelism;
 
 use crate::config::settings::{self as conf, Settings};
@@ -101,17 +102,21 @@ pub fn shard_count(settings: &Settings) -> usize {
     }
 }
 
-/// The engine's door and its shards, which start from the file of baselines if there is one.
+/// The engine's door and its shards, which start from a file of baselines if there is one.
 ///
 /// # Errors
 /// The system refuses a thread, or the file is of no use.
-pub fn engine(settings: &Settings, rates: &RateCard) -> Result<(Intake, Shards), WiringError> {
+pub fn engine(
+    settings: &Settings,
+    rates: &RateCard,
+    baselines: Option<&Path>,
+) -> Result<(Intake, Shards), WiringError> {
     let count = shard_count(settings);
     let mut shards = Shards::start(count, |owns| {
         let (engine, detection) = (settings.engine.clone(), settings.detection.clone());
         Engine::new(engine, detection, rates.clone(), owns)
     })?;
-    if let Some(path) = &settings.baselines_file {
+    if let Some(path) = baselines {
         let loaded = baselines::load(path, &mut shards).map_err(WiringError::Baselines)?;
         tell_loaded(&loaded);
     }

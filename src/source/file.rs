@@ -134,6 +134,16 @@ impl FileSource {
         }
     }
 
+    /// Before the first read: passes over the lines that are known, up to these positions.
+    pub fn resume(&mut self, from: &[(String, Option<u64>)]) {
+        for (name, known) in from {
+            let lane = self.lanes.iter_mut().find(|lane| lane.name == *name);
+            if let (Some(lane), Some(known)) = (lane, known) {
+                lane.lines.pass_over(*known);
+            }
+        }
+    }
+
     /// Reads on where the queue is empty, without waiting; true when anything came or ended.
     fn refill(&mut self) -> bool {
         let peeks = self.lanes.len() > 1;
@@ -146,6 +156,14 @@ impl FileSource {
                 merge.push(lane, time, piece);
             });
             if filled == Filled::End {
+                let Lane { name, lines } = &self.lanes[lane as usize];
+                let missing = lines.missing();
+                if missing > 0 {
+                    tracing::warn!(
+                        input = %name, missing,
+                        "the input is shorter than what is known of it, nothing new is in it"
+                    );
+                }
                 self.merge.end(lane);
             }
             moved |= filled != Filled::Nothing;

@@ -8,6 +8,7 @@
 
 mod group;
 mod lanes;
+mod resume;
 mod settings;
 mod statistics;
 pub mod token;
@@ -22,6 +23,7 @@ use rdkafka::{Message as _, Offset, TopicPartitionList};
 
 use self::group::{Change, Concern, Group, GroupContext};
 use self::lanes::{Lanes, Lent};
+use self::resume::Resume;
 pub use self::settings::{KafkaSettings, PARTITION_BYTES_MIN, Start};
 use self::token::Tokens;
 use super::{Chunk, Clock, Headers, Lag, PeekTime, Progress, Read, Source, SourceError, headers};
@@ -60,6 +62,8 @@ pub struct KafkaSource {
     paused: usize,
     committed_at: Duration,
     probed_at: Duration,
+    /// Where to go on in partitions that were not given to this process yet.
+    resume: Resume,
     closed: bool,
 }
 
@@ -99,8 +103,14 @@ impl KafkaSource {
             paused: 0,
             committed_at: now,
             probed_at: now,
+            resume: Resume::default(),
             closed: false,
         })
+    }
+
+    /// Before the first read: goes on behind these positions, whatever the group says.
+    pub fn resume(&mut self, from: &[(String, Option<u64>)]) {
+        self.resume = Resume::new(from);
     }
 
     /// Takes what the client has, waiting for the first of it.
@@ -164,7 +174,7 @@ impl KafkaSource {
             match change {
                 Change::Given(partitions) => {
                     tracing::info!(?partitions, "kafka: partitions given to this member");
-                    if !self.begin_at_time(&partitions) {
+                    if !self.begin_at_time(&partitions) || !self.go_on(&partitions) {
                         // Where to begin must be known before the first message.
                         self.leave();
                         return;
@@ -172,7 +182,7 @@ impl KafkaSource {
                     for (topic, partition) in partitions {
                         if let Some(lane) = self.lanes.give(&topic, partition, now) {
                             self.group.begin_lane(lane, &topic, partition);
-                            self.resume(lane);
+                            self.unpause(lane);
                         }
                     }
                 }
@@ -201,7 +211,20 @@ impl KafkaSource {
         found.is_ok()
     }
 
-    fn resume(&mut self, lane: u32) {
+    /// Moves those of the partitions to where this process goes on that it was not given before.
+    /// False when the brokers do not answer.
+    fn go_on(&mut self, partitions: &[(String, i32)]) -> bool {
+        let Some(consumer) = &self.consumer else {
+            return true;
+        };
+        let found = self.resume.seek(consumer, partitions);
+        if let Err(error) = &found {
+            tracing::warn!(%error, "kafka: where to go on is not known, the group is joined anew");
+        }
+        found.is_ok()
+    }
+
+    fn unpause(&mut self, lane: u32) {
         let Some(entry) = self.lanes.get_mut(lane) else {
             return;
         };
@@ -233,7 +256,7 @@ impl KafkaSource {
             .filter(|(_, entry)| entry.held && entry.paused && entry.queued_bytes() <= low);
         let emptied: Vec<u32> = emptied.map(|(lane, _)| lane).collect();
         for lane in emptied {
-            self.resume(lane);
+            self.unpause(lane);
         }
     }
 
@@ -366,6 +389,7 @@ impl Source for KafkaSource {
             lags,
             brokers: self.group.brokers(),
             rebalances: self.group.rebalances(),
+            missed: self.resume.missed(),
             ..Progress::default()
         }
     }

@@ -83,6 +83,8 @@ pub struct Progress {
     pub brokers: Option<Brokers>,
     /// How often parts of the input were given to this process or taken from it.
     pub rebalances: u64,
+    /// Messages that were to be read and that the input does not hold any more.
+    pub missed: u64,
     /// How long what was taken last had been waiting in the input, where the input says so.
     pub behind: Option<Duration>,
     /// What was used of a stream that is paid for by use.

@@ -14,15 +14,15 @@ use serde_json::Value;
 
 use crate::support::{Daemon, PATIENCE, bursar, generate, kind, ms, replay, until};
 
-const TOPIC: &str = "costs";
-const PARTITIONS: i32 = 4;
+pub(crate) const TOPIC: &str = "costs";
+pub(crate) const PARTITIONS: i32 = 4;
 
-type Mock = MockCluster<'static, DefaultProducerContext>;
+pub(crate) type Mock = MockCluster<'static, DefaultProducerContext>;
 
 /// Round robin over the partitions. The cluster keeps 5 MB of each, hence the compression.
-fn produce(mock: &Mock, messages: &[String]) {
+pub(crate) fn produce(brokers: &str, messages: &[String]) {
     let producer: BaseProducer = ClientConfig::new()
-        .set("bootstrap.servers", mock.bootstrap_servers())
+        .set("bootstrap.servers", brokers)
         .set("linger.ms", "500")
         .create()
         .unwrap();
@@ -57,7 +57,9 @@ fn alarms(decisions: &[Value]) -> Vec<(&Value, &Value, i64)> {
 fn kafka_gives_the_alarms_that_a_replay_gives_and_no_message_is_read_twice() {
     let mock: Mock = MockCluster::new(1).unwrap();
     mock.create_topic(TOPIC, PARTITIONS, 1).unwrap();
-    gives_the_alarms_of_a_replay(&mock.bootstrap_servers(), |messages| produce(&mock, messages));
+    gives_the_alarms_of_a_replay(&mock.bootstrap_servers(), |messages| {
+        produce(&mock.bootstrap_servers(), messages);
+    });
 }
 
 /// A recorded flood from brokers, then from a file; and then what comes after a restart.

@@ -36,6 +36,7 @@ mod daemon;
 mod dashboards;
 mod deploy;
 mod watch;
+mod state;
 
 #[cfg(feature = "kafka")]
 mod broker;
@@ -45,6 +46,8 @@ mod kafka;
 mod kafka_broker;
 #[cfg(all(feature = "kafka", feature = "aws"))]
 mod kafka_msk_iam;
+#[cfg(feature = "kafka")]
+mod kafka_state;
 #[cfg(feature = "kafka")]
 mod kafka_token;
 

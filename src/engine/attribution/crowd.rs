@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::pane::Pane;
 use super::reference::Reference;
+use crate::keep::{kept, kept_words};
 
 /// An attack is called one from this e-value on.
 const ATTACK_LOG10: f64 = 3.0;
@@ -172,3 +173,29 @@ fn grown(pane: &Pane, reference: &Reference) -> bool {
             && share > GROWN_RATIO * reference.ordinary_address(hash).high
     })
 }
+
+kept_words!(Verdict { Attack = 0, Crowd = 1, Unknown = 2 });
+kept_words!(Reason {
+    FewKnown = 0,
+    Repeats = 1,
+    OneSource = 2,
+    RegularGrew = 3,
+    ErrorsRose = 4,
+    UsualSources = 5,
+    ManySources = 6,
+    Unclear = 7,
+});
+kept!(Crowd {
+    verdict,
+    reason,
+    requests,
+    distinct,
+    compared,
+    repeats,
+    repeats_expected,
+    evidence_log10,
+    new_share,
+    top_share,
+    error_share,
+    error_share_usual,
+});

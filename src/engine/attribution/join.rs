@@ -1,5 +1,8 @@
 //! Triggers know who asked, invocations what it cost; the request id that both carry joins them.
 
+use crate::engine::batch::Dimension;
+use crate::keep::{Bytes, Keep, Unfit, kept};
+
 /// How many wait for their counterpart. A flood of five thousand requests a second finds its
 /// invocations within a fifth of a second; slower ones are charged the mean.
 const WAITING: usize = 1_024;
@@ -42,5 +45,36 @@ impl<const N: usize> Join<N> {
     fn place(request: u64) -> usize {
         usize::from(u16::from_le_bytes([request.to_le_bytes()[0], request.to_le_bytes()[1]]))
             % WAITING
+    }
+}
+
+kept!(Join<{ Dimension::COUNT }> { places }
+    if |join| join.places.is_empty() || join.places.len() == WAITING);
+
+impl Keep for Known<{ Dimension::COUNT }> {
+    fn keep(&self, out: &mut Vec<u8>) {
+        match *self {
+            Known::Both => out.push(0),
+            Known::Cost(cost) => {
+                out.push(1);
+                cost.keep(out);
+            }
+            Known::Caller(hashes, assumed) => {
+                out.push(2);
+                (hashes, assumed).keep(out);
+            }
+        }
+    }
+
+    fn regain(from: &mut Bytes<'_>) -> Result<Self, Unfit> {
+        Ok(match u8::regain(from)? {
+            0 => Known::Both,
+            1 => Known::Cost(f64::regain(from)?),
+            2 => {
+                let (hashes, assumed) = Keep::regain(from)?;
+                Known::Caller(hashes, assumed)
+            }
+            _ => return Err(Unfit),
+        })
     }
 }

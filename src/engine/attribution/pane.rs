@@ -6,6 +6,7 @@ use super::reference::Reference;
 use super::repeats::Repeats;
 use super::table::Table;
 use crate::engine::batch::{Batch, Dimension, Event, EventKind, Timeliness, prefix_of};
+use crate::keep::kept;
 use crate::record::{SOURCE_BYTES_MAX, Status};
 use crate::units::EventTime;
 
@@ -39,9 +40,7 @@ impl Pane {
     /// A pane of a function whose requests usually cost `usual_mb_ms`, against `reference`.
     pub fn new(usual_mb_ms: f64, reference: &Reference) -> Self {
         Self {
-            tables: Dimension::ALL.map(|dimension| {
-                Table::new(if dimension.is_network() { 16 } else { SOURCE_BYTES_MAX })
-            }),
+            tables: Dimension::ALL.map(|dimension| Table::new(name_bytes(dimension))),
             join: Join::default(),
             repeats: Repeats::new(reference),
             span: None,
@@ -186,7 +185,19 @@ impl Pane {
     }
 }
 
+/// The longest name of a source along a dimension.
+const fn name_bytes(dimension: Dimension) -> usize {
+    if dimension.is_network() { 16 } else { SOURCE_BYTES_MAX }
+}
+
 /// The hash of an address's network; never 0.
 pub(super) fn prefix_hash(address: u64) -> u64 {
     address | 0xffff_ffff
 }
+
+kept!(Pane {
+    tables, join, repeats, span, usual_mb_ms, invocations, mb_ms, failed, callers, strange, judged,
+} if |pane| {
+    let mut tables = pane.tables.iter().zip(Dimension::ALL);
+    tables.all(|(table, dimension)| table.name_bytes() == name_bytes(dimension))
+});

@@ -7,6 +7,7 @@ use std::cmp::Reverse;
 
 use super::repeats::UNLIKE_MAX;
 use crate::engine::batch::SourceSlot;
+use crate::keep::kept;
 
 /// Addresses that are told apart.
 const ADDRESSES: usize = 8;
@@ -342,6 +343,21 @@ fn halves(hash: u64) -> [u32; 2] {
     let [a, b, c, d, e, f, g, h] = hash.to_le_bytes();
     [u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h])]
 }
+
+kept!(Reference {
+    addresses,
+    cells,
+    prefixes,
+    known,
+    recent,
+    total,
+    failed,
+    strange,
+    others,
+    same,
+});
+kept!(Summary { prints, weights, errors });
+kept!(Filter { newer, older });
 
 #[cfg(test)]
 mod tests {

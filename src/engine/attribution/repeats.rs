@@ -20,6 +20,7 @@
 //! are one e-value.
 
 use super::reference::Reference;
+use crate::keep::kept;
 
 /// Chance that two requests have the same caller, beyond which no crowd goes. Zipf popularity with
 /// exponent 1.3 among 2,000 has 0.1; it is assumed where the reference knows too few to tell.
@@ -395,3 +396,9 @@ impl Law {
         }
     }
 }
+
+kept!(Repeats { piece, last, number, requests, next_at, best, crowd });
+kept!(Piece {
+    unlike, few, requests, sources, most, busiest, seen, crowds, attacks, best, now, known, passed,
+} if |piece| piece.known.len() <= CALLERS_MAX);
+kept!(Likelihood { log, product });

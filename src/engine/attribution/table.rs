@@ -1,5 +1,7 @@
 //! The costliest sources along one dimension, by name.
 
+use crate::keep::kept;
+use crate::record::SOURCE_BYTES_MAX;
 use crate::units::whole;
 
 /// Twenty attackers among two thousand users fit easily.
@@ -126,6 +128,22 @@ impl Table {
         })
     }
 
+    /// The longest name that is kept.
+    pub(super) fn name_bytes(&self) -> usize {
+        self.name_bytes
+    }
+
+    /// Whether its parts fit together.
+    fn is_whole(&self) -> bool {
+        let count = self.entries.len();
+        let room = if count == 0 { 0 } else { ENTRIES * self.name_bytes };
+        count <= ENTRIES
+            && self.name_bytes <= SOURCE_BYTES_MAX
+            && (self.hashes.len(), self.weights.len()) == (count, count)
+            && self.names.len() == room
+            && self.entries.iter().all(|entry| usize::from(entry.name_len) <= self.name_bytes)
+    }
+
     fn find(&self, hash: u64) -> Option<usize> {
         let mut chunks = self.hashes.chunks_exact(LANES);
         for (chunk, lanes) in chunks.by_ref().enumerate() {
@@ -170,3 +188,8 @@ impl Entry {
         64.0 * libm::log(64.0 / empty)
     }
 }
+
+kept!(Table {
+    hashes, weights, entries, names, name_bytes, registers, total, requests,
+} if |table| table.is_whole());
+kept!(Entry { error, squares, requests, members, name_len });

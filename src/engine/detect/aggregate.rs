@@ -20,6 +20,7 @@
 //! kept.
 
 use super::negative_binomial;
+use crate::keep::kept;
 
 /// Growth factors of a function's minute: few calls tell nothing of small growth.
 const FACTORS: [f64; 4] = [2.0, 5.0, 10.0, 30.0];
@@ -98,6 +99,8 @@ impl Aggregate {
         self.evidence = 0.0;
     }
 }
+
+kept!(Aggregate { evidence, sum, largest, lifting, lifted });
 
 #[cfg(test)]
 mod tests {

@@ -13,6 +13,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::keep::kept;
 use crate::units::bounds::{up_to, within};
 
 /// What a sum may be over the anchor, as a logarithm, and in spreads where that is more: the anchor
@@ -175,3 +176,6 @@ impl<const PER_DAY: u32> Anchor<PER_DAY> {
         libm::sqrt(f64::from(self.variance)).max(SPREAD_MIN)
     }
 }
+
+kept!(Anchor<1> { evidence, level, variance, covariance, sums, before });
+kept!(Anchor<24> { evidence, level, variance, covariance, sums, before });

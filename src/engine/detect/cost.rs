@@ -13,6 +13,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::anchor::Anchor;
+use crate::keep::kept;
 
 /// Hours in a day.
 const HOURS: u32 = 24;
@@ -76,6 +77,8 @@ impl HourCost {
         Self { anchor: self.anchor.learned(), ..Self::default() }
     }
 }
+
+kept!(HourCost { anchor, latest, expected });
 
 #[cfg(test)]
 mod tests {

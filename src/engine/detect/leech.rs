@@ -16,6 +16,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::anchor::{Anchor, GROWTH_CAP};
+use crate::keep::kept;
 use crate::units::bounds::within;
 
 /// Weight of a new weekend day in the weekend's offset: three weekends or so.
@@ -108,6 +109,8 @@ impl DayLeech {
         self.weekend = (f64::from(self.weekend) + (weight * residual).min(cap)) as f32;
     }
 }
+
+kept!(DayLeech { anchor, weekend, weekend_days, latest });
 
 #[cfg(test)]
 mod tests {

@@ -226,6 +226,10 @@ pub struct ChannelReading {
     pub observed: f64,
 }
 
+crate::keep::kept!(RateModel { c, q, ln_q_max });
+crate::keep::kept!(ChannelReading { evidence_log10, threshold_log10, expected, observed });
+crate::keep::kept!(RateEvidence { m, since });
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -20,6 +20,7 @@
 //! is wider and fewer buckets settle it.
 
 use super::negative_binomial;
+use crate::keep::kept;
 
 /// Bucket widths, seconds; each divides the next.
 const WIDTHS: [u32; 3] = [4, 16, WIDEST as u32];
@@ -139,6 +140,9 @@ impl Growth {
         }
     }
 }
+
+kept!(RecursionChannel { widths, age, calls, own });
+kept!(Growth { evidence, level, calls });
 
 #[cfg(test)]
 mod tests {

@@ -21,6 +21,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::rounded_down;
+use crate::keep::kept;
 use crate::units::bounds::up_to;
 
 /// Shares up to this many times the learned bound are normal; as for rates.
@@ -199,6 +200,9 @@ impl Share {
 fn weight(blocks: u32) -> f64 {
     WEIGHT.max(1.0 / (f64::from(blocks) + 1.0))
 }
+
+kept!(RetryChannel { failures, repeats, second, calls, failed, repeated, blocks });
+kept!(Share { evidence, learned, latest });
 
 #[cfg(test)]
 mod tests {

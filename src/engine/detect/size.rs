@@ -25,6 +25,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::rounded_down;
+use crate::keep::kept;
 use crate::units::bounds::{up_to, within};
 
 /// Invocations per block.
@@ -228,6 +229,23 @@ impl SizeChannel {
         self.memory += (w * off) as f32;
     }
 }
+
+kept!(SizeChannel {
+    sum,
+    duration_evidence,
+    memory_evidence,
+    opened,
+    count,
+    others,
+    blocks,
+    version,
+    mean,
+    variance,
+    latest,
+    memory,
+    least_mb,
+    most_mb,
+});
 
 #[cfg(test)]
 mod tests {

@@ -19,6 +19,7 @@
 //! large the flood was.
 
 use super::rounded_down;
+use crate::keep::kept;
 
 /// The level never exceeds this many capacities.
 const CLAMP: f64 = 2.0;
@@ -76,6 +77,8 @@ impl YoyoChannel {
         };
     }
 }
+
+kept!(YoyoChannel { level_usd, minutes });
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,8 @@
 //! Requests that are turned away day in, day out: by a reservation that is always full, by a
 //! firewall. They are no part of an attack and must not keep its alarm open.
 
+use crate::keep::kept;
+
 /// Weight of a new minute.
 const WEIGHT: f64 = 1.0 / 16.0;
 /// Parts of a request in which the usual number is kept, for as long as there is room for them.
@@ -54,6 +56,8 @@ impl Refusals {
         self.usual_root = u16::try_from(crate::units::whole(root)).unwrap_or(u16::MAX);
     }
 }
+
+kept!(Refusals { minute, usual_root });
 
 #[cfg(test)]
 mod tests {

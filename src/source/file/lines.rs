@@ -22,6 +22,8 @@ pub(super) struct Lines {
     filled: usize,
     /// Lines that were finished so far.
     number: u64,
+    /// So many of them are known already and are passed over.
+    known: u64,
     overlong: Option<Overlong>,
     ended: bool,
 }
@@ -67,6 +69,7 @@ impl Lines {
             start: 0,
             filled: 0,
             number: 0,
+            known: 0,
             overlong: None,
             ended: false,
         }
@@ -75,6 +78,16 @@ impl Lines {
     /// A line that was found by the last [`Lines::fill`].
     pub(super) fn bytes(&self, start: usize, end: usize) -> &[u8] {
         self.buffer.get(start..end).unwrap_or_default()
+    }
+
+    /// Passes over so many lines at its beginning.
+    pub(super) fn pass_over(&mut self, known: u64) {
+        self.known = known;
+    }
+
+    /// Lines that were to be passed over and did not come.
+    pub(super) fn missing(&self) -> u64 {
+        self.known.saturating_sub(self.number)
     }
 
     /// The pipe behind it, if it is one and can still say something.
@@ -121,6 +134,9 @@ impl Lines {
                 };
                 let number = self.number + 1;
                 let cause = describe(&error, self.number);
+                if number <= self.known {
+                    return Filled::End;
+                }
                 found(Piece::Damage { number, cause, rest }, &[]);
                 Filled::End
             }
@@ -165,6 +181,10 @@ impl Lines {
     fn finish(&mut self, end: usize, found: &mut impl FnMut(Piece, &[u8])) {
         self.number += 1;
         let number = self.number;
+        if number <= self.known {
+            self.overlong = None;
+            return;
+        }
         let line = &self.buffer[self.start..end];
         if let Some(Overlong { length, sample }) = self.overlong.take() {
             let length = length + line.len() as u64;
