@@ -350,7 +350,7 @@ fn a_cap_that_would_stop_nothing_is_not_set_and_the_reason_is_told() {
     assert_eq!(run(&mut control, 0, 60, &dear), []);
     let reasons: Vec<_> = control.abstentions().into_iter().map(|told| told.reason).collect();
     assert_eq!(reasons.len(), 1, "{reasons:?}");
-    assert!(reasons[0].contains("would stop nothing"), "{reasons:?}");
+    assert!(reasons[0].contains("would stop next to nothing"), "{reasons:?}");
 }
 
 #[test]

@@ -71,13 +71,16 @@ pub struct Entry {
     /// What was sent lately, newest last: an answer may have been lost and the change come through
     /// all the same, even after a later one.
     sent: Vec<Setting>,
+    /// Its release was left when no earlier one's withdrawal could come through any more.
+    #[serde(default)]
+    secured: bool,
 }
 
 impl Entry {
     /// An entry about to be written.
     pub fn new(owner: String, restriction: Restriction) -> Self {
         let sent = restriction.perhaps.iter().cloned().collect();
-        Self { v: FORM, owner, step: Step::Wanted, restriction, sent }
+        Self { v: FORM, owner, step: Step::Wanted, restriction, sent, secured: false }
     }
 
     /// The name under which the journal and the platform know it: there is one for each setting
@@ -107,6 +110,16 @@ impl Entry {
         self.restriction.current = found.clone();
         self.restriction.perhaps = Some(to.clone());
         self.remember(to);
+    }
+
+    /// Whether its release surely stands.
+    pub fn is_secured(&self) -> bool {
+        self.secured
+    }
+
+    /// Its release was left, and surely stands if no earlier one is still being withdrawn.
+    pub fn secure(&mut self, surely: bool) {
+        self.secured = surely;
     }
 
     /// It stands.

@@ -219,6 +219,18 @@ const PIPELINE: Board = Board {
             "stream" = "sum(rate(bursar_telemetry_stream_usd_total[1h])) * 3600";
         Graph 12 "percentunit" "Share of records that cannot be read", "Over five minutes.":
             "{{instance}}" = "bursar:rejected:ratio5m";
+        Graph 12 "none" "Snapshots of the state",
+            "In the last hour; missed: messages that had left the stream.":
+            "{{outcome}}" = "sum by (outcome) (increase(bursar_state_saves_total[1h]))",
+            "damaged" = "sum(increase(bursar_state_damaged_total[1h]))",
+            "missed" = "sum(increase(bursar_input_missed_total[1h]))";
+        Graph 12 "s" "Pause for a snapshot", "How long its beginning held up records.":
+            "99 of 100" = "histogram_quantile(0.99, sum by (le) \
+                (increase(bursar_state_pause_seconds_bucket[1h])))";
+        Number 4 "bytes" "Size of the state", "The latest snapshot.":
+            "bytes" = "max(bursar_state_bytes)";
+        Number 4 "dateTimeAsIso" "State saved", "When the latest snapshot was begun.":
+            "saved" = "max(bursar_state_saved_timestamp_seconds) * 1000";
     },
 };
 

@@ -35,8 +35,8 @@ mod daemon;
 
 mod dashboards;
 mod deploy;
-mod watch;
 mod state;
+mod watch;
 
 #[cfg(feature = "kafka")]
 mod broker;

@@ -9,9 +9,9 @@ use crate::units::EventTime;
 
 /// An expiry is written down anew when it has moved by this part of what is left until it.
 const RENEWED_PART: i64 = 4;
-/// What was given back is looked at once more after so long, in case that a change before it comes
-/// through late or a read was out of date.
-const LINGERS_MS: i64 = 50_000;
+/// What was given back is looked at once more after so long: a change before it may come through
+/// late, and a read may be out of date after that.
+const LINGERS_MS: i64 = 75_000;
 
 impl<P: ControlPlane> Concurrency<P> {
     /// Looks after one restriction. Returns what stands where it should not, and whether it has
@@ -71,13 +71,17 @@ impl<P: ControlPlane> Concurrency<P> {
         Ok(Some((stands, false)))
     }
 
-    /// Writes down that a restriction lapses later, here and on the platform.
+    /// Writes down that a restriction lapses later, here and on the platform. Done once in any
+    /// case: the withdrawal of an earlier release of the same name may have come through late.
     fn renew(&mut self, mut entry: Entry, until: EventTime, now: EventTime) -> anyhow::Result<()> {
         let moved = until.since_ms(entry.restriction.expires_at);
-        if moved <= 0 || moved < until.since_ms(now) / RENEWED_PART {
+        let is_due = moved > 0 && moved >= until.since_ms(now) / RENEWED_PART;
+        let is_old = now.since_ms(entry.restriction.since) >= LINGERS_MS;
+        if !is_due && (entry.is_secured() || !is_old) {
             return Ok(());
         }
-        entry.restriction.expires_at = until;
+        entry.restriction.expires_at = until.max(entry.restriction.expires_at);
+        entry.secure(is_old);
         if let Err(fault) = self.plane.leave_release(&Release::of(&entry.restriction)) {
             anyhow::bail!("its release cannot be put off: {}", fault.words());
         }

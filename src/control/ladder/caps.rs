@@ -11,6 +11,9 @@ use crate::engine::alarm::Alarm;
 use crate::record::FunctionKey;
 use crate::units::{EventTime, NanoUsd};
 
+/// A cap that leaves more than this share of what is asked for is not worth what it refuses; behind a
+/// queue it would only spread the same messages over a longer time.
+const WORTHWHILE: f64 = 0.9;
 /// A tightened cap is this share of the one before.
 const TIGHTEN: f64 = 0.7;
 /// A budget is at risk when the excess would spend what is left of it within so many hours.
@@ -48,14 +51,15 @@ impl Control {
         let (least, most) = kind.range();
         let cap = demand.cap(allowance, self.settings.cap_floor.max(least));
         debug_assert!(cap.value >= cap.legitimate.max(self.settings.cap_floor), "A1");
-        if f64::from(cap.value) >= demand.concurrency() || cap.value > most {
+        let needs = (WORTHWHILE * demand.concurrency()).min(most.into());
+        if f64::from(cap.value) > needs {
             if case.holds_nothing() {
                 let (kind, unit) = (GateKind::Cap, "concurrent runs at most");
-                let needs = (demand.concurrency().ceil() - 1.0).max(0.0);
+                let needs = needs.floor();
                 let gate = Gate::of_numbers(kind, false, cap.value.into(), needs, unit);
                 let gate = gate.because(|| {
                     format!(
-                        "a cap would stop nothing: {} concurrent runs are allowed (legitimate \
+                        "a cap would stop next to nothing: {} concurrent runs are allowed (legitimate \
                          callers need {}, ${allowance:.2} an hour pay for the rest), all together \
                          ask for {:.0}",
                         cap.value,
