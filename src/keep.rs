@@ -2,7 +2,7 @@
 //! the order of its fields, little-endian, without names or gaps.
 //!
 //! Nothing is guessed when it is read back: a field more or less is another version of the whole.
-//! [`kept!`] takes a struct apart without a rest pattern, so a new field that nobody keeps does not
+//! `kept!` takes a struct apart without a rest pattern, so a new field that nobody keeps does not
 //! compile. What is said of a function for the *next* engine (`engine/learned.rs`) has a form of
 //! its own, in words, without what is going on; here everything is kept, bit by bit.
 //!

@@ -233,12 +233,11 @@ impl ControlPlane for Lambda {
     fn feed(&mut self, function: &FunctionKey) -> Result<Feed, Fault> {
         let mut mappings = self.mappings(function)?;
         mappings.retain(|mapping| mapping.is_on);
-        let only = mappings.pop();
-        Ok(match only {
-            None => Feed::Nothing,
-            Some(only) if only.is_queue && mappings.is_empty() => Feed::Queue(only.id),
-            Some(_) => Feed::Others,
-        })
+        if !mappings.iter().any(|mapping| mapping.is_queue) {
+            return Ok(Feed::Calls);
+        }
+        let one = mappings.pop().filter(|_| mappings.is_empty());
+        Ok(one.map_or(Feed::Several, |queue| Feed::Queue(queue.id)))
     }
 
     fn limit(&mut self, target: Target<'_>) -> Result<Option<u32>, Fault> {

@@ -53,15 +53,15 @@ impl<'a> Target<'a> {
     }
 }
 
-/// What waits for a function beside those who call it.
+/// What feeds a function, as far as a cap would lose of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Feed {
-    /// Nothing that the platform reads for it.
-    Nothing,
+    /// Callers, or streams: these keep what a cap holds up, for a day at least.
+    Calls,
     /// One queue, whose own limit loses nothing; the mapping that reads it.
     Queue(String),
-    /// A stream, or several queues: what they hold is lost when it has waited for too long.
-    Others,
+    /// Several event sources, a queue among them.
+    Several,
 }
 
 impl Feed {
@@ -71,19 +71,19 @@ impl Feed {
         let by_queue = intent.actuator == ActuatorKind::SqsMaximumConcurrency;
         match self {
             Feed::Queue(_) if by_queue => None,
-            Feed::Nothing if !by_queue => None,
+            Feed::Calls if !by_queue => None,
             _ if intent.loss_class == LossClass::Lossy => None,
             Feed::Queue(_) => Some((
                 "a queue feeds it, of which a cap would send good messages to the dead letters",
                 Some(ActuatorKind::SqsMaximumConcurrency),
             )),
-            Feed::Nothing | Feed::Others if by_queue => {
+            Feed::Calls | Feed::Several if by_queue => {
                 let words = "it is not one queue that feeds it";
                 Some((words, Some(ActuatorKind::ReservedConcurrency)))
             }
-            Feed::Nothing | Feed::Others => Some((
-                "it reads a stream or several queues, of which a cap can lose what waits for too \
-                 long; control.lossy allows that",
+            Feed::Calls | Feed::Several => Some((
+                "several event sources feed it, a queue among them, of which a cap would send \
+                 good messages to the dead letters; control.lossy allows that",
                 None,
             )),
         }

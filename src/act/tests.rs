@@ -177,7 +177,7 @@ impl ControlPlane for Plane {
     fn feed(&mut self, _: &FunctionKey) -> Result<Feed, Fault> {
         let mut world = self.world();
         world.call(Effect::Read)?;
-        Ok(if world.has_queue { Feed::Queue(MAPPING.to_owned()) } else { Feed::Nothing })
+        Ok(if world.has_queue { Feed::Queue(MAPPING.to_owned()) } else { Feed::Calls })
     }
 
     fn limit(&mut self, target: Target<'_>) -> Result<Option<u32>, Fault> {

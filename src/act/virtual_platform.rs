@@ -126,8 +126,7 @@ fn limit(
     if intent.verb == Verb::Restrict {
         let feed = match platform.source(&function)? {
             Some(TriggerKind::Sqs) => Feed::Queue(String::new()),
-            Some(TriggerKind::Kinesis | TriggerKind::DynamoDb | TriggerKind::Kafka) => Feed::Others,
-            _ => Feed::Nothing,
+            _ => Feed::Calls,
         };
         if let Some((words, instead)) = feed.objection(intent) {
             let refused = Outcome::of(OutcomeKind::Refused, Setting::Unknown, words.to_owned());

@@ -88,7 +88,7 @@ pub enum LossClass {
     Lossless,
     /// Callers see 403 or 429.
     Refusing,
-    /// What is too much waits in a queue or a stream, too, but not for ever.
+    /// Messages of a queue may be lost.
     Lossy,
 }
 

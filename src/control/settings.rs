@@ -24,8 +24,8 @@ pub struct ControlSettings {
     /// Names or `*` patterns of functions (matched against `account:region:name` and against the
     /// bare name) that are never restricted.
     pub never_touch: Vec<String>,
-    /// Functions, named likewise, that may be capped although what waits for them in a queue or a
-    /// stream can be lost by it.
+    /// Functions, named likewise, that may be capped although messages of their queue can be lost
+    /// by it.
     pub lossy: Vec<String>,
     /// No cap goes below this concurrency.
     pub cap_floor: u32,

@@ -140,12 +140,13 @@ const STREAM: &str = "arn:aws:kinesis:eu-west-1:111122223333:stream/clicks";
 fn what_feeds_a_function_is_told_by_its_mappings_that_are_on() {
     let queue = || Feed::Queue("m1".to_owned());
     let cases = [
-        (vec![], Feed::Nothing),
+        (vec![], Feed::Calls),
         (vec![("m1", QUEUE, "Enabled")], queue()),
-        (vec![("m1", QUEUE, "Disabled")], Feed::Nothing),
+        (vec![("m1", QUEUE, "Disabled")], Feed::Calls),
         (vec![("m0", STREAM, "Disabled"), ("m1", QUEUE, "Updating")], queue()),
-        (vec![("m1", QUEUE, "Enabled"), ("m2", QUEUE, "Enabled")], Feed::Others),
-        (vec![("m1", STREAM, "Enabled")], Feed::Others),
+        (vec![("m1", QUEUE, "Enabled"), ("m2", QUEUE, "Enabled")], Feed::Several),
+        (vec![("m1", STREAM, "Enabled")], Feed::Calls),
+        (vec![("m0", STREAM, "Enabled"), ("m1", QUEUE, "Enabled")], Feed::Several),
     ];
     for (mappings, expected) in cases {
         let cloud = Cloud::start(&[("shop", None)]);

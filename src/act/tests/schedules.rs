@@ -244,7 +244,7 @@ impl ControlPlane for Plane {
         let mut account = self.account();
         account.call(None)?;
         let has_queue = account.functions[function].has_queue;
-        Ok(if has_queue { Feed::Queue(MAPPING.to_owned()) } else { Feed::Nothing })
+        Ok(if has_queue { Feed::Queue(MAPPING.to_owned()) } else { Feed::Calls })
     }
 
     fn limit(&mut self, target: Target<'_>) -> Result<Option<u32>, Fault> {

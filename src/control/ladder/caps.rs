@@ -11,8 +11,8 @@ use crate::engine::alarm::Alarm;
 use crate::record::FunctionKey;
 use crate::units::{EventTime, NanoUsd};
 
-/// A cap that leaves more than this share of what is asked for is not worth what it refuses; behind a
-/// queue it would only spread the same messages over a longer time.
+/// A cap that leaves more than this share of what is asked for is not worth what it refuses; behind
+/// a queue it would only spread the same messages over a longer time.
 const WORTHWHILE: f64 = 0.9;
 /// A tightened cap is this share of the one before.
 const TIGHTEN: f64 = 0.7;
@@ -59,9 +59,9 @@ impl Control {
                 let gate = Gate::of_numbers(kind, false, cap.value.into(), needs, unit);
                 let gate = gate.because(|| {
                     format!(
-                        "a cap would stop next to nothing: {} concurrent runs are allowed (legitimate \
-                         callers need {}, ${allowance:.2} an hour pay for the rest), all together \
-                         ask for {:.0}",
+                        "a cap would stop next to nothing: {} concurrent runs are allowed \
+                         (legitimate callers need {}, ${allowance:.2} an hour pay for the rest), \
+                         all together ask for {:.0}",
                         cap.value,
                         cap.legitimate,
                         demand.concurrency()
