@@ -360,8 +360,9 @@ impl<P: ControlPlane> Concurrency<P> {
             }
             (Some(mut entry), verb) => {
                 entry.want(&intent.to, found);
-                if verb == Verb::Tighten {
-                    entry.restriction.full = intent.to.clone();
+                let later = intent.expires_at.max(entry.restriction.expires_at);
+                if Purpose::of(verb) == Purpose::Take {
+                    entry.restriction.expires_at = later;
                 }
                 Some(entry)
             }
@@ -420,10 +421,17 @@ impl<P: ControlPlane> Concurrency<P> {
                 // Somebody has given it back from the journal while this was on its way.
                 let prior = entry.restriction.prior.clone();
                 drop(self.change(target, &intent.to, &prior, Purpose::GiveBack));
+                // Looked at once more in any case, and its release withdrawn.
+                if let Err(error) = self.let_go(&entry, now) {
+                    tracing::error!("{error}");
+                }
                 Err(outcome(OutcomeKind::Refused, prior, "it was given back by hand"))
             }
             Change::Done => {
                 entry.settle(&intent.to, now);
+                if intent.verb == Verb::Tighten {
+                    entry.restriction.full = intent.to.clone();
+                }
                 let kept =
                     if gives_back { self.let_go(&entry, now) } else { self.journal.put(&entry) };
                 // The entry on disk says that it may stand, which is enough to give it back.

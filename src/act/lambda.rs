@@ -219,14 +219,6 @@ impl Lambda {
         let answer = self.runtime.block_on(call.uuid(id).scaling_config(scaling).send());
         answer.map(drop).map_err(|error| fault("UpdateEventSourceMapping", &error))
     }
-
-    /// Tries to change a mapping that nobody has.
-    ///
-    /// # Errors
-    /// See [`Fault`]; that there is none is the expected one.
-    pub fn probe_mapping(&mut self, region: &str) -> Result<(), Fault> {
-        self.limit_mapping(region, "00000000-0000-4000-8000-000000000000", Some(1_000))
-    }
 }
 
 impl ControlPlane for Lambda {

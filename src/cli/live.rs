@@ -13,6 +13,8 @@ use crate::record::{FunctionKey, FunctionRef};
 use crate::runtime::{clock, reach};
 use crate::store::journal::{Contents, Entry, Journal, Step};
 
+/// A mapping that nobody has.
+const NO_MAPPING: &str = "00000000-0000-4000-8000-000000000000";
 /// A release that is left for the check stands so long at most.
 const PROBE_MS: i64 = 3_600_000;
 
@@ -90,7 +92,11 @@ impl Live<'_> {
         self.probed(&format!("{region}: lambda:DeleteFunctionConcurrency"), delete)?;
         let feed = self.plane.feed(&nobody).map(drop);
         self.probed(&format!("{region}: lambda:ListEventSourceMappings"), feed)?;
-        let update = self.plane.probe_mapping(region);
+        let queue = ActuatorKind::SqsMaximumConcurrency;
+        let mapping = Target { actuator: queue, mapping: Some(NO_MAPPING), ..target };
+        let read = self.plane.limit(mapping).map(drop);
+        self.probed(&format!("{region}: lambda:GetEventSourceMapping"), read)?;
+        let update = self.plane.set_limit(mapping, Some(queue.range().1));
         self.probed(&format!("{region}: lambda:UpdateEventSourceMapping"), update)?;
         match self.settings.lambda.release {
             By::Schedule => self.release(region, &nobody)?,

@@ -370,8 +370,8 @@ pub(super) static KEYS: &[Key<Settings>] = &[
         "control.lossy",
         |s| &mut s.control.lossy,
         Kind::List(LIST_MAX, PATTERN, is_pattern),
-        "Functions that may be capped although a queue feeds them among other event sources; of \
-         its messages a cap sends good ones to the dead letters.",
+        "Functions that are capped although a queue feeds them: of its messages a cap sends good \
+         ones to the dead letters.",
     ),
     key(
         "control.cap_floor",

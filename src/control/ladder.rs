@@ -202,6 +202,10 @@ impl Control {
             "A3: applied in mode observe"
         );
         let mut foreign = false;
+        if outcome.instead.is_some() {
+            // Nothing was restricted yet: what comes instead takes this one's place.
+            self.restricted_lately.pop_back();
+        }
         if let Some(case) = self.cases.get_mut(&intent.function) {
             foreign = case.settle(&intent, &outcome);
             let in_force = |restriction: &Option<Restriction>| {
@@ -445,7 +449,9 @@ fn relaxed(restriction: &Restriction, share: f64) -> Setting {
             let wider = crate::units::whole(f64::from(*cap) / (1.0 - share));
             let (_, most) = restriction.actuator.range();
             let most = restriction.prior.number().unwrap_or(most);
-            Setting::Set(Value::Number(u32::try_from(wider).unwrap_or(u32::MAX).min(most)))
+            let wider = u32::try_from(wider).unwrap_or(u32::MAX).min(most);
+            // What gives back never takes.
+            Setting::Set(Value::Number(wider.max(restriction.current.number().unwrap_or(0))))
         }
         Setting::Set(Value::Addresses(addresses)) => {
             // Sorted by what they cost: the cheapest are let in first.

@@ -190,10 +190,6 @@ impl Recorder {
             AlarmState::Closed => api.view.remove_alarm(line.id),
             _ => api.view.put_alarm(line.id, serde_json::json!(line)),
         }
-        for severity in [Severity::Notice, Severity::Page] {
-            let count = self.open.values().filter(|&&open| open == severity).count();
-            api.metrics.alarms_open.set(&[severity.as_str()], count as i64);
-        }
     }
 
     /// A function with an alarm is shown whether its minute has come or not.
@@ -230,8 +226,11 @@ impl Recorder {
             story.action(action);
         }
         if let Some(api) = &self.api {
-            let labels = [action.intent.verb.as_str(), action.outcome.kind.as_str()];
-            api.metrics.actions.add(&labels, 1);
+            // A step on the way to another limit is no refusal that anybody should look into.
+            if action.outcome.instead.is_none() {
+                let labels = [action.intent.verb.as_str(), action.outcome.kind.as_str()];
+                api.metrics.actions.add(&labels, 1);
+            }
             api.view.push_action(serde_json::json!(line));
         }
     }
@@ -372,6 +371,11 @@ impl Recorder {
         api.metrics.set_burn(burn);
         api.view.publish_functions(self.functions.values().cloned());
         api.metrics.publish_functions(self.functions.values());
+        // Behind the functions' series: who reads of an alarm asks where.
+        for severity in [Severity::Notice, Severity::Page] {
+            let count = self.open.values().filter(|&&open| open == severity).count();
+            api.metrics.alarms_open.set(&[severity.as_str()], count as i64);
+        }
     }
 
     /// The end.

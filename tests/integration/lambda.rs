@@ -267,6 +267,7 @@ fn a_live_check_tells_what_is_missing_and_what_has_drifted_and_changes_nothing()
     for part in [
         "concurrency 1000 in all, 930 of it unreserved",
         "lambda:PutFunctionConcurrency is allowed",
+        "lambda:GetEventSourceMapping is allowed",
         "scheduler:CreateSchedule and UpdateSchedule with lambda.release_role is allowed",
     ] {
         assert!(good.stdout.contains(part), "{part}: {good:#?}");

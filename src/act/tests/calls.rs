@@ -188,5 +188,5 @@ fn a_queues_limit_is_read_set_and_taken_away_by_its_mapping() {
     }
     cloud.state().mappings.clear();
     assert!(matches!(plane.limit(known), Err(Fault::Missing(_))));
-    assert!(matches!(plane.probe_mapping("eu-west-1"), Err(Fault::Missing(_))));
+    assert!(matches!(plane.set_limit(known, Some(9)), Err(Fault::Missing(_))));
 }

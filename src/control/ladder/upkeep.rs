@@ -4,7 +4,7 @@
 use std::collections::btree_map::Entry;
 
 use super::{Abstention, CASES_MAX, Control};
-use crate::control::action::Setting;
+use crate::control::action::{ActuatorKind, Setting};
 use crate::control::case::Case;
 use crate::control::gate::GateKind;
 use crate::control::restriction::{Restriction, Stage};
@@ -26,6 +26,9 @@ impl Control {
             .or_insert_with(|| Case::adopted(function.clone(), alarm_id, now));
         let cap = restriction.current.number();
         let actuator = restriction.actuator;
+        if actuator != ActuatorKind::WafIpSet {
+            case.cap_by = actuator;
+        }
         *case.place(actuator) = Some(restriction);
         self.directives.push(Directive { function, restricted: true, cap });
     }
