@@ -202,10 +202,6 @@ impl Control {
             "A3: applied in mode observe"
         );
         let mut foreign = false;
-        if outcome.instead.is_some() {
-            // Nothing was restricted yet: what comes instead takes this one's place.
-            self.restricted_lately.pop_back();
-        }
         if let Some(case) = self.cases.get_mut(&intent.function) {
             foreign = case.settle(&intent, &outcome);
             let in_force = |restriction: &Option<Restriction>| {

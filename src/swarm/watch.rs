@@ -112,7 +112,7 @@ impl<'a> Watch<'a> {
         self.findings.check(Invariant::Q1, is_new, second, || {
             format!("one restriction of {name} is changed twice in a second")
         });
-        if deed.intent.verb == Verb::Restrict && deed.outcome.instead.is_none() {
+        if deed.intent.verb == Verb::Restrict {
             self.begin(deed, second);
         }
         match deed.intent.actuator {
