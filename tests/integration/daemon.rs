@@ -33,7 +33,8 @@ fn the_demonstration_finds_throttles_and_restores_while_it_can_be_looked_at() {
     assert_eq!(page["function"], "checkout");
     let alarms = daemon.json("/api/v1/alarms");
     assert_eq!(alarms["alarms"][0]["id"], page["id"]);
-    assert!(daemon.metric("bursar_alarms_open{severity=\"page\"}") >= Some(1.0));
+    let open = "bursar_alarms_open{severity=\"page\"}";
+    until("the gauge", STORY, || (daemon.metric(open) >= Some(1.0)).then_some(()));
 
     let waf = wait_for(&daemon, "restrict", "waf_ip_set");
     assert_eq!((&waf["outcome"], &waf["mode"]), (&"applied".into(), &"enforce".into()));
