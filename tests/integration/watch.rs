@@ -242,6 +242,8 @@ fn an_attack_is_told_at_a_webhook_and_taken_back_when_it_is_over() {
         "told {delay} ms after the attack's onset, taken back {} s later",
         (over - at) / 1_000
     );
+    // Prometheus is asked every few seconds, and told later than the webhook.
+    until("the last word", PATIENCE, || demo.0.stdout().contains("ALERTS none").then_some(()));
     demo.0.signal("TERM");
     until("the end", ENDED_WITHIN, || demo.0.has_ended().then_some(()));
     let said = demo.0.stdout();
