@@ -23,6 +23,7 @@ impl Control {
             left_alone,
             held_off: _,
             at_stake: _,
+            rooms: _,
         } = self;
         cases.keep(out);
         restricted_lately.keep(out);
