@@ -174,8 +174,8 @@ impl Account {
         }
     }
 
-    /// What caps have taken from the account, the largest of them left aside: the first one's answer
-    /// tells how large the account is.
+    /// What caps have taken from the account, the largest of them left aside: the answer to the
+    /// first one tells how large the account is.
     fn taken(&self) -> u32 {
         let own = self.functions.values();
         let own = own.filter(|it| !it.has_queue && it.prior.is_none() && it.foreign.is_empty());
@@ -447,6 +447,21 @@ fn run(seed: u64, journal: &Journal) -> Vec<String> {
     }
     let mut account = plane.account();
     let mut broken = std::mem::take(&mut account.broken);
+    broken.extend(left_over(&account, journal, process.is_some()));
+    if !broken.is_empty() {
+        broken.append(&mut account.story);
+    }
+    for function in account.functions.keys() {
+        for actuator in ActuatorKind::ALL {
+            journal.remove(&key(function, actuator)).unwrap();
+        }
+    }
+    broken
+}
+
+/// What is still there in the end and should not be.
+fn left_over(account: &Account, journal: &Journal, lives: bool) -> Vec<String> {
+    let mut broken = Vec::new();
     let mut kept = 0;
     for (function, limited) in &account.functions {
         let mut may_stand = limited.foreign.clone();
@@ -468,16 +483,8 @@ fn run(seed: u64, journal: &Journal) -> Vec<String> {
         broken.push(format!("a release is left over: {:?}", account.releases));
     }
     let left = journal.contents().unwrap();
-    if process.is_some() && left.entries.len() > kept || !left.damaged.is_empty() {
+    if lives && left.entries.len() > kept || !left.damaged.is_empty() {
         broken.push(format!("the journal is left with {left:?}"));
-    }
-    if !broken.is_empty() {
-        broken.append(&mut account.story);
-    }
-    for function in account.functions.keys() {
-        for actuator in ActuatorKind::ALL {
-            journal.remove(&key(function, actuator)).unwrap();
-        }
     }
     broken
 }

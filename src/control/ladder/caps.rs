@@ -13,9 +13,11 @@ use crate::engine::alarm::Alarm;
 use crate::record::FunctionKey;
 use crate::units::{EventTime, NanoUsd};
 
-/// A cap that leaves more than this share of what is asked for is not worth what it refuses; behind
-/// a queue it would only spread the same messages over a longer time.
-pub(super) const WORTHWHILE: f64 = 0.9;
+/// A queue's limit that leaves more than this share of what is asked for is not worth while: it
+/// would only spread the same messages over a longer time.
+const WORTHWHILE: f64 = 0.9;
+/// Nor is a cap made stricter for others' sake by less.
+const NOTABLE: f64 = 0.9;
 /// A tightened cap is this share of the one before.
 const TIGHTEN: f64 = 0.7;
 /// A budget is at risk when the excess would spend what is left of it within so many hours.
@@ -50,14 +52,13 @@ impl Control {
         }
         let allowance = self.allowance(function, &demand, now);
         let kind = case.cap_by;
-        let (least, most) = kind.range();
+        let (least, _) = kind.range();
         let cap = demand.cap(allowance, self.settings.cap_floor.max(least));
         debug_assert!(cap.value >= cap.legitimate.max(self.settings.cap_floor), "A1");
-        let needs = (WORTHWHILE * demand.concurrency()).min(most.into());
+        let needs = worthwhile(kind, demand.concurrency());
         if f64::from(cap.value) > needs {
             if case.holds_nothing() {
                 let (kind, unit) = (GateKind::Cap, "concurrent runs at most");
-                let needs = needs.floor();
                 let gate = Gate::of_numbers(kind, false, cap.value.into(), needs, unit);
                 let gate = gate.because(|| {
                     format!(
@@ -189,7 +190,7 @@ impl Control {
                  ${allowance:.2} are allowed"
             );
             (lower, reason)
-        } else if f64::from(fair) <= WORTHWHILE * f64::from(value) {
+        } else if f64::from(fair) <= NOTABLE * f64::from(value) {
             (fair, "other functions under attack need room in the account, too".to_owned())
         } else {
             return;
@@ -201,6 +202,16 @@ impl Control {
         }
         self.intents.push(intent);
         case.waiting += 1;
+    }
+}
+
+/// The largest limit that is worth while where so much is asked for. A cap that stops little now may
+/// stop a loop that grows.
+pub(super) fn worthwhile(kind: ActuatorKind, asked: f64) -> f64 {
+    let (_, most) = kind.range();
+    match kind {
+        ActuatorKind::SqsMaximumConcurrency => (WORTHWHILE * asked).floor().min(most.into()),
+        ActuatorKind::ReservedConcurrency | ActuatorKind::WafIpSet => (asked.ceil() - 1.0).max(0.0),
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Control;
-use super::caps::WORTHWHILE;
+use super::caps::worthwhile;
 use crate::control::action::{ActuatorKind, Intent, Place, Room, Setting, Verb};
 use crate::control::case::Case;
 use crate::control::restriction::Restriction;
@@ -151,8 +151,8 @@ impl Control {
         let demand = case.demand()?;
         let allowance = self.allowance(&alarm.function, &demand, now);
         let cap = demand.cap(allowance, self.settings.cap_floor);
-        let worthwhile = f64::from(cap.value) <= WORTHWHILE * demand.concurrency();
-        worthwhile.then_some(Claim { least: cap.legitimate, most: cap.value })
+        let most = worthwhile(case.cap_by, demand.concurrency());
+        (f64::from(cap.value) <= most).then_some(Claim { least: cap.legitimate, most: cap.value })
     }
 
     /// Whether the first cap of the function's account is still on its way.
