@@ -12,7 +12,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// The form of everything that is kept; to be raised with any change of any of it.
-pub const FORM: u32 = 1;
+pub const FORM: u32 = 2;
 
 /// Bytes that are no state of this form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use super::action::{ActuatorKind, Intent, Outcome, OutcomeKind, Setting, Verb};
 use super::cap::Demand;
 use super::gate::GateKind;
-use super::restriction::{Restriction, Stage};
+use super::ladder::EffectTold;
+use super::restriction::{Effect, Restriction, Stage};
 use super::settings::ControlSettings;
 use crate::engine::alarm::{Alarm, Class, Pulse, Severity};
 use crate::keep::kept;
@@ -18,6 +19,11 @@ const CANARY_STEPS: u8 = 2;
 const SATURATED: f64 = 0.95;
 /// Hold-down doubles at most this often: 2^10 × 5 minutes is 3.5 days.
 const DOUBLINGS_MAX: u32 = 10;
+/// A function may run so many times its cap at once before that is taken to be more: the mean of
+/// durations and the rate are of different calls.
+const CAP_SLACK: f64 = 1.1;
+/// After so long a cap should show: the platform takes seconds, telemetry up to a minute.
+const EFFECT_WITHIN_MS: i64 = 60_000;
 /// A rung that does not take is tried after twice the time again, up to 2^6 times.
 const FAILURES_MAX: u32 = 6;
 /// A source throttle waits this many seconds for names; where none come, the cap goes first.
@@ -38,6 +44,8 @@ pub(super) struct Case {
     pub(super) alarm_id: String,
     opened_at: EventTime,
     pulse: Option<Pulse>,
+    /// When it last ran no more at once than its cap allows.
+    fitted_at: Option<EventTime>,
     /// The throttle of its sources.
     pub(super) source: Option<Restriction>,
     /// The cap.
@@ -75,6 +83,7 @@ impl Case {
             alarm_id,
             opened_at,
             pulse: None,
+            fitted_at: None,
             source: None,
             cap: None,
             cap_by: ActuatorKind::ReservedConcurrency,
@@ -180,6 +189,33 @@ impl Case {
             (Some(_), None) => true,
             _ => false,
         }
+    }
+
+    /// Looks whether the cap shows in what runs at once; tells when that has changed.
+    pub(super) fn watch_cap(&mut self, now: EventTime) -> Option<EffectTold> {
+        let pulse = self.pulse.as_ref()?;
+        let cap = self.cap.as_mut().filter(|cap| cap.is_in_force() && now > cap.changed_at)?;
+        let limit = cap.current.number()?;
+        let runs = pulse.served * pulse.billed_ms / 1e3;
+        let effect = if runs <= CAP_SLACK * f64::from(limit) + 1.0 {
+            self.fitted_at = Some(now);
+            Effect::Seen
+        } else {
+            let since = self.fitted_at.map_or(cap.changed_at, |at| at.max(cap.changed_at));
+            let is_late = now.since_ms(since) >= EFFECT_WITHIN_MS;
+            if is_late { Effect::Missing } else { cap.effect }
+        };
+        let told = EffectTold {
+            restriction_id: cap.id.clone(),
+            alarm_id: cap.alarm_id.clone(),
+            function: self.function.clone(),
+            effect,
+            runs,
+            limit,
+            after_ms: now.since_ms(cap.changed_at),
+        };
+        let before = std::mem::replace(&mut cap.effect, effect);
+        (effect != before).then_some(told)
     }
 
     /// Whether something is in force of which nothing has been seen.
@@ -351,6 +387,7 @@ kept!(Case {
     alarm_id,
     opened_at,
     pulse,
+    fitted_at,
     source,
     cap,
     cap_by,

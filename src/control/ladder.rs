@@ -21,7 +21,7 @@ use self::rooms::Rooms;
 use super::action::{Action, ActuatorKind, Intent, Outcome, OutcomeKind, Setting, Value, Verb};
 use super::case::Case;
 use super::gate::{Gate, GateKind};
-use super::restriction::{Restriction, Stage};
+use super::restriction::{Effect, Restriction, Stage};
 use super::settings::{ControlSettings, Mode};
 use crate::cost::{Budget, Pattern};
 use crate::engine::alarm::{Alarm, AlarmState, Pulse};
@@ -50,6 +50,25 @@ pub struct Abstention {
     pub gates: Vec<Gate>,
 }
 
+/// Whether a cap shows in what the function runs at once; told when that has changed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EffectTold {
+    /// The cap.
+    pub restriction_id: String,
+    /// The alarm behind it.
+    pub alarm_id: String,
+    /// The function.
+    pub function: FunctionKey,
+    /// Seen or missing.
+    pub effect: Effect,
+    /// How many run at once, by Little's law.
+    pub runs: f64,
+    /// How many may.
+    pub limit: u32,
+    /// How long ago the cap was last changed, milliseconds.
+    pub after_ms: i64,
+}
+
 /// The state of control.
 #[derive(Debug)]
 pub struct Control {
@@ -62,6 +81,7 @@ pub struct Control {
     intents: Vec<Intent>,
     abstentions: Vec<Abstention>,
     directives: Vec<Directive>,
+    effects: Vec<EffectTold>,
     spent: BTreeMap<usize, NanoUsd>,
     /// Functions that somebody else has taken in hand, and until when they are left alone.
     left_alone: BTreeMap<FunctionKey, EventTime>,
@@ -92,6 +112,7 @@ impl Control {
             intents: Vec::new(),
             abstentions: Vec::new(),
             directives: Vec::new(),
+            effects: Vec::new(),
             spent: BTreeMap::new(),
             left_alone: BTreeMap::new(),
             held_off: None,
@@ -185,6 +206,11 @@ impl Control {
         std::mem::take(&mut self.abstentions)
     }
 
+    /// Takes what has been seen of caps since the last time.
+    pub fn effects(&mut self) -> Vec<EffectTold> {
+        std::mem::take(&mut self.effects)
+    }
+
     /// Takes what the engine should know, for its next tick.
     pub fn directives(&mut self) -> Vec<Directive> {
         std::mem::take(&mut self.directives)
@@ -247,6 +273,7 @@ impl Control {
     }
 
     fn decide(&mut self, function: &FunctionKey, case: &mut Case, now: EventTime) {
+        self.effects.extend(case.watch_cap(now));
         if case.waiting > 0 {
             return;
         }
@@ -396,6 +423,7 @@ impl Control {
             perhaps: None,
             loss_class: self.loss_class(function, actuator),
             stage: Stage::Planned,
+            effect: Effect::Awaited,
             since: now,
             changed_at: now,
             expires_at: now.plus_ms(i64::from(self.settings.expiry_seconds) * 1_000),

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::action::{ActuatorKind, Intent, LossClass, Outcome, OutcomeKind, Setting, Verb};
-use crate::keep::{Bytes, Keep, Unfit, kept};
+use crate::keep::{Bytes, Keep, Unfit, kept, kept_words};
 use crate::record::FunctionKey;
 use crate::units::EventTime;
 
@@ -17,6 +17,30 @@ pub enum Stage {
     Applied,
     /// Partly given back, to see what happens; the number of the canary step.
     Canary(u8),
+}
+
+/// Whether what the function does shows that a cap holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Effect {
+    /// It is too early to say, or nobody looks: sets of addresses are judged by the excess.
+    #[default]
+    Awaited,
+    /// No more runs at once than is allowed.
+    Seen,
+    /// More runs at once, for a minute by now.
+    Missing,
+}
+
+impl Effect {
+    /// As it is written.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Effect::Awaited => "awaited",
+            Effect::Seen => "seen",
+            Effect::Missing => "missing",
+        }
+    }
 }
 
 /// A restriction that is in force or planned.
@@ -46,6 +70,9 @@ pub struct Restriction {
     pub loss_class: LossClass,
     /// Where it stands.
     pub stage: Stage,
+    /// Whether it shows.
+    #[serde(default)]
+    pub effect: Effect,
     /// When it was first applied.
     pub since: EventTime,
     /// When it last changed.
@@ -81,6 +108,7 @@ impl Restriction {
             perhaps: Some(intent.to.clone()),
             loss_class: intent.loss_class,
             stage: Stage::Applied,
+            effect: Effect::Awaited,
             since: now,
             changed_at: now,
             expires_at: intent.expires_at,
@@ -108,6 +136,7 @@ impl Restriction {
                     self.prior = outcome.from.clone();
                 }
                 self.stage = if verb == Verb::Relax { next } else { Stage::Applied };
+                self.effect = Effect::Awaited;
                 self.current = intent.to.clone();
                 self.perhaps = None;
                 self.changed_at = at;
@@ -153,6 +182,7 @@ kept!(Restriction {
     perhaps,
     loss_class,
     stage,
+    effect,
     since,
     changed_at,
     expires_at,
@@ -161,6 +191,8 @@ kept!(Restriction {
     reason,
     mapping,
 });
+
+kept_words!(Effect { Awaited = 0, Seen = 1, Missing = 2 });
 
 impl Keep for Stage {
     fn keep(&self, out: &mut Vec<u8>) {

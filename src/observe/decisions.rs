@@ -8,7 +8,8 @@ use serde::Serialize;
 
 use crate::control::action::{Action, LossClass, OutcomeKind, Setting, Verb};
 use crate::control::gate::{Gate, GateKind};
-use crate::control::ladder::Abstention;
+use crate::control::ladder::{Abstention, EffectTold};
+use crate::control::restriction::Effect;
 use crate::control::settings::Mode;
 use crate::cost::{FootprintBill, Projection};
 use crate::engine::alarm::{
@@ -225,6 +226,37 @@ impl<'a> AbstentionLine<'a> {
             gate: abstention.gate,
             reason: &abstention.reason,
             gates: &abstention.gates,
+        }
+    }
+}
+
+/// Whether a cap shows in what the function runs at once.
+#[derive(Debug, Serialize)]
+pub struct EffectLine<'a> {
+    kind: &'static str,
+    restriction_id: &'a str,
+    alarm_id: &'a str,
+    target: String,
+    decided_at: EventTime,
+    effect: Effect,
+    concurrency: f64,
+    cap: u32,
+    after_seconds: f64,
+}
+
+impl<'a> EffectLine<'a> {
+    /// An effect's line.
+    pub fn new(told: &'a EffectTold, decided_at: EventTime) -> Self {
+        Self {
+            kind: "effect",
+            restriction_id: &told.restriction_id,
+            alarm_id: &told.alarm_id,
+            target: told.function.to_string(),
+            decided_at,
+            effect: told.effect,
+            concurrency: told.runs,
+            cap: told.limit,
+            after_seconds: told.after_ms as f64 / 1e3,
         }
     }
 }

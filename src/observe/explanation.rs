@@ -276,6 +276,17 @@ impl Explanation {
                 }
                 self.tell(told);
             }
+            "effect" if text("alarm_id") == self.id || text("target") == target => {
+                let number = |key: &str| line.get(key).and_then(Value::as_f64).unwrap_or(0.0);
+                self.tell(format!(
+                    "{}  effect {}: {:.1} run at once, {:.0} may, {:.0} s after the change",
+                    text("decided_at"),
+                    text("effect"),
+                    number("concurrency"),
+                    number("cap"),
+                    number("after_seconds")
+                ));
+            }
             "action" if text("alarm_id") == self.id || text("target") == target => {
                 let share = line.get("legit_refused_share").and_then(Value::as_f64);
                 let told = format!(

@@ -157,6 +157,8 @@ pub struct Metrics {
     pub restrictions: Gauges,
     /// [`catalogue::RESTRICTION_OLDEST`], by actuator.
     pub restriction_oldest: Gauges,
+    /// [`catalogue::RESTRICTIONS_WITHOUT_EFFECT`], by actuator.
+    pub restrictions_without_effect: Gauges,
     ready: Snapshot,
     /// [`catalogue::STATE_SAVES`], by outcome.
     pub state_saves: Counters,
@@ -230,6 +232,10 @@ impl Metrics {
             drift: int_counter(registry, &catalogue::DRIFT)?,
             restrictions: gauges(&catalogue::RESTRICTIONS, &[labels.actuators])?,
             restriction_oldest: gauges(&catalogue::RESTRICTION_OLDEST, &[labels.actuators])?,
+            restrictions_without_effect: gauges(
+                &catalogue::RESTRICTIONS_WITHOUT_EFFECT,
+                &[labels.actuators],
+            )?,
             ready: Snapshot::register(registry, &[catalogue::READY])?,
             state_saves: counters(&catalogue::STATE_SAVES, &[&["written", "failed"]])?,
             state_bytes: int_gauge(registry, &catalogue::STATE_BYTES)?,

@@ -4,7 +4,8 @@ use std::io::{self, Write};
 
 use crate::control::action::{Action, OutcomeKind, Setting, Value, Verb};
 use crate::control::gate::GateKind;
-use crate::control::ladder::Abstention;
+use crate::control::ladder::{Abstention, EffectTold};
+use crate::control::restriction::Effect;
 use crate::control::settings::Mode;
 use crate::engine::alarm::{AccountAlarm, Alarm, AlarmState, Channel, Class};
 use crate::engine::detect::rate::ChannelReading;
@@ -235,6 +236,26 @@ impl<W: Write> Narration<W> {
             clock(now),
             name(&abstention.function),
             abstention.reason
+        )
+    }
+
+    /// A cap shows, or does not.
+    ///
+    /// # Errors
+    /// The writer's.
+    pub fn effect(&mut self, told: &EffectTold, now: EventTime) -> io::Result<()> {
+        let words = match told.effect {
+            Effect::Missing => "the cap does not show",
+            Effect::Seen | Effect::Awaited => "the cap shows",
+        };
+        writeln!(
+            self.writer,
+            "{}  EFFECT    {}: {words}; {:.1} run at once, {} may, {:.0} s after the change",
+            clock(now),
+            name(&told.function),
+            told.runs,
+            told.limit,
+            told.after_ms as f64 / 1e3
         )
     }
 

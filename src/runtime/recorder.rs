@@ -8,12 +8,15 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::control::action::{Action, ActuatorKind};
-use crate::control::ladder::{Abstention, Control};
+use crate::control::ladder::{Abstention, Control, EffectTold};
+use crate::control::restriction::Effect;
 use crate::engine::alarm::{AccountAlarm, Alarm, AlarmState, Channel, MinuteRow, Severity};
 use crate::keep::{Bytes, Keep, Unfit, keep_count};
 use crate::observe::api::ApiState;
 use crate::observe::budgets::BudgetLine;
-use crate::observe::decisions::{AbstentionLine, ActionLine, AlarmLine, RunLine, SummaryLine};
+use crate::observe::decisions::{
+    AbstentionLine, ActionLine, AlarmLine, EffectLine, RunLine, SummaryLine,
+};
 use crate::observe::ledger::Ledger;
 use crate::observe::metrics::DropCause;
 use crate::observe::narration::Narration;
@@ -248,6 +251,12 @@ impl Recorder {
         self.tell(|narration| narration.abstention(abstention, now));
     }
 
+    /// A cap shows, or does not.
+    pub fn effect(&mut self, effect: &EffectTold, now: EventTime) {
+        self.line(&EffectLine::new(effect, now));
+        self.tell(|narration| narration.effect(effect, now));
+    }
+
     /// Something is said of a budget.
     pub fn budget(&mut self, line: &BudgetLine, now: EventTime) {
         self.line(line);
@@ -361,7 +370,11 @@ impl Recorder {
         self.shown_restrictions = shown;
         for actuator in ActuatorKind::ALL {
             let held = control.restrictions().filter(|held| held.actuator == actuator);
-            let ages = held.filter(|held| held.is_in_force()).map(|held| now.since_ms(held.since));
+            let held: Vec<_> = held.filter(|held| held.is_in_force()).collect();
+            let missing = held.iter().filter(|held| held.effect == Effect::Missing).count();
+            let missing = i64::try_from(missing).unwrap_or(i64::MAX);
+            api.metrics.restrictions_without_effect.set(&[actuator.as_str()], missing);
+            let ages = held.iter().map(|held| now.since_ms(held.since));
             let (count, oldest) =
                 ages.fold((0, 0), |(count, oldest), age| (count + 1, age.max(oldest)));
             api.metrics.restrictions.set(&[actuator.as_str()], count);

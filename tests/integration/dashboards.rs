@@ -138,13 +138,15 @@ const CONTROL: Board = Board {
     title: "bursar: control room",
     variables: &[],
     panels: panels! {
-        Number 6 "none" "Open alarms", "A page acts, a notice tells.":
+        Number 4 "none" "Open alarms", "A page acts, a notice tells.":
             "{{severity}}" = "sum by (severity) (bursar_alarms_open)";
-        Number 6 "none" "Restrictions in force", "By what they act through.":
+        Number 5 "none" "Restrictions in force", "By what they act through.":
             "{{actuator}}" = "sum by (actuator) (bursar_restrictions_in_force)";
-        Number 6 "s" "The oldest restriction", "How long it has been in force.":
+        Number 5 "s" "The oldest restriction", "How long it has been in force.":
             "{{actuator}}" = "max by (actuator) (bursar_restriction_oldest_seconds)";
-        Number 6 "none" "Changed by others, in a day",
+        Number 5 "none" "Without effect", "Caps that do not show in what runs at once.":
+            "{{actuator}}" = "sum by (actuator) (bursar_restrictions_without_effect)";
+        Number 5 "none" "Changed by others, in a day",
             "Restrictions that somebody else has changed; bursar leaves them alone.":
             "changed" = "sum(increase(bursar_restrictions_changed_by_others_total[1d]))";
         Graph 12 "none" "Open alarms over time", "By severity.":

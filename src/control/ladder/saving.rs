@@ -17,6 +17,7 @@ impl Control {
             restricted_lately,
             intents: _,
             abstentions: _,
+            effects: _,
             directives,
             // The rest is told anew with every tick.
             spent: _,

@@ -75,6 +75,9 @@ impl Pipeline {
         while let Some(word) = self.hands.heard() {
             self.hear(word, at);
         }
+        for effect in self.control.effects() {
+            self.recorder.effect(&effect, now);
+        }
         for abstention in self.control.abstentions() {
             self.recorder.abstention(&abstention, now);
         }

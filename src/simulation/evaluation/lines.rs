@@ -79,7 +79,7 @@ pub(super) enum DecisionLine<'a> {
     Run(RunLine),
     Alarm(Box<AlarmLine<'a>>),
     Action(ActionLine<'a>),
-    Abstention,
+    Remark,
     Summary(SummaryLine),
     Unknown(Cow<'a, str>),
 }
@@ -246,7 +246,7 @@ impl<'a> DecisionLine<'a> {
             "run" => DecisionLine::Run(RunLine::read(line)?),
             "alarm" => DecisionLine::Alarm(Box::new(read(line, OF)?)),
             "action" => DecisionLine::Action(read(line, OF)?),
-            "abstention" => DecisionLine::Abstention,
+            "abstention" | "effect" => DecisionLine::Remark,
             "summary" => DecisionLine::Summary(SummaryLine::read(line)?),
             "minute" => return Err(Flaw::Swapped { kind: "minute", other: "ledger" }),
             _ => DecisionLine::Unknown(kind),

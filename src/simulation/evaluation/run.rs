@@ -193,7 +193,7 @@ impl Decisions {
             _ if self.summary.is_some() => return Err(Flaw::AfterSummary),
             DecisionLine::Alarm(alarm) => self.alarm(&alarm)?,
             DecisionLine::Action(action) => self.action(&action),
-            DecisionLine::Abstention => {}
+            DecisionLine::Remark => {}
             DecisionLine::Summary(summary) => self.summary = Some(summary),
             DecisionLine::Unknown(kind) => self.unknown.add(&kind),
         }
