@@ -5,7 +5,7 @@ use super::kind::{Kind, Setting};
 use super::names::{
     any_text, is_broker, is_consumer_or_empty, is_function_or_empty, is_pattern, is_region,
     is_region_or_empty, is_role_or_empty, is_stream_or_empty, is_time_or_empty, is_topic,
-    is_topic_or_empty, is_url_or_empty, is_word, not_empty,
+    is_topic_or_empty, is_url_or_empty, is_window, is_word, not_empty,
 };
 use super::settings::{
     InputKind, KafkaStart, KafkaToken, KinesisStart, LogFormat, LogLevel, Release, Settings,
@@ -365,6 +365,17 @@ pub(super) static KEYS: &[Key<Settings>] = &[
         |s| &mut s.control.never_touch,
         Kind::List(LIST_MAX, PATTERN, is_pattern),
         "Functions that are never restricted.",
+    ),
+    key(
+        "control.maintenance",
+        |s| &mut s.control.maintenance,
+        Kind::List(
+            LIST_MAX,
+            "a time such as \"02:00-03:30\" or \"Sat,Sun 22:00-04:00 payments-*\": days on which \
+             it begins (Mon to Sun), from and to, a name or * pattern",
+            is_window,
+        ),
+        "Times (UTC) at which nothing new is restricted; what is in force stays.",
     ),
     key(
         "control.lossy",

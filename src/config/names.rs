@@ -1,5 +1,6 @@
 //! Which texts can be names.
 
+use crate::control::maintenance::Window;
 use crate::record::{FunctionKey, FunctionRef};
 use crate::units::{AccountId, EventTime};
 
@@ -43,6 +44,10 @@ pub(super) fn is_function(text: &str) -> bool {
 /// Room for account, region, name and a few stars.
 pub(super) fn is_pattern(text: &str) -> bool {
     text.len() <= 320 && not_empty(text) && !text.contains(char::is_whitespace)
+}
+
+pub(super) fn is_window(text: &str) -> bool {
+    text.len() <= 400 && Window::parse(text).is_some()
 }
 
 pub(super) fn is_broker(text: &str) -> bool {

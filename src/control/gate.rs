@@ -18,6 +18,8 @@ pub enum GateKind {
     HeldOff,
     /// What somebody else has changed is theirs for a while.
     LeftAlone,
+    /// Nothing new is begun while people work on the function.
+    Maintenance,
     /// Some functions are never touched.
     NeverTouch,
     /// A crowd is welcome for as long as a budget stands it.
@@ -107,4 +109,5 @@ kept_words!(GateKind {
     FunctionsPerMinute = 6,
     Cap = 7,
     Room = 8,
+    Maintenance = 9,
 });

@@ -21,6 +21,7 @@ use self::rooms::Rooms;
 use super::action::{Action, ActuatorKind, Intent, Outcome, OutcomeKind, Setting, Value, Verb};
 use super::case::Case;
 use super::gate::{Gate, GateKind};
+use super::maintenance::Window;
 use super::restriction::{Effect, Restriction, Stage};
 use super::settings::{ControlSettings, Mode};
 use crate::cost::{Budget, Pattern};
@@ -75,6 +76,7 @@ pub struct Control {
     settings: ControlSettings,
     never_touch: Vec<Pattern>,
     lossy: Vec<Pattern>,
+    maintenance: Vec<Window>,
     budgets: Vec<Budget>,
     cases: BTreeMap<FunctionKey, Case>,
     restricted_lately: VecDeque<EventTime>,
@@ -102,10 +104,13 @@ impl Control {
         let patterns =
             |texts: &[String]| texts.iter().map(|text| Pattern::new(text)).collect::<Vec<_>>();
         let (never_touch, lossy) = (patterns(&settings.never_touch), patterns(&settings.lossy));
+        let maintenance = settings.maintenance.iter().filter_map(|text| Window::parse(text));
+        let maintenance = maintenance.collect();
         Self {
             settings,
             never_touch,
             lossy,
+            maintenance,
             budgets,
             cases: BTreeMap::new(),
             restricted_lately: VecDeque::new(),

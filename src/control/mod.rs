@@ -19,6 +19,7 @@ pub mod ladder;
 mod case;
 
 pub mod cap;
+pub mod maintenance;
 pub mod room;
 
 #[cfg(test)]

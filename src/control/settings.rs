@@ -27,6 +27,8 @@ pub struct ControlSettings {
     /// Functions, named likewise, that may be capped although messages of their queue can be lost
     /// by it.
     pub lossy: Vec<String>,
+    /// Times at which nothing new is restricted; see [`super::maintenance::Window::parse`].
+    pub maintenance: Vec<String>,
     /// No cap goes below this concurrency.
     pub cap_floor: u32,
     /// How long a new restriction is given to show its effect before the next rung, seconds.
@@ -56,6 +58,7 @@ impl Default for ControlSettings {
             action_floor_usd_per_hour: 1.0,
             never_touch: Vec::new(),
             lossy: Vec::new(),
+            maintenance: Vec::new(),
             cap_floor: 1,
             settle_seconds: 15,
             quiet_seconds: 120,

@@ -312,7 +312,7 @@ fn cheap_excess_and_protected_functions_are_left_alone_and_the_gate_is_told_once
         (30, "quiet", GateKind::Severity),
     ];
     assert_eq!(summary, expected.map(|(second, name, gate)| (second, name, gate, vec![gate])));
-    assert!(told.iter().all(|(_, told)| told.gates.len() == 7));
+    assert!(told.iter().all(|(_, told)| told.gates.len() == 8));
     let floor = told[1].1.gates.iter().find(|gate| gate.kind == GateKind::ActionFloor).unwrap();
     assert_eq!((&floor.value, &floor.needs), (&Reading::Number(0.5), &Reading::Number(1.0)));
     assert!(told[1].1.reason.contains("action floor"));
@@ -561,4 +561,24 @@ fn a_change_of_which_nobody_knows_whether_it_was_made_is_followed_by_either() {
         assert_eq!(is_foreign, found == number(3), "{found:?}");
         assert!(again.objection(&number(value)).is_none());
     }
+}
+
+#[test]
+fn in_a_maintenance_window_nothing_is_begun_and_behind_it_is() {
+    // `at(0)` is 2026-05-28 20:26:40, a Thursday.
+    let settings = ControlSettings {
+        mode: Mode::Enforce,
+        maintenance: vec!["Thu 20:00-20:27 f*".to_owned()],
+        ..ControlSettings::default()
+    };
+    let mut control = Control::new(settings, Vec::new());
+    control.alarm(&alarm("f", AlarmState::Opened, 5.0, 20, 0));
+    control.alarm(&alarm("g", AlarmState::Opened, 5.0, 20, 0));
+    assert_eq!(run(&mut control, 0, 20, &pulse("f", 400.0, 0.0)).len(), 1, "g");
+    let told = control.abstentions();
+    assert_eq!(told.iter().map(|told| told.gate).collect::<Vec<_>>(), [GateKind::Maintenance]);
+    assert!(told[0].reason.contains("Thu 20:00-20:27 f*"), "{}", told[0].reason);
+    let wanted = run(&mut control, 20, 30, &pulse("f", 400.0, 0.0));
+    assert_eq!(wanted.len(), 1);
+    assert_eq!(&*wanted[0].1.function.name, "f");
 }

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use super::{Abstention, Control};
 use crate::control::case::Case;
 use crate::control::gate::{Gate, GateKind};
+use crate::control::maintenance::Window;
 use crate::engine::alarm::{Alarm, Class, Severity};
 use crate::units::{EventTime, NanoUsd};
 
@@ -12,10 +13,11 @@ use crate::units::{EventTime, NanoUsd};
 type Ask = fn(&Control, &Case, &Alarm, EventTime) -> Gate;
 
 /// What is asked before a rung is chosen, in this order.
-const BEFORE: [Ask; 7] = [
+const BEFORE: [Ask; 8] = [
     Control::severity,
     Control::held_off,
     Control::left_alone,
+    Control::maintenance,
     Control::never_touched,
     Control::crowd,
     Control::action_floor,
@@ -70,6 +72,16 @@ impl Control {
         Gate::of_words(GateKind::LeftAlone, until.is_none(), value, "nobody's").because(|| {
             let until = until.unwrap_or_default();
             format!("somebody else has changed what was restricted here, so it is {until}")
+        })
+    }
+
+    fn maintenance(&self, case: &Case, _: &Alarm, now: EventTime) -> Gate {
+        let function = case.function.as_ref();
+        let open = self.maintenance.iter().find(|window| window.holds(&function, now));
+        let value = open.map_or("none".into(), |it| Cow::from(it.as_str().to_owned()));
+        Gate::of_words(GateKind::Maintenance, open.is_none(), value, "none").because(|| {
+            let window = open.map(Window::as_str).unwrap_or_default();
+            format!("nothing new is restricted in the maintenance window {window} (UTC)")
         })
     }
 

@@ -12,6 +12,7 @@ impl Control {
             settings: _,
             never_touch: _,
             lossy: _,
+            maintenance: _,
             budgets: _,
             cases,
             restricted_lately,
