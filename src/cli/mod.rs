@@ -26,6 +26,8 @@ pub mod restrictions;
 
 pub mod explain;
 
+pub mod token;
+
 pub mod state;
 
 mod output;
@@ -76,6 +78,7 @@ enum Command {
     Check(check::CheckArgs),
     Alarms(explain::AlarmsArgs),
     Explain(explain::ExplainArgs),
+    Token(token::TokenArgs),
     State(state::StateArgs),
     #[cfg(feature = "aws")]
     Restrictions(restrictions::RestrictionsArgs),
@@ -124,6 +127,7 @@ pub fn main() -> u8 {
         Command::Check(args) => check::run(&args),
         Command::Alarms(args) => explain::alarms(&args),
         Command::Explain(args) => explain::explain(&args),
+        Command::Token(args) => token::run(&args),
         Command::State(args) => state::run(&args, &mut io::stdout(), &mut io::stderr()),
         #[cfg(feature = "aws")]
         Command::Restrictions(args) => restrictions::list(&args),

@@ -357,11 +357,32 @@ pub struct ServerSettings {
     pub enabled: bool,
     /// Address and port.
     pub listen: SocketAddr,
+    /// What it is called besides its addresses and names without a dot.
+    pub hosts: Vec<String>,
+    /// Who may read and change.
+    pub access_file: Option<PathBuf>,
+    /// Whether reading needs a key, too.
+    pub read_needs_key: bool,
+    /// The chain of certificates that is shown; `None`: no TLS.
+    pub tls_certificate: Option<PathBuf>,
+    /// Its key.
+    pub tls_key: Option<PathBuf>,
+    /// Authorities of which a client must have a certificate.
+    pub tls_client_ca: Option<PathBuf>,
 }
 
 impl Default for ServerSettings {
     fn default() -> Self {
-        Self { enabled: true, listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 9_477)) }
+        Self {
+            enabled: true,
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 9_477)),
+            hosts: Vec::new(),
+            access_file: None,
+            read_needs_key: false,
+            tls_certificate: None,
+            tls_key: None,
+            tls_client_ca: None,
+        }
     }
 }
 

@@ -8,6 +8,7 @@
 
 mod caps;
 mod gates;
+mod orders;
 mod saving;
 mod sources;
 mod upkeep;
@@ -63,6 +64,8 @@ pub struct Control {
     spent: BTreeMap<usize, NanoUsd>,
     /// Functions that somebody else has taken in hand, and until when they are left alone.
     left_alone: BTreeMap<FunctionKey, EventTime>,
+    /// Functions that a person wants back, until they are.
+    wanted_back: BTreeMap<FunctionKey, orders::Wanted>,
     /// Why nothing new is begun.
     held_off: Option<String>,
     /// What the attacks on each account burn together, dollars an hour.
@@ -90,6 +93,7 @@ impl Control {
             directives: Vec::new(),
             spent: BTreeMap::new(),
             left_alone: BTreeMap::new(),
+            wanted_back: BTreeMap::new(),
             held_off: None,
             at_stake: BTreeMap::new(),
         }

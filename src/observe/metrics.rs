@@ -5,6 +5,7 @@
 
 use prometheus::{Counter, Error, Gauge, Histogram, IntCounter, IntGauge, Registry, TextEncoder};
 
+use super::access::AccessOutcome;
 use super::budgets::{name, window};
 use super::catalogue;
 use super::largest::largest;
@@ -174,6 +175,8 @@ pub struct Metrics {
     /// [`catalogue::DEAD_LETTERS`], by reason.
     pub dead_letters: Counters,
     drops: Counters,
+    /// [`catalogue::ACCESS`], by outcome.
+    pub access: Counters,
     /// [`catalogue::QUEUE`].
     pub queue: IntGauge,
     /// [`catalogue::BATCH`].
@@ -252,6 +255,7 @@ impl Metrics {
             burns: Snapshot::register(registry, &[catalogue::BUDGET_BURN])?,
             dead_letters: counters(&catalogue::DEAD_LETTERS, &[labels.rejected])?,
             drops: Counters::register_rows(registry, &catalogue::DROPS, &drops)?,
+            access: counters(&catalogue::ACCESS, &[&AccessOutcome::NAMES])?,
             queue: int_gauge(registry, &catalogue::QUEUE)?,
             batch: histogram(registry, &catalogue::BATCH)?,
             decision_latency: histogram(registry, &catalogue::DECISION_LATENCY)?,

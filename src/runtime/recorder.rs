@@ -13,10 +13,13 @@ use crate::engine::alarm::{AccountAlarm, Alarm, AlarmState, Channel, MinuteRow, 
 use crate::keep::{Bytes, Keep, Unfit, keep_count};
 use crate::observe::api::ApiState;
 use crate::observe::budgets::BudgetLine;
-use crate::observe::decisions::{AbstentionLine, ActionLine, AlarmLine, RunLine, SummaryLine};
+use crate::observe::decisions::{
+    AbstentionLine, ActionLine, AlarmLine, OrderLine, RunLine, SummaryLine,
+};
 use crate::observe::ledger::Ledger;
 use crate::observe::metrics::DropCause;
 use crate::observe::narration::Narration;
+use crate::observe::orders::{Signed, Taken};
 use crate::observe::story::Story;
 use crate::observe::view::FunctionView;
 use crate::record::FunctionKey;
@@ -246,6 +249,20 @@ impl Recorder {
     pub fn abstention(&mut self, abstention: &Abstention, now: EventTime) {
         self.line(&AbstentionLine::new(abstention, now));
         self.tell(|narration| narration.abstention(abstention, now));
+    }
+
+    /// A person has ordered something.
+    pub fn order(&mut self, signed: &Signed, taken: &Taken, now: EventTime) {
+        let Signed { order, who, from, .. } = signed;
+        let told = taken.as_ref().err().map_or("taken", String::as_str);
+        tracing::info!(
+            order = order.as_str(),
+            function = order.function().map(tracing::field::display),
+            who,
+            from,
+            "an order: {told}"
+        );
+        self.line(&OrderLine::new(signed, taken, now));
     }
 
     /// Something is said of a budget.

@@ -23,6 +23,8 @@ impl Control {
             left_alone,
             held_off: _,
             at_stake: _,
+            // Whoever ordered it was told; what is in force is in the journal.
+            wanted_back: _,
         } = self;
         cases.keep(out);
         restricted_lately.keep(out);
