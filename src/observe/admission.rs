@@ -68,6 +68,8 @@ fn judge(state: &ApiState, request: &mut Request) -> Result<(), Box<Response>> {
     // What there is not needs nothing, and gets nothing.
     let needs = resource.map_or(Needs::Nothing, |resource| resource.needs);
     let changes = needs == Needs::Change && request.method() == Method::POST;
+    // Whoever asks an order's resource for something else is told its method, by itself.
+    let needs = if needs == Needs::Change && !changes { Needs::Nothing } else { needs };
     let host = host(state, request)?;
     body(request.headers(), changes)?;
     if changes {

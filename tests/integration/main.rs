@@ -33,6 +33,10 @@ mod footprint;
 
 mod daemon;
 
+mod access;
+mod attacker;
+mod tls;
+
 mod dashboards;
 mod deploy;
 mod state;
