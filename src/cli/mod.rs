@@ -28,6 +28,8 @@ pub mod explain;
 
 pub mod token;
 
+pub mod audit;
+
 pub mod state;
 
 mod output;
@@ -79,6 +81,7 @@ enum Command {
     Alarms(explain::AlarmsArgs),
     Explain(explain::ExplainArgs),
     Token(token::TokenArgs),
+    Audit(audit::AuditArgs),
     State(state::StateArgs),
     #[cfg(feature = "aws")]
     Restrictions(restrictions::RestrictionsArgs),
@@ -128,6 +131,7 @@ pub fn main() -> u8 {
         Command::Alarms(args) => explain::alarms(&args),
         Command::Explain(args) => explain::explain(&args),
         Command::Token(args) => token::run(&args),
+        Command::Audit(args) => audit::run(&args),
         Command::State(args) => state::run(&args, &mut io::stdout(), &mut io::stderr()),
         #[cfg(feature = "aws")]
         Command::Restrictions(args) => restrictions::list(&args),

@@ -35,6 +35,7 @@ mod daemon;
 
 mod access;
 mod attacker;
+mod audit;
 mod tls;
 
 mod dashboards;
