@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 
+use crate::act::webhook;
 use crate::config::settings::Settings;
 use crate::observe::access;
 use crate::runtime::wiring;
@@ -59,6 +60,9 @@ fn server(settings: &Settings, out: &mut impl Write) -> Result<(), Failure> {
     if let Some(path) = &server.access_file {
         let keys = access::check(path).map_err(anyhow::Error::from)?;
         writeln!(out, "server.access_file: {keys} keys").map_err(anyhow::Error::from)?;
+    }
+    for target in &settings.webhooks {
+        webhook::check(target).map_err(anyhow::Error::from)?;
     }
     let is_open = !server.listen.ip().is_loopback() && !server.read_needs_key;
     if server.enabled && is_open && server.tls_client_ca.is_none() {

@@ -6,6 +6,7 @@ use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use crate::act::webhook::Target;
 use crate::control::settings::ControlSettings;
 use crate::cost::{Budget, Capacity, Gateway};
 use crate::engine::routes::ConfiguredRoute;
@@ -47,6 +48,8 @@ pub struct Settings {
     pub routes: Vec<ConfiguredRoute>,
     /// The HTTP server.
     pub server: ServerSettings,
+    /// Where decisions are posted.
+    pub webhooks: Vec<Target>,
     /// What is logged and how.
     pub log: LogSettings,
     /// What is written where.
@@ -74,6 +77,7 @@ impl Default for Settings {
             state_interval_seconds: 60,
             routes: Vec::new(),
             server: ServerSettings::default(),
+            webhooks: Vec::new(),
             log: LogSettings::default(),
             output: OutputSettings::default(),
             metrics: MetricsSettings::default(),

@@ -10,7 +10,7 @@ use axum::http::header::{
     CONTENT_TYPE, HOST, HeaderName, ORIGIN, REFERRER_POLICY, RETRY_AFTER, TRANSFER_ENCODING,
     WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 use axum::middleware::Next;
 use axum::response::Response;
 use serde_json::{Value, json};
@@ -91,6 +91,10 @@ fn host(state: &ApiState, request: &Request) -> Result<String, Box<Response>> {
         (Some(host), None) => host.to_str().ok(),
         _ => None,
     };
+    // HTTP/1.0 has no such header, and no browser speaks it.
+    if request.version() < Version::HTTP_11 && !request.headers().contains_key(HOST) {
+        return Ok(String::new());
+    }
     let Some(named) = named else {
         return refuse(StatusCode::BAD_REQUEST, "give one Host header", json!("one Host header"));
     };

@@ -221,6 +221,21 @@ pub(super) async fn restore_all(
     ordered(&state, caller, orders::Order::RestoreAll, &body).await
 }
 
+pub(super) async fn acknowledge(
+    State(state): State<Arc<ApiState>>,
+    Extension(caller): Extension<Caller>,
+    named: Named,
+    body: Bytes,
+) -> Response {
+    let is_id = |id: &&String| {
+        (1..=32).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_hexdigit())
+    };
+    match named.as_ref().ok().map(|Path(id)| id).filter(is_id) {
+        Some(id) => ordered(&state, caller, orders::Order::Acknowledge(id.clone()), &body).await,
+        None => error(StatusCode::BAD_REQUEST, "no name of an action", json!("its id")),
+    }
+}
+
 pub(super) async fn stop(
     State(state): State<Arc<ApiState>>,
     Extension(caller): Extension<Caller>,
@@ -266,7 +281,7 @@ async fn ordered(state: &ApiState, caller: Caller, order: orders::Order, body: &
         return error(StatusCode::SERVICE_UNAVAILABLE, words, Value::Null);
     };
     let Caller { who, from } = caller;
-    let told = json!({ "order": order.as_str(), "target": order.function(), "who": who });
+    let told = json!({ "order": order.as_str(), "target": order.target(), "who": who });
     match counter.hand_in(Signed { order, who, from, why }).await {
         Ok(Ok(restrictions)) => {
             let body = json!({ "order": told, "restrictions": restrictions });

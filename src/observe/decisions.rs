@@ -123,6 +123,16 @@ impl<'a> AlarmLine<'a> {
         }
     }
 
+    /// The name of this line, once for each state.
+    pub fn name(&self) -> String {
+        let state = match self.state {
+            AlarmState::Opened => "opened",
+            AlarmState::Updated => "updated",
+            AlarmState::Closed => "closed",
+        };
+        format!("{}-{state}", self.id)
+    }
+
     /// An alarm over an account. It is known when its minute is complete, so that is when its
     /// evidence arrived; `decided` is the wall clock at its decision, where the input is live.
     pub fn of_account(alarm: &'a AccountAlarm, decided: Option<EventTime>) -> Self {
@@ -253,7 +263,7 @@ impl<'a> OrderLine<'a> {
         Self {
             kind: "order",
             order: signed.order.as_str(),
-            target: signed.order.function().map(ToString::to_string),
+            target: signed.order.target(),
             who: &signed.who,
             from: &signed.from,
             why: &signed.why,

@@ -81,11 +81,18 @@ pub enum DropCause {
     DecisionWrite,
     /// A ledger line that could not be written.
     LedgerWrite,
+    /// A decision for a webhook that is too slow.
+    WebhookQueue,
 }
 
 impl DropCause {
-    const ALL: [DropCause; 4] =
-        [Self::DeadLetterLimit, Self::DeadLetterWrite, Self::DecisionWrite, Self::LedgerWrite];
+    const ALL: [DropCause; 5] = [
+        Self::DeadLetterLimit,
+        Self::DeadLetterWrite,
+        Self::DecisionWrite,
+        Self::LedgerWrite,
+        Self::WebhookQueue,
+    ];
 
     const fn labels(self) -> [&'static str; 2] {
         match self {
@@ -93,6 +100,7 @@ impl DropCause {
             Self::DeadLetterWrite => ["dead_letter_write", "false"],
             Self::DecisionWrite => ["decision_write", "false"],
             Self::LedgerWrite => ["ledger_write", "false"],
+            Self::WebhookQueue => ["webhook_queue", "false"],
         }
     }
 }
@@ -177,6 +185,8 @@ pub struct Metrics {
     drops: Counters,
     /// [`catalogue::ACCESS`], by outcome.
     pub access: Counters,
+    /// [`catalogue::WEBHOOKS`], by outcome.
+    pub webhooks: Counters,
     /// [`catalogue::QUEUE`].
     pub queue: IntGauge,
     /// [`catalogue::BATCH`].
@@ -256,6 +266,7 @@ impl Metrics {
             dead_letters: counters(&catalogue::DEAD_LETTERS, &[labels.rejected])?,
             drops: Counters::register_rows(registry, &catalogue::DROPS, &drops)?,
             access: counters(&catalogue::ACCESS, &[&AccessOutcome::NAMES])?,
+            webhooks: counters(&catalogue::WEBHOOKS, &[&["delivered", "failed"]])?,
             queue: int_gauge(registry, &catalogue::QUEUE)?,
             batch: histogram(registry, &catalogue::BATCH)?,
             decision_latency: histogram(registry, &catalogue::DECISION_LATENCY)?,

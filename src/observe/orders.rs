@@ -22,6 +22,8 @@ pub enum Order {
     LeaveAlone(FunctionKey),
     /// Gives everything back, and leaves those functions alone.
     RestoreAll,
+    /// Says that a decision was carried out elsewhere, by its name.
+    Acknowledge(String),
     /// Begins nothing new.
     Stop,
     /// Begins anew.
@@ -35,15 +37,17 @@ impl Order {
             Order::Restore(_) => "restore",
             Order::LeaveAlone(_) => "leave_alone",
             Order::RestoreAll => "restore_all",
+            Order::Acknowledge(_) => "acknowledge",
             Order::Stop => "stop",
             Order::Resume => "resume",
         }
     }
 
-    /// The function that it is about, if it is about one.
-    pub const fn function(&self) -> Option<&FunctionKey> {
+    /// The function or decision that it is about, if it is about one.
+    pub fn target(&self) -> Option<String> {
         match self {
-            Order::Restore(function) | Order::LeaveAlone(function) => Some(function),
+            Order::Restore(function) | Order::LeaveAlone(function) => Some(function.to_string()),
+            Order::Acknowledge(id) => Some(id.clone()),
             Order::RestoreAll | Order::Stop | Order::Resume => None,
         }
     }
@@ -104,6 +108,12 @@ impl Counter {
     pub fn open() -> (Self, Receiver<Waiting>) {
         let (orders, waiting) = bounded(WAITING_MAX);
         (Self { orders }, waiting)
+    }
+
+    /// Hands an order in whose outcome nobody waits for. Says whether there was room.
+    pub fn drop_in(&self, signed: Signed) -> bool {
+        let (answer, _) = oneshot::channel();
+        self.orders.try_send(Waiting { signed, answer }).is_ok()
     }
 
     /// Hands an order in and waits for what comes of it.

@@ -86,6 +86,8 @@ resources! {
         [409], "Leave a function alone for control.veto, and give it back if it is restricted.";
     Change "/api/v1/restore" = restore_all, Some(("order", "object")), [409],
         "Give everything back, and leave those functions alone for control.veto.";
+    Change "/api/v1/intents/{id}/ack" = acknowledge, Some(("order", "object")), [409],
+        "Say that an action was carried out elsewhere; it is written down.";
     Change "/api/v1/actions/stop" = stop, Some(("order", "object")), [409],
         "Begin no new restriction; what is in force is still given back.";
     Change "/api/v1/actions/resume" = resume, Some(("order", "object")), [409],
@@ -226,6 +228,10 @@ fn parameters(resource: &Resource) -> Value {
     if resource.path.contains("{function}") {
         let schema = json!({ "type": "string", "example": "111122223333:eu-west-1:checkout" });
         return json!([{ "name": "function", "in": "path", "required": true, "schema": schema }]);
+    }
+    if resource.path.contains("{id}") {
+        let schema = json!({ "type": "string", "pattern": "^[0-9a-f]{1,32}$" });
+        return json!([{ "name": "id", "in": "path", "required": true, "schema": schema }]);
     }
     if resource.path != "/api/v1/functions" {
         return json!([]);

@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use crate::act::dry_run::DryRun;
 use crate::act::hands::Hands;
 use crate::act::virtual_platform::VirtualActuator;
+use crate::act::webhook::{Delivery, Messenger};
 use crate::config::settings::{InputKind, Settings};
 use crate::control::action::{ActuatorKind, OutcomeKind, Verb};
 use crate::control::settings::Mode;
@@ -23,7 +24,7 @@ use crate::observe::access::{self, Access};
 use crate::observe::api::ApiState;
 use crate::observe::http;
 use crate::observe::metrics::{Labels, Metrics};
-use crate::observe::orders::{Counter, Waiting};
+use crate::observe::orders::{Counter, Order, Signed, Waiting};
 use crate::observe::view::View;
 use crate::simulation::embedded::{self, EmbeddedWorld};
 use crate::source::file::{FileSettings, FileSource};
@@ -399,6 +400,7 @@ fn pipeline(
         .with_decisions(sinks.decisions)
         .with_ledger(sinks.ledger)
         .with_narration(sinks.narration)
+        .with_messenger(messenger(settings, &api)?)
         .with_api(Some(api));
     recorder.run(&wiring::run_line(settings, prices.version));
     let dead = DeadLetters::open(
@@ -434,6 +436,27 @@ fn pipeline(
             InputKind::Embedded | InputKind::Kafka | InputKind::Kinesis => Present::Wall,
         },
     }))
+}
+
+/// Posts decisions to webhooks, if there are any. What they acknowledge comes back as an order.
+fn messenger(settings: &Settings, api: &Arc<ApiState>) -> anyhow::Result<Option<Messenger>> {
+    if settings.webhooks.is_empty() {
+        return Ok(None);
+    }
+    let api = Arc::clone(api);
+    let now = || clock::as_event_time(clock::wall());
+    let messenger = Messenger::start(&settings.webhooks, now, move |delivery| {
+        let outcome = if delivery == Delivery::Failed { "failed" } else { "delivered" };
+        api.metrics.webhooks.add(&[outcome], 1);
+        if let (Delivery::Acknowledged { id, by, detail }, Some(orders)) = (delivery, &api.orders) {
+            let (who, order) = ("webhook".to_owned(), Order::Acknowledge(id));
+            let taken = orders.drop_in(Signed { order, who, from: by, why: detail });
+            if !taken {
+                tracing::warn!("too many acknowledgements are waiting, one is not written down");
+            }
+        }
+    })?;
+    Ok(Some(messenger))
 }
 
 /// Where dead letters are sent, if they are.

@@ -37,6 +37,7 @@ mod access;
 mod attacker;
 mod audit;
 mod tls;
+mod webhook;
 
 mod dashboards;
 mod deploy;
