@@ -67,10 +67,14 @@ fn judge(state: &ApiState, request: &mut Request) -> Result<(), Box<Response>> {
     let resource = RESOURCES.iter().find(|resource| Some(resource.path) == path);
     // What there is not needs nothing, and gets nothing.
     let needs = resource.map_or(Needs::Nothing, |resource| resource.needs);
-    let changes = needs == Needs::Change && request.method() == Method::POST;
-    // Whoever asks an order's resource for something else is told its method, by itself.
-    let needs = if needs == Needs::Change && !changes { Needs::Nothing } else { needs };
+    let changes = needs == Needs::Change;
     let host = host(state, request)?;
+    let reads = [Method::GET, Method::HEAD].contains(request.method());
+    let fits = if changes { request.method() == Method::POST } else { reads };
+    if resource.is_some() && !fits {
+        // The resource says which methods it has and ends the connection, whatever comes with it.
+        return Ok(());
+    }
     body(request.headers(), changes)?;
     if changes {
         not_from_a_page(state, request.headers(), &host)?;

@@ -232,7 +232,7 @@ pub(super) async fn acknowledge(
     };
     match named.as_ref().ok().map(|Path(id)| id).filter(is_id) {
         Some(id) => ordered(&state, caller, orders::Order::Acknowledge(id.clone()), &body).await,
-        None => error(StatusCode::BAD_REQUEST, "no name of an action", json!("its id")),
+        None => error(StatusCode::NOT_FOUND, "no name of an action", json!("its id")),
     }
 }
 
@@ -256,7 +256,7 @@ fn function(named: &Named) -> Result<FunctionKey, Box<Response>> {
     let function = named.as_ref().ok().and_then(|Path(name)| name.parse().ok());
     function.ok_or_else(|| {
         let words = "no name of a function";
-        Box::new(error(StatusCode::BAD_REQUEST, words, json!("account:region:name")))
+        Box::new(error(StatusCode::NOT_FOUND, words, json!("account:region:name")))
     })
 }
 

@@ -142,7 +142,7 @@ fn who_may_not_is_told_so_and_changes_nothing() {
         assert_eq!(status, expected, "{headers} {body}: {answer}");
     }
     let wrong = daemon.order("/api/v1/restrictions/checkout/restore", &signed(&alice), "{}");
-    assert_eq!(wrong.0, 400, "{}", wrong.1);
+    assert_eq!(wrong.0, 404, "{}", wrong.1);
     assert_eq!(daemon.get(stop).0, 405);
     // Rotation: the new one is good at once, and the old one is not any more.
     let (new, new_line) = token("alice-2", &[]);

@@ -4,10 +4,10 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::support::{Daemon, bursar, now};
+use crate::support::{Daemon, bursar, now, run};
 
 /// Connections in all, and how many of them are held open from this side: the system lets a process
 /// have a thousand or so.
@@ -20,9 +20,14 @@ const GROWTH_KB: u64 = 48 << 10;
 
 /// A daemon that has nothing to read yet, so that its memory is the server's doing.
 fn start() -> Daemon {
+    Daemon::start(&mut idle())
+}
+
+fn idle() -> Command {
     let mut command = bursar(["run"]);
     command.env("BURSAR__INPUT__KIND", "files").env("BURSAR__INPUT__FILES__PATHS", "-");
-    Daemon::start(command.stdin(Stdio::piped()))
+    command.stdin(Stdio::piped());
+    command
 }
 
 /// Resident memory, in kibibytes.
@@ -157,6 +162,30 @@ fn two_requests_in_one_are_not_taken_for_two() {
         assert!(answer.matches("HTTP/1.1 ").count() <= 1, "{head}: {answer}");
         assert!(!answer.starts_with("HTTP/1.1 200"), "{head}: {answer}");
     }
+}
+
+/// Thousands of requests that the document allows or nearly allows, by schemathesis: where
+/// `tests/run` has installed it. Orders are limited, so most of them meet that limit.
+#[test]
+fn schemathesis_finds_no_answer_that_is_not_documented() {
+    let Some(tool) = std::env::var_os("BURSAR_TEST_SCHEMATHESIS") else {
+        eprintln!("left out: BURSAR_TEST_SCHEMATHESIS does not name the executable");
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let made = run(&mut bursar(["token", "fuzz"])).succeeded().stdout;
+    let lines: Vec<&str> = made.lines().collect();
+    let access = folder.path().join("access");
+    fs::write(&access, lines[3]).unwrap();
+    let mut command = idle();
+    let daemon = Daemon::start(command.env("BURSAR__SERVER__ACCESS_FILE", access));
+    let mut fuzz = Command::new(tool);
+    fuzz.args(["run", "--checks", "all", "--max-examples", "50", "--workers", "1", "--seed", "1"]);
+    fuzz.args(["-H", &format!("Authorization: Bearer {}", lines[1])]);
+    fuzz.arg(format!("http://{}/api/v1/openapi.json", daemon.address()));
+    let done = run(fuzz.current_dir(folder.path()));
+    assert_eq!(done.code(), Some(0), "{}", done.stdout);
+    scrape(&daemon);
 }
 
 #[test]
