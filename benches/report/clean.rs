@@ -7,7 +7,7 @@ use bursar::units::EventTime;
 
 use crate::Plan;
 use crate::driver::{Case, Driver};
-use crate::functions::Clients;
+use crate::functions::{Clients, Function};
 use crate::numbers::{COMPARED, SHOWN, poisson_interval, shown};
 use crate::parallel;
 use crate::results::{Better, Measure, Section, Table};
@@ -40,6 +40,12 @@ pub(crate) fn section(plan: &Plan) -> Result<Section> {
         "With sources, calls of HTTP functions carry client addresses from a heavy-tailed pool: \
          when more calls come, more clients have come.",
     );
+    section.note(
+        "Others: how busy the set's other functions are in the hour of the alarm, as a share of \
+         their busiest hour before. Each counts by its own mean, up to five times of it, and only \
+         with three calls an hour or more. About one or less: what they do together, which is all \
+         that a profile of the account could tell a young function, foretells nothing.",
+    );
     let mut totals = Table::new(
         "False alarms",
         &[
@@ -69,6 +75,7 @@ pub(crate) fn section(plan: &Plan) -> Result<Section> {
             "excess $/h",
             "class",
             "minutes",
+            "others",
         ],
     );
     let sets: Vec<_> = traces.all()?.into_iter().map(|set| set.sampled(plan.sample)).collect();
@@ -154,5 +161,33 @@ fn describe(set: &DataSet, sources: bool, case: &Case) -> Vec<String> {
         shown(case.usd_per_hour),
         case.class.clone(),
         shown(case.last_at.since_ms(case.evidence_at) as f64 / 60e3),
+        others(set, case).map_or_else(|| "none".to_owned(), shown),
     ]
+}
+
+/// Calls a minute that a function needs to say anything of how busy its set is.
+const HEARD: f64 = 0.05;
+/// Times its own mean that a function counts for at most.
+const LOUDEST: f64 = 5.0;
+
+/// How busy the other functions are in the hour of an alarm, to their busiest hour before it.
+fn others(set: &DataSet, case: &Case) -> Option<f64> {
+    let at = usize::try_from((case.evidence_at.second() - set.start) / 60).ok()?;
+    let mean_of = |function: &Function, from: usize, to: usize| {
+        let calls: u64 = (from..to).map(|minute| function.calls_in(minute)).sum();
+        calls as f64 / (to - from).max(1) as f64
+    };
+    let heard: Vec<_> = (0..)
+        .zip(&set.functions)
+        .filter(|(index, _)| *index != case.function)
+        .map(|(_, function)| (function, mean_of(function, 0, set.minutes)))
+        .filter(|(_, mean)| *mean > HEARD)
+        .collect();
+    let busy = |from: usize| {
+        let to = (from + 60).min(set.minutes);
+        let level = heard.iter().map(|(it, mean)| (mean_of(it, from, to) / mean).min(LOUDEST));
+        level.sum::<f64>()
+    };
+    let before = (0..at / 60).map(|hour| busy(60 * hour)).max_by(f64::total_cmp)?;
+    (!heard.is_empty()).then(|| busy(at) / before)
 }
