@@ -17,7 +17,6 @@ use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 use subtle::{ConditionallySelectable as _, ConstantTimeEq as _};
-use tokio::time::Instant;
 
 /// An access file has a few lines; of this size it has three hundred.
 const FILE_BYTES_MAX: u64 = 64 << 10;
@@ -92,6 +91,7 @@ pub enum AccessError {
 #[derive(Debug)]
 pub struct Access {
     path: PathBuf,
+    clock: fn() -> Duration,
     orders: Mutex<Buckets<String>>,
     failures: Mutex<Buckets<IpAddr>>,
 }
@@ -143,11 +143,11 @@ impl AccessOutcome {
 }
 
 impl Access {
-    /// By this file, which is read only when it is needed.
-    pub fn by(path: PathBuf) -> Self {
+    /// By this file, which is read only when it is needed, and a clock that never goes back.
+    pub fn by(path: PathBuf, clock: fn() -> Duration) -> Self {
         let orders = Buckets::new(ORDERS_BURST, ORDER_EVERY, HOLDERS_MAX);
         let failures = Buckets::new(FAILURES_BURST, FAILURE_EVERY, ADDRESSES_MAX);
-        Self { path, orders: Mutex::new(orders), failures: Mutex::new(failures) }
+        Self { path, clock, orders: Mutex::new(orders), failures: Mutex::new(failures) }
     }
 
     /// Judges what is shown: a token, the certificate of the connection, or both.
@@ -175,14 +175,14 @@ impl Access {
         let Some(holder) = known.next() else {
             // A certificate alone was accepted for the connection: it is a guest, not a guesser.
             let Some(_) = token else { return Ok(Verdict::Nobody) };
-            let tiresome = !lock(&self.failures).take(&network(from), Instant::now());
+            let tiresome = !lock(&self.failures).take(&network(from), (self.clock)());
             return Ok(Verdict::Stranger { tiresome });
         };
         let name = holder.name.clone();
         if holder.right < needs {
             return Ok(Verdict::Forbidden(name));
         }
-        if needs == Right::Change && !lock(&self.orders).take(&name, Instant::now()) {
+        if needs == Right::Change && !lock(&self.orders).take(&name, (self.clock)()) {
             return Ok(Verdict::Hasty(name));
         }
         Ok(Verdict::Known(name))
@@ -323,7 +323,7 @@ struct Buckets<K> {
     every: Duration,
     most: usize,
     /// When each has leaked out.
-    empty_at: BTreeMap<K, Instant>,
+    empty_at: BTreeMap<K, Duration>,
 }
 
 impl<K: Ord + Clone> Buckets<K> {
@@ -332,7 +332,7 @@ impl<K: Ord + Clone> Buckets<K> {
     }
 
     /// Whether one more fits.
-    fn take(&mut self, key: &K, now: Instant) -> bool {
+    fn take(&mut self, key: &K, now: Duration) -> bool {
         let level = self.empty_at.get(key).copied().unwrap_or(now).max(now);
         if level + self.every > now + self.every * self.burst {
             return false;
@@ -360,7 +360,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("access");
         std::fs::write(&path, text).unwrap();
-        (folder, Access::by(path))
+        (folder, Access::by(path, || Duration::ZERO))
     }
 
     fn judged(access: &Access, token: &str, needs: Right) -> Verdict {

@@ -80,10 +80,12 @@ resources! {
     Read "/api/v1/actions" = actions, Some(("actions", "array")), [400], "The latest actions.";
     Read "/api/v1/budgets" = budgets, Some(("budgets", "array")), [400], "How the budgets stand.";
     Read "/api/v1/run" = run, Some(("run", "object")), [400], "What is running.";
-    Change "/api/v1/restrictions/{function}/restore" = restore, Some(("order", "object")), [404, 409],
+    Change "/api/v1/restrictions/{function}/restore" = restore, Some(("order", "object")),
+        [404, 409],
         "Give a function back, and leave it alone for control.veto.";
     Change "/api/v1/functions/{function}/leave-alone" = leave_alone, Some(("order", "object")),
-        [404, 409], "Leave a function alone for control.veto, and give it back if it is restricted.";
+        [404, 409],
+        "Leave a function alone for control.veto, and give it back if it is restricted.";
     Change "/api/v1/restore" = restore_all, Some(("order", "object")), [409],
         "Give everything back, and leave those functions alone for control.veto.";
     Change "/api/v1/intents/{id}/ack" = acknowledge, Some(("order", "object")), [404, 409],

@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
-use tokio::time::Instant;
 
 /// The seats.
 #[derive(Debug)]
@@ -18,13 +17,15 @@ pub(super) struct Seats {
 
 #[derive(Debug, Default)]
 struct Taken {
-    next: u64,
+    /// Counts whatever happens here, which says what came before what.
+    turn: u64,
     seats: BTreeMap<u64, Holder>,
 }
 
 #[derive(Debug)]
 struct Holder {
-    served: Instant,
+    /// The turn at which it was last given something, or taken.
+    served: u64,
     evicted: Arc<Notify>,
 }
 
@@ -46,16 +47,16 @@ impl Seats {
     pub(super) fn take(self: &Arc<Self>) -> Seat {
         let mut taken = self.lock();
         if taken.seats.len() >= self.most {
-            let idlest = taken.seats.iter().min_by_key(|(number, seat)| (seat.served, **number));
+            let idlest = taken.seats.iter().min_by_key(|(_, seat)| seat.served);
             let idlest = idlest.map(|(number, _)| *number);
             if let Some(seat) = idlest.and_then(|number| taken.seats.remove(&number)) {
                 seat.evicted.notify_one();
             }
         }
-        let number = taken.next;
-        taken.next += 1;
+        taken.turn += 1;
+        let number = taken.turn;
         let evicted = Arc::new(Notify::new());
-        let holder = Holder { served: Instant::now(), evicted: Arc::clone(&evicted) };
+        let holder = Holder { served: number, evicted: Arc::clone(&evicted) };
         taken.seats.insert(number, holder);
         Seat { number, seats: Arc::clone(self), evicted }
     }
@@ -68,8 +69,11 @@ impl Seats {
 impl Seat {
     /// Whoever sits here has been given something.
     pub(super) fn served(&self) {
-        if let Some(seat) = self.seats.lock().seats.get_mut(&self.number) {
-            seat.served = Instant::now();
+        let mut taken = self.seats.lock();
+        taken.turn += 1;
+        let turn = taken.turn;
+        if let Some(seat) = taken.seats.get_mut(&self.number) {
+            seat.served = turn;
         }
     }
 }

@@ -377,7 +377,7 @@ fn api_state(settings: &Settings, counter: Counter) -> anyhow::Result<ApiState> 
         access::check(path)?;
     }
     Ok(ApiState {
-        access: server.access_file.clone().map(Access::by),
+        access: server.access_file.clone().map(|path| Access::by(path, clock::elapsed)),
         read_needs_key: server.read_needs_key,
         hosts: server.hosts.clone(),
         orders: Some(counter),

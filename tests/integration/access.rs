@@ -235,7 +235,8 @@ fn settings_that_would_give_keys_away_are_refused() {
         ("[server]\ntls_certificate = \"/a\"", "server.tls_key"),
         ("[server]\ntls_client_ca = \"/a\"", "server.tls_client_ca"),
         (
-            "[server]\nlisten = \"0.0.0.0:9477\"\naccess_file = \"/a\"\n[output]\ndecisions = \"/d\"",
+            "[server]\nlisten = \"0.0.0.0:9477\"\naccess_file = \"/a\"\n[output]\n\
+             decisions = \"/d\"",
             "server.access_file",
         ),
     ] {

@@ -202,8 +202,8 @@ fn every_resource_of_the_openapi_document_answers_as_it_says() {
             let (status, field) = match method.as_str() {
                 "get" => {
                     let (status, body) = daemon.get(path);
-                    let schema = &operation["responses"][status.to_string()]["content"]["application/json"]
-                        ["schema"];
+                    let answer = &operation["responses"][status.to_string()];
+                    let schema = &answer["content"]["application/json"]["schema"];
                     let field = schema["required"][0].as_str().map(str::to_owned);
                     if let Some(field) = &field {
                         let body: serde_json::Value = serde_json::from_str(&body).unwrap();
