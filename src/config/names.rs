@@ -92,6 +92,11 @@ pub(super) fn is_hook(text: &str) -> bool {
     let secret = text.strip_prefix("https://").is_some_and(|host| !host.is_empty());
     let near = text.strip_prefix("http://").is_some_and(|rest| {
         let authority = rest.split('/').next().unwrap_or_default();
+        // No user before the host, behind which another one could stand.
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte);
+        if !authority.bytes().all(plain) {
+            return false;
+        }
         let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
         let host = host.trim_start_matches('[').trim_end_matches(']');
         let loopback = host.parse().is_ok_and(|ip: core::net::IpAddr| ip.is_loopback());

@@ -1,8 +1,7 @@
 //! What is going on, told to people and machines: metrics, the HTTP API, the log.
 //!
 //! Nothing here feeds back into detection, and into control only what a person orders; everything
-//! has a maximum, because names
-//! of functions are chosen by others.
+//! has a maximum, because names of functions are chosen by others.
 
 pub mod view;
 

@@ -220,6 +220,8 @@ fn targets_of_no_use_are_refused() {
         ("http://hooks.example/x", 2, "webhooks"),
         ("ftp://hooks.example/x", 2, "webhooks"),
         ("http://127.0.0.1.evil.example/x", 2, "webhooks"),
+        ("http://localhost:1@evil.example/x", 2, "webhooks"),
+        ("http://localhost?@evil.example/x", 2, "webhooks"),
         ("https://hooks.example/x", 1, "does not hold 16"),
     ] {
         let secret = secret.display();
