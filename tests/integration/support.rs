@@ -274,10 +274,15 @@ fn collect(mut from: impl Read + Send + 'static, into: &Arc<Mutex<Vec<u8>>>) -> 
     })
 }
 
-/// JSON lines, whole ones only: the last may still be on its way.
+/// JSON lines, whole ones only: the last may still be on its way. What chains a daemon's is left
+/// out, since it depends on all that was written before.
 pub(crate) fn lines(text: &str) -> Vec<Value> {
     let whole = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
-    whole.map(|line| serde_json::from_str(line).unwrap()).collect()
+    let mut lines: Vec<Value> = whole.map(|line| serde_json::from_str(line).unwrap()).collect();
+    for fields in lines.iter_mut().filter_map(Value::as_object_mut) {
+        fields.retain(|field, _| field != "prev" && field != "hash");
+    }
+    lines
 }
 
 pub(crate) fn lines_of(path: &Path) -> Vec<Value> {
