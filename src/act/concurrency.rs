@@ -6,15 +6,20 @@
 //! back when nobody renews it; then the change is sent and read back; and the journal forgets it
 //! when the prior state stands again.
 
+mod rooms;
 mod upkeep;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use self::rooms::Rooms;
 use super::plane::{ControlPlane, Fault, Feed, Release, Target};
 use super::{Actuator, Found, Held};
-use crate::control::action::{ActuatorKind, Intent, Outcome, OutcomeKind, Setting, Verb};
+use crate::control::action::{
+    ActuatorKind, Intent, Outcome, OutcomeKind, Place, Room, Setting, Verb,
+};
 use crate::control::restriction::Restriction;
+use crate::record::FunctionKey;
 use crate::store::journal::{Contents, Entry, Journal, JournalError, Step, key};
 use crate::units::EventTime;
 
@@ -51,6 +56,9 @@ pub struct Concurrency<P> {
     owner: String,
     /// The last entry of the round before.
     tended: String,
+    rooms: Rooms,
+    /// Where caps were at the last round, and a function there.
+    places: BTreeMap<Place, FunctionKey>,
 }
 
 /// What a change is for: the kill switch stops the one and never the other.
@@ -81,7 +89,14 @@ enum Change {
 impl<P: ControlPlane> Concurrency<P> {
     /// A hand that writes into `journal` under the name of `owner`.
     pub fn new(plane: P, journal: Journal, owner: String) -> Self {
-        Self { plane, journal, owner, tended: String::new() }
+        Self {
+            plane,
+            journal,
+            owner,
+            tended: String::new(),
+            rooms: Rooms::default(),
+            places: BTreeMap::new(),
+        }
     }
 
     /// Gives back what an entry of the journal says, whoever made it, and forgets it.
@@ -450,7 +465,13 @@ impl<P: ControlPlane> Concurrency<P> {
 
 impl<P: ControlPlane> Actuator for Concurrency<P> {
     fn apply(&mut self, intent: &Intent, now: EventTime) -> Outcome {
-        self.try_apply(intent, now).unwrap_or_else(|outcome| outcome)
+        let outcome = self.try_apply(intent, now).unwrap_or_else(|outcome| outcome);
+        // Where nothing was looked at there is nothing new to tell.
+        let is_asked = intent.actuator == ActuatorKind::ReservedConcurrency
+            && Purpose::of(intent.verb) == Purpose::Take
+            && outcome.instead.is_none();
+        let room = is_asked.then(|| self.rooms.after(&mut self.plane, intent, &outcome, now));
+        Outcome { room: room.flatten(), ..outcome }
     }
 
     fn tend(&mut self, held: &[Held], now: EventTime) -> Vec<Found> {
@@ -459,6 +480,9 @@ impl<P: ControlPlane> Actuator for Concurrency<P> {
         let ids = contents.entries.iter().map(|entry| entry.restriction.id.as_str());
         let known: BTreeSet<&str> = ids.collect();
         let readable = contents.damaged.is_empty();
+        let restrictions = contents.entries.iter().map(|entry| &entry.restriction);
+        let caps = restrictions.filter(|it| it.actuator == ActuatorKind::ReservedConcurrency);
+        self.places = caps.map(|cap| (Place::of(&cap.function), cap.function.clone())).collect();
         let lifted =
             held.iter().filter(|held| readable && held.in_force && !known.contains(&*held.id));
         let mut found: Vec<Found> = lifted
@@ -486,6 +510,14 @@ impl<P: ControlPlane> Actuator for Concurrency<P> {
             }
         }
         found
+    }
+
+    fn rooms(&mut self, now: EventTime) -> Vec<(Place, Room)> {
+        let places = std::mem::take(&mut self.places);
+        let told = places.into_iter().filter_map(|(place, function)| {
+            self.rooms.of(&mut self.plane, &function, now).map(|room| (place, room))
+        });
+        told.collect()
     }
 
     fn finish(&mut self, _: EventTime) {

@@ -10,7 +10,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 
 use super::dry_run::DryRun;
 use super::{Actuator, Found, Held};
-use crate::control::action::{Intent, Outcome, OutcomeKind, Setting};
+use crate::control::action::{Intent, Outcome, OutcomeKind, Place, Room, Setting};
 use crate::units::EventTime;
 
 /// Control waits for each outcome before it wants the next of a function, so what waits here is
@@ -24,6 +24,8 @@ pub enum Heard {
     Done(Box<Intent>, Outcome),
     /// What stands where a restriction should be.
     Found(Found),
+    /// What an account has left of its concurrency.
+    Room(Place, Room),
     /// A round of looking after things, or the last one, is over.
     Rested,
 }
@@ -34,14 +36,14 @@ enum Job {
     Finish,
 }
 
-enum Place {
+enum Site {
     Here(Box<dyn Actuator>),
     Apart { jobs: Sender<Job>, words: Receiver<Heard>, tending: bool },
 }
 
 /// Control's hands.
 pub struct Hands {
-    place: Place,
+    site: Site,
     heard: VecDeque<Heard>,
     /// Intents whose outcome has not been heard.
     awaited: usize,
@@ -63,7 +65,7 @@ impl Hands {
     /// Carried out within the call.
     pub fn here(actuator: Box<dyn Actuator>) -> Self {
         Self {
-            place: Place::Here(actuator),
+            site: Site::Here(actuator),
             heard: VecDeque::new(),
             awaited: 0,
             finishing: false,
@@ -98,8 +100,10 @@ impl Hands {
                         vec![Heard::Done(intent, outcome)]
                     }
                     Job::Tend(held) => {
-                        let found = actuator.tend(&held, clock()).into_iter();
-                        found.map(Heard::Found).chain([Heard::Rested]).collect()
+                        let found = actuator.tend(&held, clock()).into_iter().map(Heard::Found);
+                        let rooms = actuator.rooms(clock()).into_iter();
+                        let rooms = rooms.map(|(place, room)| Heard::Room(place, room));
+                        found.chain(rooms).chain([Heard::Rested]).collect()
                     }
                     Job::Finish => {
                         actuator.finish(clock());
@@ -112,8 +116,8 @@ impl Hands {
             }
         })?;
         is_made.recv().context("the thread that makes changes has died")??;
-        let place = Place::Apart { jobs, words, tending: false };
-        Ok(Self { place, ..Self::here(Box::new(DryRun)) })
+        let site = Site::Apart { jobs, words, tending: false };
+        Ok(Self { site, ..Self::here(Box::new(DryRun)) })
     }
 
     /// With somebody who may say why nothing new is to be begun.
@@ -154,12 +158,12 @@ impl Hands {
     /// Hands over an intent, decided on or before `at`.
     pub fn give(&mut self, intent: Intent, at: EventTime) {
         self.awaited += 1;
-        match &mut self.place {
-            Place::Here(actuator) => {
+        match &mut self.site {
+            Site::Here(actuator) => {
                 let outcome = actuator.apply(&intent, at);
                 self.heard.push_back(Heard::Done(Box::new(intent), outcome));
             }
-            Place::Apart { jobs, .. } => {
+            Site::Apart { jobs, .. } => {
                 if let Err(refused) = jobs.try_send(Job::Apply(Box::new(intent))) {
                     let detail = if refused.is_full() {
                         "too many changes are waiting for the control plane"
@@ -178,11 +182,11 @@ impl Hands {
 
     /// Has what is in force looked after, unless that is still being done.
     pub fn tend(&mut self, held: Vec<Held>, at: EventTime) {
-        match &mut self.place {
-            Place::Here(actuator) => {
+        match &mut self.site {
+            Site::Here(actuator) => {
                 self.heard.extend(actuator.tend(&held, at).into_iter().map(Heard::Found));
             }
-            Place::Apart { jobs, tending, .. } => {
+            Site::Apart { jobs, tending, .. } => {
                 if !*tending && jobs.try_send(Job::Tend(held)).is_ok() {
                     *tending = true;
                 }
@@ -192,12 +196,12 @@ impl Hands {
 
     /// Nothing will be handed over any more. The word that this is done is the last one.
     pub fn finish(&mut self, at: EventTime) {
-        match &mut self.place {
-            Place::Here(actuator) => {
+        match &mut self.site {
+            Site::Here(actuator) => {
                 actuator.finish(at);
                 self.heard.push_back(Heard::Rested);
             }
-            Place::Apart { jobs, .. } => {
+            Site::Apart { jobs, .. } => {
                 self.finishing = jobs.try_send(Job::Finish).is_ok();
             }
         }
@@ -221,10 +225,10 @@ impl Hands {
     /// The next word, if there is one within so long.
     pub fn listen(&mut self, patience: Duration) -> Option<Heard> {
         loop {
-            let word = match (self.heard.pop_front(), &mut self.place) {
+            let word = match (self.heard.pop_front(), &mut self.site) {
                 (Some(word), _) => word,
-                (None, Place::Here(_)) => return None,
-                (None, Place::Apart { words, tending, .. }) => {
+                (None, Site::Here(_)) => return None,
+                (None, Site::Apart { words, tending, .. }) => {
                     match words.recv_timeout(patience) {
                         Ok(Heard::Rested) if *tending => {
                             *tending = false;
@@ -240,7 +244,7 @@ impl Hands {
             match word {
                 Heard::Done(..) => self.awaited = self.awaited.saturating_sub(1),
                 Heard::Rested => self.finishing = false,
-                Heard::Found(_) => {}
+                Heard::Found(_) | Heard::Room(..) => {}
             }
             return Some(word);
         }

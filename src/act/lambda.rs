@@ -19,7 +19,7 @@ use tokio::runtime::Runtime;
 
 use super::plane::{ControlPlane, Fault, Feed, Release, Target};
 use crate::aws::{self, Way};
-use crate::control::action::ActuatorKind;
+use crate::control::action::{ActuatorKind, Room};
 use crate::record::FunctionKey;
 use crate::units::AccountId;
 
@@ -37,6 +37,14 @@ const NAME_BYTES_MAX: usize = 64;
 const SCHEDULE_GROUP: &str = "default";
 /// A function has no more event sources than fit in so many answers of a hundred.
 const PAGES_MAX: usize = 10;
+
+/// What Lambda wants to stay unreserved (Developer Guide, "Configuring reserved concurrency"), and
+/// what it wants of new accounts, which have no more. Where it is something else it says so when it
+/// refuses.
+const UNRESERVED: u32 = 100;
+const UNRESERVED_SMALL: u32 = 10;
+/// In these words, with the number in brackets.
+const UNRESERVED_WORDS: &str = "below its minimum value of [";
 
 /// How the calls are made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +69,8 @@ pub struct Lambda {
     clients: BTreeMap<Box<str>, Clients>,
     limiter: DefaultDirectRateLimiter,
     release_role: Option<String>,
+    /// What must stay unreserved, by region, where the platform has said so.
+    unreserved_min: BTreeMap<Box<str>, u32>,
 }
 
 impl std::fmt::Debug for Lambda {
@@ -95,6 +105,7 @@ impl Lambda {
             clients: BTreeMap::new(),
             limiter: RateLimiter::direct(quota),
             release_role: settings.release_role.clone(),
+            unreserved_min: BTreeMap::new(),
         })
     }
 
@@ -159,7 +170,13 @@ impl Lambda {
             let call = client.put_function_concurrency().function_name(name);
             let call = call.reserved_concurrent_executions(value).send();
             let answer = self.runtime.block_on(call);
-            answer.map(drop).map_err(|error| fault("PutFunctionConcurrency", &error))
+            let fault = answer.err().map(|error| fault("PutFunctionConcurrency", &error));
+            if let Some(least) = fault.as_ref().and_then(|fault| unreserved_min(fault.words()))
+                && self.unreserved_min.len() < REGIONS_MAX
+            {
+                self.unreserved_min.insert(function.region.clone(), least);
+            }
+            fault.map_or(Ok(()), Err)
         } else {
             let call = client.delete_function_concurrency().function_name(name).send();
             let answer = self.runtime.block_on(call);
@@ -230,6 +247,13 @@ impl ControlPlane for Lambda {
         }
         let one = mappings.pop().filter(|_| mappings.is_empty());
         Ok(one.map_or(Feed::Several, |queue| Feed::Queue(queue.id)))
+    }
+
+    fn room(&mut self, function: &FunctionKey) -> Result<Option<Room>, Fault> {
+        let AccountLimits { concurrency: limit, unreserved } = self.account(&function.region)?;
+        let told = self.unreserved_min.get(&function.region).copied();
+        let least = told.unwrap_or(if limit > UNRESERVED { UNRESERVED } else { UNRESERVED_SMALL });
+        Ok(Some(Room { limit, free: unreserved.saturating_sub(least) }))
     }
 
     fn limit(&mut self, target: Target<'_>) -> Result<Option<u32>, Fault> {
@@ -309,6 +333,12 @@ impl Mapping {
             id: given.uuid.unwrap_or_default(),
         }
     }
+}
+
+/// What must stay unreserved, where a refusal says it.
+fn unreserved_min(said: &str) -> Option<u32> {
+    let (_, rest) = said.split_once(UNRESERVED_WORDS)?;
+    rest.split_once(']')?.0.trim().parse().ok()
 }
 
 fn concurrency(value: i32) -> Result<u32, Fault> {

@@ -15,7 +15,7 @@ pub mod virtual_platform;
 
 pub mod webhook;
 
-use crate::control::action::{Intent, Outcome, Setting};
+use crate::control::action::{Intent, Outcome, Place, Room, Setting};
 use crate::units::EventTime;
 
 /// A restriction that control wants.
@@ -49,6 +49,12 @@ pub trait Actuator: Send {
     /// where it should not.
     fn tend(&mut self, held: &[Held], now: EventTime) -> Vec<Found> {
         let _ = (held, now);
+        Vec::new()
+    }
+
+    /// What the accounts of what is in force have left, as far as it can tell.
+    fn rooms(&mut self, now: EventTime) -> Vec<(Place, Room)> {
+        let _ = now;
         Vec::new()
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::control::action::{ActuatorKind, Intent, LossClass};
+use crate::control::action::{ActuatorKind, Intent, LossClass, Room};
 use crate::control::restriction::Restriction;
 use crate::record::FunctionKey;
 use crate::store::journal::key;
@@ -123,6 +123,12 @@ pub trait ControlPlane: Send {
     /// # Errors
     /// See [`Fault`].
     fn feed(&mut self, function: &FunctionKey) -> Result<Feed, Fault>;
+
+    /// What the function's account has left of its concurrency; `None` where nobody can tell.
+    ///
+    /// # Errors
+    /// See [`Fault`].
+    fn room(&mut self, function: &FunctionKey) -> Result<Option<Room>, Fault>;
 
     /// A limit; `None` where there is none.
     ///

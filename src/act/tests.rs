@@ -16,7 +16,7 @@ use super::Held;
 use super::concurrency::Concurrency;
 use super::plane::{ControlPlane, Fault, Feed, Release, Target};
 use crate::act::Actuator;
-use crate::control::action::ActuatorKind;
+use crate::control::action::{ActuatorKind, Room};
 use crate::control::ladder::Control;
 use crate::control::settings::{ControlSettings, Mode};
 use crate::control::tests::{alarm, at, pulse};
@@ -178,6 +178,11 @@ impl ControlPlane for Plane {
         let mut world = self.world();
         world.call(Effect::Read)?;
         Ok(if world.has_queue { Feed::Queue(MAPPING.to_owned()) } else { Feed::Calls })
+    }
+
+    fn room(&mut self, _: &FunctionKey) -> Result<Option<Room>, Fault> {
+        let limit = self.world().call(Effect::Read)?.unwrap_or(0);
+        Ok(Some(Room { limit: 1_000, free: 900 - limit.min(900) }))
     }
 
     fn limit(&mut self, target: Target<'_>) -> Result<Option<u32>, Fault> {

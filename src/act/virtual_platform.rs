@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Actuator;
 use super::plane::Feed;
-use crate::control::action::{ActuatorKind, Intent, Outcome, OutcomeKind, Setting, Value, Verb};
+use crate::control::action::{
+    ActuatorKind, Intent, Outcome, OutcomeKind, Room, Setting, Value, Verb,
+};
 use crate::record::{FunctionKey, TriggerKind};
 use crate::simulation::embedded::EmbeddedWorld;
 use crate::simulation::plant::Plant;
@@ -31,6 +33,12 @@ pub trait ControlPlane: Send {
     /// # Errors
     /// No such function.
     fn source(&mut self, function: &FunctionKey) -> Result<Option<TriggerKind>, ControlError>;
+
+    /// The concurrency of its account, and what of it can still be reserved.
+    ///
+    /// # Errors
+    /// No such function.
+    fn room(&mut self, function: &FunctionKey) -> Result<(u32, u32), ControlError>;
 }
 
 impl ControlPlane for EmbeddedWorld {
@@ -45,6 +53,10 @@ impl ControlPlane for EmbeddedWorld {
     fn source(&mut self, function: &FunctionKey) -> Result<Option<TriggerKind>, ControlError> {
         self.platform().source(function)
     }
+
+    fn room(&mut self, function: &FunctionKey) -> Result<(u32, u32), ControlError> {
+        self.platform().room(function)
+    }
 }
 
 impl ControlPlane for Plant {
@@ -58,6 +70,10 @@ impl ControlPlane for Plant {
 
     fn source(&mut self, function: &FunctionKey) -> Result<Option<TriggerKind>, ControlError> {
         self.begun(function)?.source(function)
+    }
+
+    fn room(&mut self, function: &FunctionKey) -> Result<(u32, u32), ControlError> {
+        self.begun(function)?.room(function)
     }
 }
 
@@ -108,9 +124,11 @@ impl<W: ControlPlane> Actuator for VirtualActuator<W> {
         match intent.actuator {
             ActuatorKind::WafIpSet => self.block(intent, &mut world, now),
             ActuatorKind::ReservedConcurrency | ActuatorKind::SqsMaximumConcurrency => {
-                limit(intent, &mut *world, now).unwrap_or_else(|error| {
+                let outcome = limit(intent, &mut *world, now).unwrap_or_else(|error| {
                     Outcome::of(OutcomeKind::Failed, Setting::Unknown, error.to_string())
-                })
+                });
+                let room = world.room(&intent.function).ok();
+                Outcome { room: room.map(|(limit, free)| Room { limit, free }), ..outcome }
             }
         }
     }

@@ -416,6 +416,12 @@ pub(super) static KEYS: &[Key<Settings>] = &[
         "At most this many functions are newly restricted in a minute.",
     ),
     key(
+        "control.account_share",
+        |s| &mut s.control.account_share,
+        Kind::Real(0.0, 1.0),
+        "Caps together reserve at most this share of an account's concurrency in a region.",
+    ),
+    key(
         "control.veto",
         |s| &mut s.control.veto_seconds,
         Kind::Duration(0, 30 * DAY),

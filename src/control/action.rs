@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::settings::Mode;
 use crate::keep::{Bytes, Keep, Unfit, kept_words};
 use crate::record::FunctionKey;
-use crate::units::EventTime;
+use crate::units::{AccountId, EventTime};
 
 /// The hand that changes something on the platform.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -215,6 +215,32 @@ impl Intent {
     }
 }
 
+/// An account's region: each has a concurrency of its own.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// Whose.
+    pub account: AccountId,
+    /// Where.
+    pub region: Box<str>,
+}
+
+impl Place {
+    /// That of a function.
+    pub fn of(function: &FunctionKey) -> Self {
+        Self { account: function.account, region: function.region.clone() }
+    }
+}
+
+/// What an account has left of its concurrency in a region. A reservation is taken from what all
+/// other functions share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// Concurrent runs of all its functions together.
+    pub limit: u32,
+    /// Of these, how many can still be reserved: the platform wants some to stay unreserved.
+    pub free: u32,
+}
+
 /// What an actuator answers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outcome {
@@ -228,12 +254,14 @@ pub struct Outcome {
     pub detail: String,
     /// Refused because of how the function is fed: what can restrict it without a loss.
     pub instead: Option<ActuatorKind>,
+    /// What the account has left after it, where the actuator knows.
+    pub room: Option<Room>,
 }
 
 impl Outcome {
     /// One of which nobody says from when on it holds.
     pub fn of(kind: OutcomeKind, from: Setting, detail: String) -> Self {
-        Self { kind, from, effective_at: None, detail, instead: None }
+        Self { kind, from, effective_at: None, detail, instead: None, room: None }
     }
 }
 

@@ -26,6 +26,8 @@ pub enum GateKind {
     ActionFloor,
     /// So many functions a minute and no more.
     FunctionsPerMinute,
+    /// What legitimate callers need must be left of the account's concurrency.
+    Room,
     /// A cap must be below what is asked for.
     Cap,
 }
@@ -104,4 +106,5 @@ kept_words!(GateKind {
     ActionFloor = 5,
     FunctionsPerMinute = 6,
     Cap = 7,
+    Room = 8,
 });

@@ -9,6 +9,7 @@
 mod caps;
 mod gates;
 mod orders;
+mod rooms;
 mod saving;
 mod sources;
 mod upkeep;
@@ -17,6 +18,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use self::rooms::Rooms;
 use super::action::{Action, ActuatorKind, Intent, Outcome, OutcomeKind, Setting, Value, Verb};
 use super::case::Case;
 use super::gate::{Gate, GateKind};
@@ -70,6 +72,8 @@ pub struct Control {
     held_off: Option<String>,
     /// What the attacks on each account burn together, dollars an hour.
     at_stake: BTreeMap<AccountId, NanoUsd>,
+    /// What their concurrency has room for.
+    rooms: Rooms,
 }
 
 /// Names are waited for until they cover this part of the excess, or are late.
@@ -96,6 +100,7 @@ impl Control {
             wanted_back: BTreeMap::new(),
             held_off: None,
             at_stake: BTreeMap::new(),
+            rooms: Rooms::default(),
         }
     }
 
@@ -146,6 +151,7 @@ impl Control {
             let stake = self.at_stake.entry(function.account).or_default();
             *stake = stake.plus(case.at_stake());
         }
+        self.share_rooms(now);
         // The costliest first: control planes are slow, and the limit per minute is small.
         let mut order: Vec<(NanoUsd, FunctionKey)> =
             self.cases.iter().map(|(function, case)| (case.at_risk(), function.clone())).collect();
@@ -206,6 +212,7 @@ impl Control {
             "A3: applied in mode observe"
         );
         let mut foreign = false;
+        self.told(&intent, outcome.room);
         if let Some(case) = self.cases.get_mut(&intent.function) {
             foreign = case.settle(&intent, &outcome);
             let in_force = |restriction: &Option<Restriction>| {
@@ -338,7 +345,8 @@ impl Control {
 
     fn relax(&mut self, case: &mut Case, step: u8, share: f64, now: EventTime) {
         for restriction in case.held() {
-            let to = relaxed(&restriction, share);
+            let room = self.left_for(&restriction.function).map(|left| left.room);
+            let to = relaxed(&restriction, share, room);
             let reason = format!(
                 "demand has been normal; canary step {} gives back {:.0} %",
                 step + 1,
@@ -419,7 +427,7 @@ impl Control {
             "A4: an intent for a function that must not be touched"
         );
         let text = format!("{}|{}|{}", restriction.id, verb.as_str(), now.ms());
-        Intent {
+        let intent = Intent {
             id: format!("{:012x}", xxh3_64(text.as_bytes()) >> 16),
             alarm_id: restriction.alarm_id.clone(),
             restriction_id: restriction.id.clone(),
@@ -437,21 +445,25 @@ impl Control {
                 Verb::Restrict | Verb::Tighten => restriction.legit_refused_share,
                 Verb::Relax | Verb::Restore | Verb::Expire => 0.0,
             },
-        }
+        };
+        self.take_room(&intent);
+        intent
     }
 }
 
-/// A restriction with `share` of it given back.
-fn relaxed(restriction: &Restriction, share: f64) -> Setting {
+/// A restriction with `share` of it given back, as far as the account has room for more.
+fn relaxed(restriction: &Restriction, share: f64, room: Option<u32>) -> Setting {
     match &restriction.full {
         Setting::Set(Value::Number(cap)) => {
             // A cap is opened by its own size: 25 % back is a third more room, 50 % twice as much.
             let wider = crate::units::whole(f64::from(*cap) / (1.0 - share));
             let (_, most) = restriction.actuator.range();
             let most = restriction.prior.number().unwrap_or(most);
+            let current = restriction.current.number().unwrap_or(0);
+            let most = room.map_or(most, |room| most.min(current.saturating_add(room)));
             let wider = u32::try_from(wider).unwrap_or(u32::MAX).min(most);
             // What gives back never takes.
-            Setting::Set(Value::Number(wider.max(restriction.current.number().unwrap_or(0))))
+            Setting::Set(Value::Number(wider.max(current)))
         }
         Setting::Set(Value::Addresses(addresses)) => {
             // Sorted by what they cost: the cheapest are let in first.

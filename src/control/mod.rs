@@ -19,6 +19,7 @@ pub mod ladder;
 mod case;
 
 pub mod cap;
+pub mod room;
 
 #[cfg(test)]
 pub(crate) mod tests;

@@ -41,6 +41,8 @@ pub struct ControlSettings {
     pub expiry_seconds: u32,
     /// At most this many functions are newly restricted per minute.
     pub functions_per_minute_max: u32,
+    /// Caps together reserve at most this share of an account's concurrency in a region.
+    pub account_share: f64,
     /// What somebody else has changed or lifted is left alone for this long, seconds.
     pub veto_seconds: u32,
     /// The rungs that there are hands for.
@@ -61,6 +63,7 @@ impl Default for ControlSettings {
             hold_down_seconds: 300,
             expiry_seconds: 3_600,
             functions_per_minute_max: 20,
+            account_share: 0.5,
             veto_seconds: 86_400,
             rungs: ActuatorKind::ALL.to_vec(),
         }

@@ -1,5 +1,8 @@
 //! Control against a platform that is played by hand: alarms and pulses in, intents out.
 
+mod queues;
+mod rooms;
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;

@@ -2,18 +2,22 @@
 //! callers need.
 
 use super::Control;
+use super::rooms::Left;
 use crate::control::action::{ActuatorKind, LossClass, Setting, Value, Verb};
-use crate::control::cap::Demand;
+use crate::control::cap::{Cap, Demand};
 use crate::control::case::Case;
 use crate::control::gate::{Gate, GateKind};
+use crate::control::room::Claim;
 use crate::cost::Month;
 use crate::engine::alarm::Alarm;
 use crate::record::FunctionKey;
 use crate::units::{EventTime, NanoUsd};
 
-/// A cap that leaves more than this share of what is asked for is not worth what it refuses; behind
-/// a queue it would only spread the same messages over a longer time.
+/// A queue's limit that leaves more than this share of what is asked for is not worth while: it
+/// would only spread the same messages over a longer time.
 const WORTHWHILE: f64 = 0.9;
+/// Nor is a cap made stricter for others' sake by less.
+const NOTABLE: f64 = 0.9;
 /// A tightened cap is this share of the one before.
 const TIGHTEN: f64 = 0.7;
 /// A budget is at risk when the excess would spend what is left of it within so many hours.
@@ -48,14 +52,13 @@ impl Control {
         }
         let allowance = self.allowance(function, &demand, now);
         let kind = case.cap_by;
-        let (least, most) = kind.range();
+        let (least, _) = kind.range();
         let cap = demand.cap(allowance, self.settings.cap_floor.max(least));
         debug_assert!(cap.value >= cap.legitimate.max(self.settings.cap_floor), "A1");
-        let needs = (WORTHWHILE * demand.concurrency()).min(most.into());
+        let needs = worthwhile(kind, demand.concurrency());
         if f64::from(cap.value) > needs {
             if case.holds_nothing() {
                 let (kind, unit) = (GateKind::Cap, "concurrent runs at most");
-                let needs = needs.floor();
                 let gate = Gate::of_numbers(kind, false, cap.value.into(), needs, unit);
                 let gate = gate.because(|| {
                     format!(
@@ -71,11 +74,15 @@ impl Control {
             }
             return;
         }
+        let Some((cap, shared)) = self.fit(case, alarm, &demand, cap, now) else {
+            return;
+        };
         let reason = format!(
-            "{}; {} concurrent runs are what ${allowance:.2} an hour allows (legitimate \
-             callers need {}, all together ask for {:.0})",
+            "{}; {} concurrent runs are what {} (legitimate callers need {}, all together ask for \
+             {:.0})",
             why_here(case, alarm),
             cap.value,
+            shared.unwrap_or_else(|| format!("${allowance:.2} an hour allows")),
             cap.legitimate,
             demand.concurrency()
         );
@@ -86,6 +93,44 @@ impl Control {
         };
         let shares = (1.0, refused_share);
         self.restrict(function, case, kind, to, shares, now, reason);
+    }
+
+    /// The cap as the account has room for it, and where that is less than was wanted, why. Where
+    /// not even legitimate callers find room, none, which is said.
+    fn fit(
+        &mut self,
+        case: &mut Case,
+        alarm: &Alarm,
+        demand: &Demand,
+        cap: Cap,
+        now: EventTime,
+    ) -> Option<(Cap, Option<String>)> {
+        let is_reserved = case.cap_by == ActuatorKind::ReservedConcurrency;
+        let left = self.left_for(&case.function).filter(|_| is_reserved);
+        let Some(Left { room, level }) = left else {
+            let waits = is_reserved && self.asks_room(&case.function);
+            return (!waits).then_some((cap, None));
+        };
+        let claim = Claim { least: cap.legitimate, most: cap.value };
+        let value = claim.at(level).min(room);
+        if value >= claim.least {
+            let why = || format!("the account's caps leave to each, {room} in all");
+            let shared = (value < cap.value).then(why);
+            return Some((demand.at(value, cap.legitimate), shared));
+        }
+        if case.holds_nothing() {
+            let (kind, unit) = (GateKind::Room, "concurrent runs at most");
+            let gate = Gate::of_numbers(kind, false, claim.least.into(), room.into(), unit);
+            let gate = gate.because(|| {
+                format!(
+                    "legitimate callers need {} concurrent runs, and caps may reserve {room} more \
+                     of the account's; its limit and control.account_share decide that",
+                    claim.least
+                )
+            });
+            self.abstain(case, alarm, now, gate);
+        }
+        None
     }
 
     /// What callers of a function notice of a restriction.
@@ -138,13 +183,18 @@ impl Control {
         let legitimate = demand.legitimate(self.settings.cap_floor.max(least));
         let lower = crate::units::whole((f64::from(value) * TIGHTEN).floor());
         let lower = u32::try_from(lower).unwrap_or(value).max(legitimate);
-        if burn <= allowance || lower >= value {
+        let fair = Claim { least: legitimate, most: value }.at(self.level_of(&cap));
+        let (lower, reason) = if burn > allowance && lower < value {
+            let reason = format!(
+                "under the cap of {value} the function still burns ${burn:.2} an hour, \
+                 ${allowance:.2} are allowed"
+            );
+            (lower, reason)
+        } else if f64::from(fair) <= NOTABLE * f64::from(value) {
+            (fair, "other functions under attack need room in the account, too".to_owned())
+        } else {
             return;
-        }
-        let reason = format!(
-            "under the cap of {value} the function still burns ${burn:.2} an hour, ${allowance:.2} \
-             are allowed"
-        );
+        };
         let to = Setting::Set(Value::Number(lower));
         let mut intent = self.change(&cap, Verb::Tighten, to, now, reason);
         if cap.loss_class != LossClass::Lossless {
@@ -152,6 +202,16 @@ impl Control {
         }
         self.intents.push(intent);
         case.waiting += 1;
+    }
+}
+
+/// The largest limit that is worth while where so much is asked for. A cap that stops little now may
+/// stop a loop that grows.
+pub(super) fn worthwhile(kind: ActuatorKind, asked: f64) -> f64 {
+    let (_, most) = kind.range();
+    match kind {
+        ActuatorKind::SqsMaximumConcurrency => (WORTHWHILE * asked).floor().min(most.into()),
+        ActuatorKind::ReservedConcurrency | ActuatorKind::WafIpSet => (asked.ceil() - 1.0).max(0.0),
     }
 }
 

@@ -41,7 +41,7 @@ impl Control {
         let mut gates: Vec<Gate> = BEFORE.iter().map(|ask| ask(self, case, alarm, now)).collect();
         let (alarm_id, function) = (alarm.id.clone(), alarm.function.clone());
         let (gate, reason) = (shut.kind, shut.reason.clone());
-        if shut.kind == GateKind::Cap {
+        if matches!(shut.kind, GateKind::Room | GateKind::Cap) {
             gates.push(shut);
         }
         self.abstentions.push(Abstention { alarm_id, function, reason, gate, gates });

@@ -25,6 +25,7 @@ impl Control {
             at_stake: _,
             // Whoever ordered it was told; what is in force is in the journal.
             wanted_back: _,
+            rooms: _,
         } = self;
         cases.keep(out);
         restricted_lately.keep(out);

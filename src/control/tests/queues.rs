@@ -12,11 +12,11 @@ fn what_a_queue_feeds_is_limited_there_at_once_and_loses_nothing() {
     let cap = control.intents().remove(0);
     assert_eq!(cap.actuator, ActuatorKind::ReservedConcurrency);
     let refused = answer(OutcomeKind::Refused, Setting::Unknown);
-    let instead = Some(ActuatorKind::SqsMaximumConcurrency);
-    control.outcome(cap, Outcome { instead, ..refused.clone() });
+    let by_queue = ActuatorKind::SqsMaximumConcurrency;
+    control.outcome(cap, Outcome { instead: Some(by_queue), ..refused.clone() });
     control.tick(at(7));
     let limit = control.intents().remove(0);
-    assert_eq!((limit.actuator, limit.legit_refused_share), (instead.unwrap(), 0.0));
+    assert_eq!((limit.actuator, limit.legit_refused_share), (by_queue, 0.0));
     assert_eq!(limit.loss_class, LossClass::Lossless);
     // And back, where the queue was taken away meanwhile: not every second.
     let instead = Some(ActuatorKind::ReservedConcurrency);

@@ -122,6 +122,7 @@ impl Pipeline {
                     self.recorder.drift();
                 }
             }
+            Heard::Room(place, room) => self.control.room(place, room),
             Heard::Rested => {}
         }
     }

@@ -275,15 +275,34 @@ impl Platform {
         function: usize,
         value: u32,
     ) -> Result<(), ControlError> {
-        let account = self.functions[function].account;
-        let others = self.functions.iter().enumerate();
-        let others = others.filter(|(index, other)| *index != function && other.account == account);
-        let others: u64 = others.filter_map(|(_, other)| other.told.reserved).map(u64::from).sum();
         let minimum = self.settings.unreserved_minimum;
-        if others + u64::from(value) + u64::from(minimum) > u64::from(self.settings.concurrency) {
+        if self.reserved_beside(self.functions[function].account, Some(function))
+            + u64::from(value)
+            + u64::from(minimum)
+            > u64::from(self.settings.concurrency)
+        {
             return Err(ControlError::UnreservedMinimum { minimum });
         }
         Ok(())
+    }
+
+    /// The concurrency of a function's account, and what of it can still be reserved.
+    ///
+    /// # Errors
+    /// No such function.
+    pub fn room(&self, function: &FunctionKey) -> Result<(u32, u32), ControlError> {
+        let account = self.functions[self.find(function)?].account;
+        let reserved = u32::try_from(self.reserved_beside(account, None)).unwrap_or(u32::MAX);
+        let limit = self.settings.concurrency;
+        let free = limit.saturating_sub(self.settings.unreserved_minimum);
+        Ok((limit, free.saturating_sub(reserved)))
+    }
+
+    /// What the functions of an account have reserved, one of them left aside.
+    fn reserved_beside(&self, account: usize, but: Option<usize>) -> u64 {
+        let others = self.functions.iter().enumerate();
+        let others = others.filter(|(index, it)| Some(*index) != but && it.account == account);
+        others.filter_map(|(_, other)| other.told.reserved).map(u64::from).sum()
     }
 
     /// A change takes effect.
