@@ -1,5 +1,6 @@
 //! Control against a platform that is played by hand: alarms and pulses in, intents out.
 
+mod orders;
 mod queues;
 mod rooms;
 
