@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 
+use super::dry_run::DryRun;
 use super::{Actuator, Found, Held};
 use crate::control::action::{Intent, Outcome, OutcomeKind, Place, Room, Setting};
 use crate::units::EventTime;
@@ -48,6 +49,10 @@ pub struct Hands {
     awaited: usize,
     finishing: bool,
     stopped: Option<Box<dyn Fn() -> Option<String> + Send>>,
+    /// Stops them, or allows them again, for longer than this process lives.
+    switch: Option<Box<dyn Fn(bool) -> anyhow::Result<()> + Send>>,
+    /// Without such a switch, whether they are stopped.
+    halted: bool,
 }
 
 impl std::fmt::Debug for Hands {
@@ -65,6 +70,8 @@ impl Hands {
             awaited: 0,
             finishing: false,
             stopped: None,
+            switch: None,
+            halted: false,
         }
     }
 
@@ -110,7 +117,7 @@ impl Hands {
         })?;
         is_made.recv().context("the thread that makes changes has died")??;
         let site = Site::Apart { jobs, words, tending: false };
-        Ok(Self { site, heard: VecDeque::new(), awaited: 0, finishing: false, stopped: None })
+        Ok(Self { site, ..Self::here(Box::new(DryRun)) })
     }
 
     /// With somebody who may say why nothing new is to be begun.
@@ -119,9 +126,33 @@ impl Hands {
         self
     }
 
+    /// With a switch by which that is said.
+    pub fn switched_by(
+        mut self,
+        switch: impl Fn(bool) -> anyhow::Result<()> + Send + 'static,
+    ) -> Self {
+        self.switch = Some(Box::new(switch));
+        self
+    }
+
+    /// Begins nothing new from now on, or does so again.
+    ///
+    /// # Errors
+    /// It cannot be written down.
+    pub fn set_stopped(&mut self, stopped: bool) -> anyhow::Result<()> {
+        match &self.switch {
+            Some(switch) => switch(stopped),
+            None => {
+                self.halted = stopped;
+                Ok(())
+            }
+        }
+    }
+
     /// Why nothing new is to be begun, if that is so.
     pub fn stopped(&self) -> Option<String> {
-        self.stopped.as_ref().and_then(|why| why())
+        let halted = || self.halted.then(|| "actions are stopped by order".to_owned());
+        self.stopped.as_ref().and_then(|why| why()).or_else(halted)
     }
 
     /// Hands over an intent, decided on or before `at`.

@@ -13,6 +13,8 @@ pub mod plane;
 
 pub mod virtual_platform;
 
+pub mod webhook;
+
 use crate::control::action::{Intent, Outcome, Place, Room, Setting};
 use crate::units::EventTime;
 

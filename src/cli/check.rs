@@ -3,6 +3,9 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 
+use crate::act::webhook;
+use crate::config::settings::Settings;
+use crate::observe::access;
 use crate::runtime::wiring;
 
 use super::{Failure, settings};
@@ -38,6 +41,7 @@ pub fn run(args: &CheckArgs) -> Result<(), Failure> {
     let prices = wiring::prices(&settings).map_err(anyhow::Error::from)?.version;
     writeln!(out, "settings are good: fingerprint {}, prices {prices}", settings.sha256())
         .map_err(anyhow::Error::from)?;
+    server(&settings, &mut out)?;
     #[cfg(feature = "aws")]
     if args.live {
         let problems = super::live::check(&settings)?;
@@ -45,6 +49,27 @@ pub fn run(args: &CheckArgs) -> Result<(), Failure> {
             let words = format!("{problems} problems in the account, marked BAD above");
             return Err(Failure::Other(anyhow::anyhow!(words)));
         }
+    }
+    Ok(())
+}
+
+/// The files of the server, and what is allowed there but had better be otherwise.
+fn server(settings: &Settings, out: &mut impl Write) -> Result<(), Failure> {
+    let server = &settings.server;
+    wiring::tls(server).map_err(anyhow::Error::from)?;
+    if let Some(path) = &server.access_file {
+        let keys = access::check(path).map_err(anyhow::Error::from)?;
+        writeln!(out, "server.access_file: {keys} keys").map_err(anyhow::Error::from)?;
+    }
+    for target in &settings.webhooks {
+        webhook::check(target).map_err(anyhow::Error::from)?;
+    }
+    let is_open = !server.listen.ip().is_loopback() && !server.read_needs_key;
+    if server.enabled && is_open && server.tls_client_ca.is_none() {
+        let words = "warning: whoever reaches server.listen may read names of functions, spend and \
+                     the addresses of callers; set server.read_needs_key, or keep strangers off \
+                     by a network policy";
+        writeln!(out, "{words}").map_err(anyhow::Error::from)?;
     }
     Ok(())
 }

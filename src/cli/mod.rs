@@ -26,6 +26,10 @@ pub mod restrictions;
 
 pub mod explain;
 
+pub mod token;
+
+pub mod audit;
+
 pub mod state;
 
 mod output;
@@ -76,6 +80,8 @@ enum Command {
     Check(check::CheckArgs),
     Alarms(explain::AlarmsArgs),
     Explain(explain::ExplainArgs),
+    Token(token::TokenArgs),
+    Audit(audit::AuditArgs),
     State(state::StateArgs),
     #[cfg(feature = "aws")]
     Restrictions(restrictions::RestrictionsArgs),
@@ -124,6 +130,8 @@ pub fn main() -> u8 {
         Command::Check(args) => check::run(&args),
         Command::Alarms(args) => explain::alarms(&args),
         Command::Explain(args) => explain::explain(&args),
+        Command::Token(args) => token::run(&args),
+        Command::Audit(args) => audit::run(&args),
         Command::State(args) => state::run(&args, &mut io::stdout(), &mut io::stderr()),
         #[cfg(feature = "aws")]
         Command::Restrictions(args) => restrictions::list(&args),

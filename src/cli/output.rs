@@ -10,6 +10,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 use crate::runtime::recorder::Sink;
+use crate::store::chain::Chain;
 
 /// What happens to a file that is there already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,6 +93,20 @@ pub(super) fn open(path: &Path, existing: Existing) -> anyhow::Result<Sink> {
     let file = options.create(true).open(path);
     let file = file.with_context(|| format!("cannot write {}", path.display()))?;
     Ok(Box::new(BufWriter::new(file)))
+}
+
+/// Opens the record of a daemon's decisions, which is continued as one chain over restarts.
+///
+/// # Errors
+/// It cannot be written.
+pub(super) fn open_chain(path: &Path) -> anyhow::Result<Sink> {
+    let is_file = metadata(path).map_or(true, |found| found.is_file());
+    // What is no file cannot be read back, and nobody verifies it.
+    if is_stdout(path) || !is_file {
+        return open(path, Existing::Continue);
+    }
+    let chain = Chain::open(path).with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(Box::new(chain))
 }
 
 /// Whether a path names standard output.

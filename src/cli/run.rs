@@ -48,7 +48,9 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
     let named = [settings.output.decisions.as_deref(), settings.output.ledger.as_deref()];
     // What goes to standard output must not be mixed with words for people.
     let machine = named.into_iter().flatten().any(output::is_stdout);
-    let [decisions, ledger] = named.map(|path| output::open_if_named(path, Existing::Continue));
+    let [decisions, ledger] = named;
+    let decisions = decisions.map(output::open_chain).transpose();
+    let ledger = output::open_if_named(ledger, Existing::Continue);
     let narration = (!machine).then(output::narration);
     let sinks = daemon::Sinks { decisions: decisions?, ledger: ledger?, narration };
     daemon::run(&settings, sinks)?;

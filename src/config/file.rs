@@ -6,7 +6,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::keys::{KEYS, Key};
 use super::kind::{Datum, Kind, quote};
-use super::lists::{BUDGETS, BudgetEntry, COSTS, List, ROUTES};
+use super::lists::{BUDGETS, BudgetEntry, COSTS, List, ROUTES, WEBHOOKS};
 use super::settings::Settings;
 use crate::cost::BudgetScope;
 
@@ -50,6 +50,7 @@ pub fn default_file() -> String {
     list(&mut text, &COSTS);
     list(&mut text, &BUDGETS);
     list(&mut text, &ROUTES);
+    list(&mut text, &WEBHOOKS);
     text
 }
 
@@ -195,6 +196,9 @@ impl Settings {
                 quote(&route.function.to_string()),
             ];
             line(&mut text, &format!("{} {}", ROUTES.path, parts.join(" ")));
+        }
+        for target in &mut copy.webhooks {
+            line(&mut text, &format!("{} {:?}", WEBHOOKS.path, shown(WEBHOOKS.keys, target)));
         }
         text
     }

@@ -442,14 +442,54 @@ pub(super) static KEYS: &[Key<Settings>] = &[
         "server.enabled",
         |s| &mut s.server.enabled,
         Kind::Flag,
-        "Whether metrics and the read-only API are served.",
+        "Whether metrics and the API are served.",
     ),
     key(
         "server.listen",
         |s| &mut s.server.listen,
         Kind::Text("address:port, for example 127.0.0.1:9477 or [::1]:9477", any_text),
-        "Where they are served. There is no password: on anything but a loopback address put a \
-         proxy or a network policy in front.",
+        "Where they are served. Whoever reaches it may read, unless server.read_needs_key says \
+         otherwise; orders need a key of server.access_file, and TLS where this is not a loopback \
+         address.",
+    ),
+    key(
+        "server.hosts",
+        |s| &mut s.server.hosts,
+        Kind::List(LIST_MAX, "names of hosts, without a port", is_word),
+        "Names with a dot that the server is asked for by. Addresses and names without a dot need \
+         not be here; other names are refused, because a web page can have its own point here.",
+    ),
+    key(
+        "server.access_file",
+        |s| &mut s.server.access_file,
+        PATH_OR_NONE,
+        "Who may read and give orders: lines as `bursar token` prints them, with digests and no \
+         secrets, read anew whenever a key is shown. Without it the API is read-only.",
+    ),
+    key(
+        "server.read_needs_key",
+        |s| &mut s.server.read_needs_key,
+        Kind::Flag,
+        "Whether reading, metrics too, needs a key of that file; /healthz and /readyz never do.",
+    ),
+    key(
+        "server.tls_certificate",
+        |s| &mut s.server.tls_certificate,
+        PATH_OR_NONE,
+        "The server's chain of certificates, PEM, by which it speaks TLS and nothing else.",
+    ),
+    key(
+        "server.tls_key",
+        |s| &mut s.server.tls_key,
+        PATH_OR_NONE,
+        "The key of that certificate, PEM.",
+    ),
+    key(
+        "server.tls_client_ca",
+        |s| &mut s.server.tls_client_ca,
+        PATH_OR_NONE,
+        "Authorities, PEM: whoever connects must show a certificate of one of them. What it \
+         allows stands in server.access_file, as with tokens.",
     ),
     key(
         "log.format",

@@ -385,6 +385,20 @@ impl Setting for Option<PathBuf> {
     }
 }
 
+impl Setting for PathBuf {
+    fn set(&mut self, datum: Datum) -> bool {
+        let Datum::Text(text) = datum else {
+            return false;
+        };
+        *self = PathBuf::from(text);
+        true
+    }
+
+    fn get(&self) -> Option<Datum> {
+        Some(Datum::Text(self.display().to_string()))
+    }
+}
+
 impl Setting for Vec<PathBuf> {
     fn set(&mut self, datum: Datum) -> bool {
         let Datum::List(items) = datum else {

@@ -2,8 +2,9 @@
 
 use super::keys::{Key, PATTERN, USD_MAX, key};
 use super::kind::Kind;
-use super::names::{any_text, is_function, is_pattern, not_empty};
+use super::names::{any_text, is_function, is_hook, is_pattern, not_empty};
 use super::settings::FunctionCost;
+use crate::act::webhook::Target;
 use crate::cost::Gateway;
 use crate::units::{AccountId, NanoUsd};
 
@@ -21,7 +22,7 @@ pub(super) struct List<T: 'static> {
 }
 
 /// Where the lists of tables are, for the reader's dispatch.
-pub(super) const LISTS: [&str; 3] = [COSTS.path, BUDGETS.path, ROUTES.path];
+pub(super) const LISTS: [&str; 4] = [COSTS.path, BUDGETS.path, ROUTES.path, WEBHOOKS.path];
 
 pub(super) const COSTS: List<FunctionCost> = List {
     path: "cost.functions",
@@ -148,5 +149,34 @@ static ROUTE_KEYS: &[Key<RouteEntry>] = &[
         |r| &mut r.function,
         Kind::Text("a function name, bare or as account:region:name", is_function),
         "the function; a bare name is in input.account and input.region",
+    ),
+];
+
+pub(super) const WEBHOOKS: List<Target> = List {
+    path: "webhooks",
+    max: 16,
+    required: &["url", "secret_file"],
+    doc: "Where actions and the beginnings and ends of alarms are posted as JSON, signed.",
+    examples: || {
+        vec![Target {
+            url: "https://hooks.example/bursar".to_owned(),
+            secret_file: "/etc/bursar/webhook.secret".into(),
+        }]
+    },
+    keys: WEBHOOK_KEYS,
+};
+
+static WEBHOOK_KEYS: &[Key<Target>] = &[
+    key(
+        "url",
+        |t| &mut t.url,
+        Kind::Text("https://…, or http:// to a loopback address or a name without a dot", is_hook),
+        "where to; redirects are not followed",
+    ),
+    key(
+        "secret_file",
+        |t| &mut t.secret_file,
+        Kind::Text("a path", not_empty),
+        "a file of 16 to 4096 bytes, the key of the HMAC-SHA256 in Bursar-Signature",
     ),
 ];

@@ -13,7 +13,7 @@ pub(super) fn not_empty(text: &str) -> bool {
 }
 
 pub(super) fn is_word(text: &str) -> bool {
-    (1..=255).contains(&text.len()) && !text.contains(|c: char| c.is_whitespace() || c.is_control())
+    (1..=255).contains(&text.len()) && is_word_of(text)
 }
 
 pub(super) fn is_time_or_empty(text: &str) -> bool {
@@ -90,4 +90,26 @@ pub(super) fn is_url_or_empty(text: &str) -> bool {
 pub(super) fn is_topic(text: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     (1..=249).contains(&text.len()) && text.bytes().all(allowed)
+}
+
+/// An address for decisions, which are not for everybody to read.
+pub(super) fn is_hook(text: &str) -> bool {
+    let secret = text.strip_prefix("https://").is_some_and(|host| !host.is_empty());
+    let near = text.strip_prefix("http://").is_some_and(|rest| {
+        let authority = rest.split('/').next().unwrap_or_default();
+        // No user before the host, behind which another one could stand.
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte);
+        if !authority.bytes().all(plain) {
+            return false;
+        }
+        let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let loopback = host.parse().is_ok_and(|ip: core::net::IpAddr| ip.is_loopback());
+        loopback || (!host.is_empty() && !host.contains(['.', ':']))
+    });
+    (secret || near) && text.len() <= 2_048 && is_word_of(text)
+}
+
+fn is_word_of(text: &str) -> bool {
+    !text.contains(|c: char| c.is_whitespace() || c.is_control())
 }

@@ -8,7 +8,7 @@ use config::{Map, Value, ValueKind};
 
 use super::keys::{KEYS, Key};
 use super::kind::{Datum, Kind, quote};
-use super::lists::{BUDGETS, BudgetEntry, COSTS, LISTS, List, ROUTES, RouteEntry};
+use super::lists::{BUDGETS, BudgetEntry, COSTS, LISTS, List, ROUTES, RouteEntry, WEBHOOKS};
 use super::problems::{Fault, Problem, nearest};
 use super::raw::{RawConfig, is_under, join};
 use super::rules;
@@ -37,6 +37,7 @@ pub(super) fn read(raw: &RawConfig, problems: &mut Vec<Problem>) -> Settings {
         let first = reader.first(&mut entry_points, entry_point, path);
         first.then(|| route(account, &region, entry)).flatten()
     });
+    settings.webhooks = reader.list(&WEBHOOKS, |_, _, entry| Some(entry));
     rules::check(&settings, raw, problems);
     settings
 }

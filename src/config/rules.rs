@@ -23,6 +23,7 @@ pub(super) fn check(settings: &Settings, raw: &RawConfig, problems: &mut Vec<Pro
     times(settings, &mut broken);
     outputs(settings, &mut broken);
     state(settings, &mut broken);
+    server(settings, &mut broken);
     for (key, words) in broken {
         if !problems.iter().any(|problem| problem.key == key) {
             let source = raw.source(&key);
@@ -37,6 +38,34 @@ fn state(settings: &Settings, broken: &mut Vec<(String, String)>) {
         let words = "only for input.kind kafka and files, others cannot be gone on with; leave it \
                      empty";
         broken.push(("state.directory".to_owned(), words.to_owned()));
+    }
+}
+
+fn server(settings: &Settings, broken: &mut Vec<(String, String)>) {
+    let server = &settings.server;
+    let tls = server.tls_certificate.is_some();
+    let mut refuse = |key: &str, words: &str| broken.push((key.to_owned(), words.to_owned()));
+    if tls != server.tls_key.is_some() {
+        refuse("server.tls_key", "goes with server.tls_certificate, give both or neither");
+    }
+    if server.tls_client_ca.is_some() && !tls {
+        refuse("server.tls_client_ca", "certificates are shown by TLS, set server.tls_certificate");
+    }
+    if server.read_needs_key && server.access_file.is_none() {
+        refuse("server.read_needs_key", "keys stand in server.access_file, set that, too");
+    }
+    if server.access_file.is_none() {
+        return;
+    }
+    if !tls && !server.listen.ip().is_loopback() {
+        let words = "keys would cross the network for everybody to read; set \
+                     server.tls_certificate and server.tls_key, or server.listen to a loopback \
+                     address";
+        refuse("server.access_file", words);
+    }
+    if settings.output.decisions.is_none() {
+        let words = "who has ordered what is written to output.decisions, set that, too";
+        refuse("server.access_file", words);
     }
 }
 

@@ -6,6 +6,7 @@ use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use crate::act::webhook::Target;
 use crate::control::settings::ControlSettings;
 use crate::cost::{Budget, Capacity, Gateway};
 use crate::engine::routes::ConfiguredRoute;
@@ -47,6 +48,8 @@ pub struct Settings {
     pub routes: Vec<ConfiguredRoute>,
     /// The HTTP server.
     pub server: ServerSettings,
+    /// Where decisions are posted.
+    pub webhooks: Vec<Target>,
     /// What is logged and how.
     pub log: LogSettings,
     /// What is written where.
@@ -74,6 +77,7 @@ impl Default for Settings {
             state_interval_seconds: 60,
             routes: Vec::new(),
             server: ServerSettings::default(),
+            webhooks: Vec::new(),
             log: LogSettings::default(),
             output: OutputSettings::default(),
             metrics: MetricsSettings::default(),
@@ -357,11 +361,32 @@ pub struct ServerSettings {
     pub enabled: bool,
     /// Address and port.
     pub listen: SocketAddr,
+    /// What it is called besides its addresses and names without a dot.
+    pub hosts: Vec<String>,
+    /// Who may read and change.
+    pub access_file: Option<PathBuf>,
+    /// Whether reading needs a key, too.
+    pub read_needs_key: bool,
+    /// The chain of certificates that is shown; `None`: no TLS.
+    pub tls_certificate: Option<PathBuf>,
+    /// Its key.
+    pub tls_key: Option<PathBuf>,
+    /// Authorities of which a client must have a certificate.
+    pub tls_client_ca: Option<PathBuf>,
 }
 
 impl Default for ServerSettings {
     fn default() -> Self {
-        Self { enabled: true, listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 9_477)) }
+        Self {
+            enabled: true,
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 9_477)),
+            hosts: Vec::new(),
+            access_file: None,
+            read_needs_key: false,
+            tls_certificate: None,
+            tls_key: None,
+            tls_client_ca: None,
+        }
     }
 }
 

@@ -8,6 +8,7 @@
 
 mod caps;
 mod gates;
+mod orders;
 mod rooms;
 mod saving;
 mod sources;
@@ -87,6 +88,8 @@ pub struct Control {
     spent: BTreeMap<usize, NanoUsd>,
     /// Functions that somebody else has taken in hand, and until when they are left alone.
     left_alone: BTreeMap<FunctionKey, EventTime>,
+    /// Functions that a person wants back, until they are.
+    wanted_back: BTreeMap<FunctionKey, orders::Wanted>,
     /// Why nothing new is begun.
     held_off: Option<String>,
     /// What the attacks on each account burn together, dollars an hour.
@@ -120,6 +123,7 @@ impl Control {
             effects: Vec::new(),
             spent: BTreeMap::new(),
             left_alone: BTreeMap::new(),
+            wanted_back: BTreeMap::new(),
             held_off: None,
             at_stake: BTreeMap::new(),
             rooms: Rooms::default(),

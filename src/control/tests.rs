@@ -1,6 +1,7 @@
 //! Control against a platform that is played by hand: alarms and pulses in, intents out.
 
 mod effects;
+mod orders;
 mod queues;
 mod rooms;
 

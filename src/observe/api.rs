@@ -1,30 +1,35 @@
-//! The resources of the read-only API: what they are called, what they accept and what they answer.
-//! All but the metrics are JSON, errors too.
+//! The resources of the API: what they accept and what they answer. All but the metrics are JSON,
+//! errors too.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
 
+use axum::Json;
+use axum::body::Bytes;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, Request, State};
-use axum::http::header::{
-    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, TRANSFER_ENCODING,
-    X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
-};
-use axum::http::{HeaderValue, Method, StatusCode};
-use axum::middleware::{Next, from_fn};
+use axum::extract::{Extension, Path, Query, State};
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use axum::{Json, Router};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::access::Access;
+use super::admission::Caller;
 use super::metrics::{self, Metrics};
+use super::orders::{self, Counter, Signed};
+use super::resources;
 use super::view::{FunctionView, View};
+use crate::record::FunctionKey;
 
 /// Functions in one answer, unless `limit` says otherwise.
 pub const LIMIT_DEFAULT: usize = 100;
 
 /// The largest `limit`; about 400 kB of JSON.
 pub const LIMIT_MAX: usize = 1_000;
+
+/// The longest reason of an order, in characters.
+pub(super) const REASON_MAX: usize = 200;
 
 /// What the API reads.
 #[derive(Debug)]
@@ -33,82 +38,29 @@ pub struct ApiState {
     pub metrics: Arc<Metrics>,
     /// For everything else.
     pub view: Arc<View>,
+    /// Who may read and change; `None`: nobody changes anything.
+    pub access: Option<Access>,
+    /// Whether reading needs a key, too.
+    pub read_needs_key: bool,
+    /// What the server is called, besides its addresses.
+    pub hosts: Vec<String>,
+    /// Where orders are handed in; `None`: there is nobody to carry them out.
+    pub orders: Option<Counter>,
 }
 
-/// Every resource, for the answer to a wrong path.
-const PATHS: [&str; 9] = [
-    "/metrics",
-    "/healthz",
-    "/readyz",
-    "/api/v1/functions",
-    "/api/v1/alarms",
-    "/api/v1/restrictions",
-    "/api/v1/actions",
-    "/api/v1/budgets",
-    "/api/v1/run",
-];
-
-/// Nothing is kept by caches, framed by pages or guessed to be of another type.
-const HEADERS: [(HeaderName, &str); 3] =
-    [(X_CONTENT_TYPE_OPTIONS, "nosniff"), (CACHE_CONTROL, "no-store"), (X_FRAME_OPTIONS, "DENY")];
-
-pub(super) fn router(state: Arc<ApiState>) -> Router {
-    Router::new()
-        .route("/metrics", get(metrics))
-        .route("/healthz", get(healthz))
-        .route("/readyz", get(readyz))
-        .route("/api/v1/functions", get(functions))
-        .route("/api/v1/alarms", get(alarms))
-        .route("/api/v1/restrictions", get(restrictions))
-        .route("/api/v1/actions", get(actions))
-        .route("/api/v1/budgets", get(budgets))
-        .route("/api/v1/run", get(run))
-        .fallback(not_found)
-        .layer(from_fn(guard))
-        .with_state(state)
-}
-
-/// Refuses whatever could change something or cost something, before any resource sees it.
-async fn guard(request: Request, next: Next) -> Response {
-    let headers = request.headers();
-    let body = headers.contains_key(TRANSFER_ENCODING)
-        || headers
-            .get(CONTENT_LENGTH)
-            .is_some_and(|length| length != HeaderValue::from_static("0"));
-    let mut response = if ![Method::GET, Method::HEAD].contains(request.method()) {
-        let words = "this API is read-only, use GET or HEAD";
-        let mut response = error(StatusCode::METHOD_NOT_ALLOWED, words, json!(["GET", "HEAD"]));
-        let headers = response.headers_mut();
-        headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-        headers.insert(CONNECTION, HeaderValue::from_static("close"));
-        response
-    } else if body {
-        let words = "requests have no body here, leave it out";
-        let mut response = error(StatusCode::PAYLOAD_TOO_LARGE, words, json!("no body"));
-        // The body is not read, so the next request on this connection could not be found.
-        let headers = response.headers_mut();
-        headers.insert(CONNECTION, HeaderValue::from_static("close"));
-        response
-    } else {
-        next.run(request).await
-    };
-    for (name, value) in HEADERS {
-        let headers = response.headers_mut();
-        headers.insert(name, HeaderValue::from_static(value));
+impl ApiState {
+    /// What everybody may read and nobody may change.
+    pub fn read_only(metrics: Arc<Metrics>, view: Arc<View>) -> Self {
+        Self { metrics, view, access: None, read_needs_key: false, hosts: Vec::new(), orders: None }
     }
-    response
 }
 
-fn error(status: StatusCode, words: &str, accepted: Value) -> Response {
+pub(super) fn error(status: StatusCode, words: &str, accepted: Value) -> Response {
     let body = json!({ "error": words, "accepted": accepted });
     (status, Json(body)).into_response()
 }
 
-async fn not_found() -> Response {
-    error(StatusCode::NOT_FOUND, "no such resource", json!(PATHS))
-}
-
-async fn metrics(State(state): State<Arc<ApiState>>) -> Response {
+pub(super) async fn metrics(State(state): State<Arc<ApiState>>) -> Response {
     state.metrics.publish_ready(&state.view.readiness());
     match state.metrics.encode() {
         Ok(text) => ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
@@ -119,12 +71,12 @@ async fn metrics(State(state): State<Arc<ApiState>>) -> Response {
     }
 }
 
-async fn healthz() -> Response {
+pub(super) async fn healthz() -> Response {
     Json(json!({ "status": "alive" })).into_response()
 }
 
 /// Ready when every component is, and at least one has spoken.
-async fn readyz(State(state): State<Arc<ApiState>>) -> Response {
+pub(super) async fn readyz(State(state): State<Arc<ApiState>>) -> Response {
     let components = state.view.readiness();
     let ready = !components.is_empty() && components.iter().all(|component| component.ready);
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
@@ -134,7 +86,7 @@ async fn readyz(State(state): State<Arc<ApiState>>) -> Response {
 
 type Pairs = Result<Query<Vec<(String, String)>>, QueryRejection>;
 
-async fn functions(State(state): State<Arc<ApiState>>, pairs: Pairs) -> Response {
+pub(super) async fn functions(State(state): State<Arc<ApiState>>, pairs: Pairs) -> Response {
     let mut limit = LIMIT_DEFAULT;
     let mut order = Order::default();
     let accepted = || {
@@ -167,7 +119,7 @@ async fn functions(State(state): State<Arc<ApiState>>, pairs: Pairs) -> Response
 
 /// By what functions are ordered, the greatest first.
 #[derive(Debug, Clone, Copy, Default)]
-enum Order {
+pub(super) enum Order {
     #[default]
     AtRisk,
     Burn,
@@ -178,9 +130,10 @@ enum Order {
 }
 
 impl Order {
-    const ALL: [Order; 5] = [Self::AtRisk, Self::Burn, Self::Evidence, Self::Requests, Self::Name];
+    pub(super) const ALL: [Order; 5] =
+        [Self::AtRisk, Self::Burn, Self::Evidence, Self::Requests, Self::Name];
 
-    const fn name(self) -> &'static str {
+    pub(super) const fn name(self) -> &'static str {
         match self {
             Self::AtRisk => "at_risk",
             Self::Burn => "burn",
@@ -210,22 +163,131 @@ fn plain(pairs: &Pairs, body: Value) -> Response {
     }
 }
 
-async fn alarms(State(state): State<Arc<ApiState>>, pairs: Pairs) -> Response {
+pub(super) async fn alarms(State(state): State<Arc<ApiState>>, pairs: Pairs) -> Response {
     plain(&pairs, json!({ "alarms": state.view.alarms() }))
 }
 
-async fn restrictions(State(state): State<Arc<ApiState>>, pairs: Pairs) -> Response {
+pub(super) async fn restrictions(State(state): State<Arc<ApiState>>, pairs: Pairs) -> Response {
     plain(&pairs, json!({ "restrictions": state.view.restrictions() }))
 }
 
-async fn actions(State(state): State<Arc<ApiState>>, pairs: Pairs) -> Response {
+pub(super) async fn actions(State(state): State<Arc<ApiState>>, pairs: Pairs) -> Response {
     plain(&pairs, json!({ "actions": state.view.actions() }))
 }
 
-async fn budgets(State(state): State<Arc<ApiState>>, pairs: Pairs) -> Response {
+pub(super) async fn budgets(State(state): State<Arc<ApiState>>, pairs: Pairs) -> Response {
     plain(&pairs, json!({ "budgets": state.view.budgets() }))
 }
 
-async fn run(State(state): State<Arc<ApiState>>, pairs: Pairs) -> Response {
+pub(super) async fn run(State(state): State<Arc<ApiState>>, pairs: Pairs) -> Response {
     plain(&pairs, json!({ "run": state.view.run() }))
+}
+
+pub(super) async fn openapi(State(state): State<Arc<ApiState>>, pairs: Pairs) -> Response {
+    plain(&pairs, resources::document(state.read_needs_key))
+}
+
+type Named = Result<Path<String>, axum::extract::rejection::PathRejection>;
+
+pub(super) async fn restore(
+    State(state): State<Arc<ApiState>>,
+    Extension(caller): Extension<Caller>,
+    named: Named,
+    body: Bytes,
+) -> Response {
+    match function(&named) {
+        Ok(function) => ordered(&state, caller, orders::Order::Restore(function), &body).await,
+        Err(refused) => *refused,
+    }
+}
+
+pub(super) async fn leave_alone(
+    State(state): State<Arc<ApiState>>,
+    Extension(caller): Extension<Caller>,
+    named: Named,
+    body: Bytes,
+) -> Response {
+    match function(&named) {
+        Ok(function) => ordered(&state, caller, orders::Order::LeaveAlone(function), &body).await,
+        Err(refused) => *refused,
+    }
+}
+
+pub(super) async fn restore_all(
+    State(state): State<Arc<ApiState>>,
+    Extension(caller): Extension<Caller>,
+    body: Bytes,
+) -> Response {
+    ordered(&state, caller, orders::Order::RestoreAll, &body).await
+}
+
+pub(super) async fn acknowledge(
+    State(state): State<Arc<ApiState>>,
+    Extension(caller): Extension<Caller>,
+    named: Named,
+    body: Bytes,
+) -> Response {
+    let is_id = |id: &&String| {
+        (1..=32).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_hexdigit())
+    };
+    match named.as_ref().ok().map(|Path(id)| id).filter(is_id) {
+        Some(id) => ordered(&state, caller, orders::Order::Acknowledge(id.clone()), &body).await,
+        None => error(StatusCode::NOT_FOUND, "no name of an action", json!("its id")),
+    }
+}
+
+pub(super) async fn stop(
+    State(state): State<Arc<ApiState>>,
+    Extension(caller): Extension<Caller>,
+    body: Bytes,
+) -> Response {
+    ordered(&state, caller, orders::Order::Stop, &body).await
+}
+
+pub(super) async fn resume(
+    State(state): State<Arc<ApiState>>,
+    Extension(caller): Extension<Caller>,
+    body: Bytes,
+) -> Response {
+    ordered(&state, caller, orders::Order::Resume, &body).await
+}
+
+fn function(named: &Named) -> Result<FunctionKey, Box<Response>> {
+    let function = named.as_ref().ok().and_then(|Path(name)| name.parse().ok());
+    function.ok_or_else(|| {
+        let words = "no name of a function";
+        Box::new(error(StatusCode::NOT_FOUND, words, json!("account:region:name")))
+    })
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Why {
+    #[serde(default)]
+    reason: String,
+}
+
+/// Hands an order in. It is accepted, not done: what becomes of it is among the actions.
+async fn ordered(state: &ApiState, caller: Caller, order: orders::Order, body: &[u8]) -> Response {
+    let readable = |why: &Why| {
+        why.reason.chars().count() <= REASON_MAX && !why.reason.contains(char::is_control)
+    };
+    let Some(Why { reason: why }) = serde_json::from_slice(body).ok().filter(readable) else {
+        let accepted = json!({ "reason": format!("why, in up to {REASON_MAX} characters") });
+        return error(StatusCode::BAD_REQUEST, "the order cannot be read", accepted);
+    };
+    let Some(counter) = &state.orders else {
+        let words = "there is nobody here to carry orders out";
+        return error(StatusCode::SERVICE_UNAVAILABLE, words, Value::Null);
+    };
+    let Caller { who, from } = caller;
+    let told = json!({ "order": order.as_str(), "target": order.target(), "who": who });
+    match counter.hand_in(Signed { order, who, from, why }).await {
+        Ok(Ok(restrictions)) => {
+            let body = json!({ "order": told, "restrictions": restrictions });
+            (StatusCode::ACCEPTED, Json(body)).into_response()
+        }
+        Ok(Err(refused)) => error(StatusCode::CONFLICT, &refused, Value::Null),
+        Err(unheard) => error(StatusCode::SERVICE_UNAVAILABLE, &unheard.to_string(), Value::Null),
+    }
 }

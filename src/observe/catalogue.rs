@@ -156,6 +156,11 @@ catalogue! {
         "Rejected records that were kept in the dead-letter file or topic.";
     DROPS = Counter "bursar_drops_total", "items", ["cause", "intended"],
         "What was left out, and whether that was intended (a configured limit) or not (a failure).";
+    ACCESS = Counter "bursar_access_total", "requests", ["outcome"],
+        "Requests that needed a key: granted, denied, limited; foreign: for another host, or from \
+         another origin's page.";
+    WEBHOOKS = Counter "bursar_webhook_decisions_total", "decisions", ["outcome"],
+        "Decisions posted to webhooks; failed: given up after five attempts, or refused.";
     READY = Gauge "bursar_component_ready", "1 or 0", ["component"],
         "Whether a part of the program is up, as /readyz says.";
     QUEUE = Gauge "bursar_queue_chunks", "chunks", [],

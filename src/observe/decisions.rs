@@ -17,6 +17,7 @@ use crate::engine::alarm::{
 };
 use crate::engine::attribution::Attribution;
 use crate::engine::detect::rate::ChannelReading;
+use crate::observe::orders::{Signed, Taken};
 use crate::units::{AccountId, EventTime, NanoUsd};
 
 /// Version of the lines' form.
@@ -121,6 +122,16 @@ impl<'a> AlarmLine<'a> {
             attribution: Cow::Borrowed(&alarm.attribution),
             functions: None,
         }
+    }
+
+    /// The name of this line, once for each state.
+    pub fn name(&self) -> String {
+        let state = match self.state {
+            AlarmState::Opened => "opened",
+            AlarmState::Updated => "updated",
+            AlarmState::Closed => "closed",
+        };
+        format!("{}-{state}", self.id)
     }
 
     /// An alarm over an account. It is known when its minute is complete, so that is when its
@@ -257,6 +268,41 @@ impl<'a> EffectLine<'a> {
             concurrency: told.runs,
             cap: told.limit,
             after_seconds: told.after_ms as f64 / 1e3,
+        }
+    }
+}
+
+/// An order of a person's as a line.
+#[derive(Debug, Serialize)]
+pub struct OrderLine<'a> {
+    kind: &'static str,
+    order: &'static str,
+    target: Option<String>,
+    who: &'a str,
+    from: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    why: &'a str,
+    decided_at: EventTime,
+    outcome: &'static str,
+    restrictions: usize,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    detail: &'a str,
+}
+
+impl<'a> OrderLine<'a> {
+    /// An order's line.
+    pub fn new(signed: &'a Signed, taken: &'a Taken, decided_at: EventTime) -> Self {
+        Self {
+            kind: "order",
+            order: signed.order.as_str(),
+            target: signed.order.target(),
+            who: &signed.who,
+            from: &signed.from,
+            why: &signed.why,
+            decided_at,
+            outcome: if taken.is_ok() { "taken" } else { "refused" },
+            restrictions: *taken.as_ref().unwrap_or(&0),
+            detail: taken.as_ref().err().map_or("", String::as_str),
         }
     }
 }

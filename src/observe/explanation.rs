@@ -226,6 +226,8 @@ pub struct Explanation {
     /// As it burnt most, when it was worth most.
     worst: Option<AlarmTold>,
     severity: String,
+    /// The alarm as it stood when the first restriction took effect.
+    restricted: Option<(EventTime, AlarmTold)>,
     events: Vec<String>,
     late_events: VecDeque<String>,
     left_out: u64,
@@ -239,6 +241,7 @@ impl Explanation {
             latest: None,
             worst: None,
             severity: String::new(),
+            restricted: None,
             events: Vec::new(),
             late_events: VecDeque::new(),
             left_out: 0,
@@ -302,6 +305,16 @@ impl Explanation {
                     100.0 * share.unwrap_or(0.0)
                 );
                 self.tell(told);
+                if text("outcome") == "applied" && self.restricted.is_none() {
+                    let at = text("effective_at").parse().ok();
+                    self.restricted = at.zip(self.latest.clone());
+                }
+            }
+            "order" if text("target") == target || text("target").is_empty() => {
+                let (at, who, from) = (text("decided_at"), text("who"), text("from"));
+                let (order, why) = (text("order").replace('_', " "), text("why"));
+                let why = if why.is_empty() { String::new() } else { format!(": {why}") };
+                self.tell(format!("{at}  {who} at {from} orders: {order}{why}"));
             }
             _ => {}
         }
@@ -347,6 +360,7 @@ impl fmt::Display for Explanation {
         if let (Some(latest), Some(worst)) = (&self.latest, &self.worst) {
             latest.head(f)?;
             worst.whole(f)?;
+            self.without(latest, f)?;
         }
         writeln!(f, "\nWhat happened")?;
         self.events.iter().try_for_each(|event| writeln!(f, "  {event}"))?;
@@ -354,6 +368,28 @@ impl fmt::Display for Explanation {
             writeln!(f, "  … {} more …", self.left_out)?;
         }
         self.late_events.iter().try_for_each(|event| writeln!(f, "  {event}"))
+    }
+}
+
+impl Explanation {
+    /// What would have happened without: the excess would have gone on as it was when the first
+    /// restriction took effect. An attacker who would have given up earlier, or done more, is not
+    /// known.
+    fn without(&self, latest: &AlarmTold, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "\nWithout bursar")?;
+        let Some((at, then)) = &self.restricted else {
+            return writeln!(f, "  the same: nothing was restricted");
+        };
+        let seconds = latest.decided_at.since_ms(*at).max(0) as f64 / 1e3;
+        let rate = then.excess_nano_usd_per_hour;
+        let more = NanoUsd::from_usd(rate.usd() * seconds / 3_600.0);
+        let paid = latest.excess.nano_usd.minus(then.excess.nano_usd);
+        writeln!(
+            f,
+            "  about {more} above normal in the {seconds:.0} s since {at}, when the first \
+             restriction took effect,"
+        )?;
+        writeln!(f, "  had it gone on at {rate} an hour as it was then; with it, {paid}")
     }
 }
 

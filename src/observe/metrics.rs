@@ -5,6 +5,7 @@
 
 use prometheus::{Counter, Error, Gauge, Histogram, IntCounter, IntGauge, Registry, TextEncoder};
 
+use super::access::AccessOutcome;
 use super::budgets::{name, window};
 use super::catalogue;
 use super::largest::largest;
@@ -80,11 +81,18 @@ pub enum DropCause {
     DecisionWrite,
     /// A ledger line that could not be written.
     LedgerWrite,
+    /// A decision for a webhook that is too slow.
+    WebhookQueue,
 }
 
 impl DropCause {
-    const ALL: [DropCause; 4] =
-        [Self::DeadLetterLimit, Self::DeadLetterWrite, Self::DecisionWrite, Self::LedgerWrite];
+    const ALL: [DropCause; 5] = [
+        Self::DeadLetterLimit,
+        Self::DeadLetterWrite,
+        Self::DecisionWrite,
+        Self::LedgerWrite,
+        Self::WebhookQueue,
+    ];
 
     const fn labels(self) -> [&'static str; 2] {
         match self {
@@ -92,6 +100,7 @@ impl DropCause {
             Self::DeadLetterWrite => ["dead_letter_write", "false"],
             Self::DecisionWrite => ["decision_write", "false"],
             Self::LedgerWrite => ["ledger_write", "false"],
+            Self::WebhookQueue => ["webhook_queue", "false"],
         }
     }
 }
@@ -176,6 +185,10 @@ pub struct Metrics {
     /// [`catalogue::DEAD_LETTERS`], by reason.
     pub dead_letters: Counters,
     drops: Counters,
+    /// [`catalogue::ACCESS`], by outcome.
+    pub access: Counters,
+    /// [`catalogue::WEBHOOKS`], by outcome.
+    pub webhooks: Counters,
     /// [`catalogue::QUEUE`].
     pub queue: IntGauge,
     /// [`catalogue::BATCH`].
@@ -258,6 +271,8 @@ impl Metrics {
             burns: Snapshot::register(registry, &[catalogue::BUDGET_BURN])?,
             dead_letters: counters(&catalogue::DEAD_LETTERS, &[labels.rejected])?,
             drops: Counters::register_rows(registry, &catalogue::DROPS, &drops)?,
+            access: counters(&catalogue::ACCESS, &[&AccessOutcome::NAMES])?,
+            webhooks: counters(&catalogue::WEBHOOKS, &[&["delivered", "failed"]])?,
             queue: int_gauge(registry, &catalogue::QUEUE)?,
             batch: histogram(registry, &catalogue::BATCH)?,
             decision_latency: histogram(registry, &catalogue::DECISION_LATENCY)?,

@@ -1,7 +1,7 @@
-//! What is going on, told to people and machines: metrics, the read-only HTTP API, the log.
+//! What is going on, told to people and machines: metrics, the HTTP API, the log.
 //!
-//! Nothing here feeds back into detection or control, and everything has a maximum, because names
-//! of functions are chosen by others.
+//! Nothing here feeds back into detection, and into control only what a person orders; everything
+//! has a maximum, because names of functions are chosen by others.
 
 pub mod view;
 
@@ -12,10 +12,18 @@ pub mod metrics;
 
 mod series;
 
+pub mod access;
+pub mod orders;
+
 pub mod api;
 pub mod http;
 
+mod admission;
 mod connection;
+mod resources;
+mod seats;
+
+pub mod tls;
 
 pub mod budgets;
 pub mod decisions;

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use crossbeam_channel::Receiver;
 use prometheus::Registry;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
@@ -12,15 +13,18 @@ use tokio::sync::oneshot;
 use crate::act::dry_run::DryRun;
 use crate::act::hands::Hands;
 use crate::act::virtual_platform::VirtualActuator;
+use crate::act::webhook::{Delivery, Messenger};
 use crate::config::settings::{InputKind, Settings};
 use crate::control::action::{ActuatorKind, OutcomeKind, Verb};
 use crate::control::settings::Mode;
 use crate::decode::{self, Ignored, Reason};
 use crate::engine::accounts::Accounts;
 use crate::engine::alarm::{Channel, Severity};
+use crate::observe::access::{self, Access};
 use crate::observe::api::ApiState;
 use crate::observe::http;
 use crate::observe::metrics::{Labels, Metrics};
+use crate::observe::orders::{Counter, Order, Signed, Waiting};
 use crate::observe::view::View;
 use crate::simulation::embedded::{self, EmbeddedWorld};
 use crate::source::file::{FileSettings, FileSource};
@@ -71,7 +75,9 @@ pub fn run(settings: &Settings, sinks: Sinks) -> anyhow::Result<()> {
 }
 
 async fn serve(settings: &Settings, sinks: Sinks) -> anyhow::Result<()> {
-    let api = Arc::new(api_state(settings)?);
+    let (counter, orders) = Counter::open();
+    let api = Arc::new(api_state(settings, counter)?);
+    let tls = wiring::tls(&settings.server)?;
     let listener = match settings.server.enabled {
         true => Some(http::bind(settings.server.listen).await?),
         false => None,
@@ -98,7 +104,7 @@ async fn serve(settings: &Settings, sinks: Sinks) -> anyhow::Result<()> {
     let worker = {
         let (stop, api) = (Arc::clone(&stop), Arc::clone(&api));
         std::thread::Builder::new().name("pipeline".into()).spawn(move || {
-            let result = drive(pipeline, feed, keeper, &stop, &api);
+            let result = drive(pipeline, feed, keeper, &orders, &stop, &api);
             // The receiver is gone only when the process is on its way out.
             drop(done.send(result));
         })?
@@ -108,7 +114,7 @@ async fn serve(settings: &Settings, sinks: Sinks) -> anyhow::Result<()> {
         let shutdown = async {
             drop(shutdown.await);
         };
-        tokio::spawn(http::serve(listener, api, shutdown))
+        tokio::spawn(http::serve(listener, tls, api, shutdown))
     });
     let result = tokio::select! {
         result = &mut finished => result.context("the pipeline has died, see the log")?,
@@ -140,10 +146,11 @@ fn drive(
     mut pipeline: Pipeline,
     feed: Feed,
     mut keeper: Option<Keeper>,
+    orders: &Receiver<Waiting>,
     stop: &AtomicBool,
     api: &ApiState,
 ) -> anyhow::Result<()> {
-    let outcome = read(&mut pipeline, &feed, keeper.as_mut(), stop, api);
+    let outcome = read(&mut pipeline, &feed, keeper.as_mut(), orders, stop, api);
     pipeline.restore_all(clock::as_event_time(clock::wall()));
     let goes_on = keeper.is_some() && stop.load(Ordering::Relaxed);
     if let Some(keeper) = keeper {
@@ -163,6 +170,7 @@ fn read(
     pipeline: &mut Pipeline,
     feed: &Feed,
     mut keeper: Option<&mut Keeper>,
+    orders: &Receiver<Waiting>,
     stop: &AtomicBool,
     api: &ApiState,
 ) -> anyhow::Result<()> {
@@ -172,6 +180,10 @@ fn read(
     loop {
         let fed = feed.next(WAIT);
         pipeline.attend();
+        for waiting in orders.try_iter() {
+            let taken = pipeline.obey(&waiting.signed);
+            waiting.answer(taken);
+        }
         if !stopping && stop.load(Ordering::Relaxed) {
             stopping = true;
             pipeline.restore_all(clock::as_event_time(clock::wall()));
@@ -342,7 +354,7 @@ fn kinesis(settings: &Settings, clock: Clock) -> anyhow::Result<Box<dyn Source>>
     Ok(Box::new(KinesisSource::open(kinesis, decode::first_time, clock)?))
 }
 
-fn api_state(settings: &Settings) -> anyhow::Result<ApiState> {
+fn api_state(settings: &Settings, counter: Counter) -> anyhow::Result<ApiState> {
     let labels = |names: &[&'static str]| names.to_vec();
     let mut rejected: Vec<&str> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
     rejected.extend(super::door::REASONS);
@@ -360,7 +372,17 @@ fn api_state(settings: &Settings) -> anyhow::Result<ApiState> {
         },
         settings.metrics.top_functions,
     )?;
-    Ok(ApiState { metrics: Arc::new(metrics), view: Arc::new(View::default()) })
+    let server = &settings.server;
+    if let Some(path) = &server.access_file {
+        access::check(path)?;
+    }
+    Ok(ApiState {
+        access: server.access_file.clone().map(|path| Access::by(path, clock::elapsed)),
+        read_needs_key: server.read_needs_key,
+        hosts: server.hosts.clone(),
+        orders: Some(counter),
+        ..ApiState::read_only(Arc::new(metrics), Arc::new(View::default()))
+    })
 }
 
 fn pipeline(
@@ -378,6 +400,7 @@ fn pipeline(
         .with_decisions(sinks.decisions)
         .with_ledger(sinks.ledger)
         .with_narration(sinks.narration)
+        .with_messenger(messenger(settings, &api)?)
         .with_api(Some(api));
     recorder.run(&wiring::run_line(settings, prices.version));
     let dead = DeadLetters::open(
@@ -413,6 +436,27 @@ fn pipeline(
             InputKind::Embedded | InputKind::Kafka | InputKind::Kinesis => Present::Wall,
         },
     }))
+}
+
+/// Posts decisions to webhooks, if there are any. What they acknowledge comes back as an order.
+fn messenger(settings: &Settings, api: &Arc<ApiState>) -> anyhow::Result<Option<Messenger>> {
+    if settings.webhooks.is_empty() {
+        return Ok(None);
+    }
+    let api = Arc::clone(api);
+    let now = || clock::as_event_time(clock::wall());
+    let messenger = Messenger::start(&settings.webhooks, now, move |delivery| {
+        let outcome = if delivery == Delivery::Failed { "failed" } else { "delivered" };
+        api.metrics.webhooks.add(&[outcome], 1);
+        if let (Delivery::Acknowledged { id, by, detail }, Some(orders)) = (delivery, &api.orders) {
+            let (who, order) = ("webhook".to_owned(), Order::Acknowledge(id));
+            let taken = orders.drop_in(Signed { order, who, from: by, why: detail });
+            if !taken {
+                tracing::warn!("too many acknowledgements are waiting, one is not written down");
+            }
+        }
+    })?;
+    Ok(Some(messenger))
 }
 
 /// Where dead letters are sent, if they are.
@@ -457,7 +501,10 @@ fn welcome(settings: &Settings, address: Option<std::net::SocketAddr>) -> String
         Mode::Enforce => "enforce: it caps functions through the Lambda API",
     };
     let address = address.map_or("no HTTP server".to_owned(), |address| {
-        format!("http://{address}/metrics and /api/v1/{{functions,alarms,restrictions,actions}}")
+        let scheme = if settings.server.tls_certificate.is_some() { "https" } else { "http" };
+        format!(
+            "{scheme}://{address}/metrics and /api/v1/{{functions,alarms,restrictions,actions}}"
+        )
     });
     format!("bursar {version} watches {what}\nmode {mode}\n{address}\n")
 }

@@ -64,10 +64,13 @@ fn lambda(settings: &Settings) -> anyhow::Result<Reach> {
         tracing::info!(restrictions = adopted.len(), "taking over what is in force");
     }
     let own = settings.clone();
-    let hands = Hands::apart(now, move || hand(&own))?.stopped_by(move || {
-        let _held = &lock;
-        damaged.clone().or_else(|| journal.stopped())
-    });
+    let switch = journal.clone();
+    let hands = Hands::apart(now, move || hand(&own))?
+        .stopped_by(move || {
+            let _held = &lock;
+            damaged.clone().or_else(|| journal.stopped())
+        })
+        .switched_by(move |stopped| Ok(switch.set_stopped(stopped)?));
     Ok((hands, adopted))
 }
 

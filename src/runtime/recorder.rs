@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use crate::act::webhook::Messenger;
 use crate::control::action::{Action, ActuatorKind};
 use crate::control::ladder::{Abstention, Control, EffectTold};
 use crate::control::restriction::Effect;
@@ -15,11 +16,12 @@ use crate::keep::{Bytes, Keep, Unfit, keep_count};
 use crate::observe::api::ApiState;
 use crate::observe::budgets::BudgetLine;
 use crate::observe::decisions::{
-    AbstentionLine, ActionLine, AlarmLine, EffectLine, RunLine, SummaryLine,
+    AbstentionLine, ActionLine, AlarmLine, EffectLine, OrderLine, RunLine, SummaryLine,
 };
 use crate::observe::ledger::Ledger;
 use crate::observe::metrics::DropCause;
 use crate::observe::narration::Narration;
+use crate::observe::orders::{Signed, Taken};
 use crate::observe::story::Story;
 use crate::observe::view::FunctionView;
 use crate::record::FunctionKey;
@@ -42,6 +44,7 @@ pub struct Recorder {
     ledger: Option<Ledger<Sink>>,
     narration: Option<Narration<Sink>>,
     api: Option<Arc<ApiState>>,
+    messenger: Option<Messenger>,
     /// All lines, for the one JSON document at the end.
     kept: Option<Vec<serde_json::Value>>,
     story: Option<Box<Story>>,
@@ -94,6 +97,13 @@ impl Recorder {
     #[must_use]
     pub fn with_api(mut self, api: Option<Arc<ApiState>>) -> Self {
         self.api = api;
+        self
+    }
+
+    /// Posts what is decided.
+    #[must_use]
+    pub fn with_messenger(mut self, messenger: Option<Messenger>) -> Self {
+        self.messenger = messenger;
         self
     }
 
@@ -183,6 +193,9 @@ impl Recorder {
                 self.open.remove(line.id);
             }
         }
+        if line.state != AlarmState::Updated {
+            self.post(&line.name(), line);
+        }
         let Some(api) = &self.api else {
             return;
         };
@@ -193,6 +206,23 @@ impl Recorder {
             AlarmState::Closed => api.view.remove_alarm(line.id),
             _ => api.view.put_alarm(line.id, serde_json::json!(line)),
         }
+    }
+
+    /// Posts a line to the webhooks; what one of them has no room for is counted.
+    fn post(&self, id: &str, line: &impl Serialize) {
+        let Some(messenger) = &self.messenger else {
+            return;
+        };
+        let dropped = messenger.tell(id, &serde_json::json!(line));
+        if let Some(api) = self.api.as_ref().filter(|_| dropped > 0) {
+            api.metrics.add_drops(DropCause::WebhookQueue, dropped as u64);
+        }
+    }
+
+    /// Whether an action of this name was shown lately.
+    pub fn knows_action(&self, id: &str) -> bool {
+        let shown = self.api.as_ref().map(|api| api.view.actions()).unwrap_or_default();
+        shown.iter().any(|action| action.get("id").is_some_and(|known| known == id))
     }
 
     /// A function with an alarm is shown whether its minute has come or not.
@@ -236,6 +266,7 @@ impl Recorder {
             }
             api.view.push_action(serde_json::json!(line));
         }
+        self.post(&action.intent.id, &line);
     }
 
     /// Somebody else has changed what was restricted.
@@ -255,6 +286,14 @@ impl Recorder {
     pub fn effect(&mut self, effect: &EffectTold, now: EventTime) {
         self.line(&EffectLine::new(effect, now));
         self.tell(|narration| narration.effect(effect, now));
+    }
+
+    /// A person has ordered something.
+    pub fn order(&mut self, signed: &Signed, taken: &Taken, now: EventTime) {
+        let Signed { order, who, from, .. } = signed;
+        let told = taken.as_ref().err().map_or("taken", String::as_str);
+        tracing::info!(order = order.as_str(), target = order.target(), who, from, "order: {told}");
+        self.line(&OrderLine::new(signed, taken, now));
     }
 
     /// Something is said of a budget.

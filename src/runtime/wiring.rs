@@ -18,6 +18,7 @@ use crate::engine::rate_card::RateCard;
 use crate::engine::routes::Routes;
 use crate::engine::shard::Engine;
 use crate::observe::decisions::{FORM, Promise, RunLine};
+use crate::observe::tls::{Tls, TlsError, TlsFiles};
 use crate::units::NanoUsd;
 
 use super::baselines::{self, Loaded};
@@ -134,6 +135,18 @@ fn tell_loaded(loaded: &Loaded) {
              raise engine.functions_max to keep them"
         );
     }
+}
+
+/// TLS for the HTTP server, if it is to speak that.
+///
+/// # Errors
+/// Files of no use.
+pub fn tls(server: &conf::ServerSettings) -> Result<Option<Tls>, TlsError> {
+    let (Some(certificate), Some(key)) = (&server.tls_certificate, &server.tls_key) else {
+        return Ok(None);
+    };
+    let (certificate, key) = (certificate.clone(), key.clone());
+    Tls::open(&TlsFiles { certificate, key, client_ca: server.tls_client_ca.clone() }).map(Some)
 }
 
 /// Control with its budgets.

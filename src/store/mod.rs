@@ -2,6 +2,8 @@
 
 pub mod journal;
 
+pub mod chain;
+
 pub mod disk;
 pub mod snapshot;
 pub mod snapshots;

@@ -162,6 +162,10 @@ const CONTROL: Board = Board {
             "half" = "histogram_quantile(0.5, sum by (le) \
                 (rate(bursar_decision_latency_seconds_bucket[1h])))",
             "99 of 100" = "bursar:decision_latency_seconds:p99_1h";
+        Graph 12 "none" "Keys shown over HTTP", "In the last hour; foreign: by other sites' pages.":
+            "{{outcome}}" = "sum by (outcome) (increase(bursar_access_total[1h]))";
+        Graph 12 "none" "Decisions posted to webhooks", "In the last hour.":
+            "{{outcome}}" = "sum by (outcome) (increase(bursar_webhook_decisions_total[1h]))";
         Table 12 "none" "Configuration and version", "What is running.":
             "{{mode}} {{sha256}}" = "bursar_config_info",
             "{{version}}" = "bursar_build_info";

@@ -192,6 +192,42 @@ fn runbooks_name_commands_that_there_are() {
     }
 }
 
+/// Every source of a test, and of code with tests in it.
+fn sources(folder: &Path, text: &mut String) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, text);
+        } else if path.extension().is_some_and(|ending| ending == "rs") {
+            *text += &fs::read_to_string(path).unwrap();
+        }
+    }
+}
+
+#[test]
+fn every_line_of_the_threat_model_names_a_test_that_there_is() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut tests = String::new();
+    ["src", "tests"].iter().for_each(|folder| sources(&root.join(folder), &mut tests));
+    let text = fs::read_to_string(root.join("SECURITY.md")).unwrap();
+    let rows: Vec<&str> = text.lines().filter(|line| line.starts_with('|')).skip(2).collect();
+    assert!(rows.len() > 20, "{rows:?}");
+    for row in rows {
+        let last = row.trim_end_matches('|').rsplit('|').next().unwrap().trim();
+        let name = last.strip_prefix('`').and_then(|name| name.strip_suffix('`')).unwrap_or(row);
+        let defined = format!("fn {name}(");
+        let at = tests.find(&defined).unwrap_or_else(|| panic!("there is no test {name}"));
+        let before = tests[..at].trim_end().lines().next_back().unwrap_or_default();
+        let is_test = before.contains("#[test]") || before.trim_start().starts_with('#');
+        assert!(is_test || defined_in_proptest(&tests[..at]), "{name} is no test");
+    }
+}
+
+/// Inside the macro, the attribute may stand above comments and arguments.
+fn defined_in_proptest(before: &str) -> bool {
+    before.rfind("#[test]").is_some_and(|at| !before[at..].contains("\n}"))
+}
+
 #[test]
 fn what_compose_and_kustomize_name_is_there() {
     let read = |name: &str| fs::read_to_string(deploy().join(name)).unwrap();

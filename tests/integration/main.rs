@@ -33,6 +33,12 @@ mod footprint;
 
 mod daemon;
 
+mod access;
+mod attacker;
+mod audit;
+mod tls;
+mod webhook;
+
 mod dashboards;
 mod deploy;
 mod state;

@@ -155,16 +155,53 @@ impl Daemon {
         let address = until("the address", PATIENCE, || {
             assert!(!running.has_ended(), "{}", running.stderr());
             let told = running.stdout();
-            let (_, rest) = told.split_once("http://")?;
+            let (_, rest) = told.lines().nth(2)?.split_once("://")?;
             Some(rest.split_once('/')?.0.to_owned())
         });
         assert!(address.starts_with("127.0.0.1:") && !address.ends_with(":0"), "{address}");
         Self { running, folder, address }
     }
 
-    #[cfg(feature = "kafka")]
     pub(crate) fn pid(&self) -> u32 {
         self.running.pid()
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Where its decisions are.
+    pub(crate) fn decisions_file(&self) -> PathBuf {
+        self.folder.path().join("decisions.jsonl")
+    }
+
+    /// Standard output and standard error so far.
+    pub(crate) fn said(&self) -> String {
+        self.running.stdout() + &self.running.stderr()
+    }
+
+    /// The whole answer to a request of whatever form.
+    pub(crate) fn raw(&self, request: &str) -> String {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        // A connection that is cut off says nothing, or half of it.
+        drop(stream.read_to_end(&mut answer));
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    /// Gives an order with these headers; status and body of the answer.
+    pub(crate) fn order(&self, path: &str, headers: &str, body: &str) -> (u16, Value) {
+        let (host, length) = (&self.address, body.len());
+        let answer = self.raw(&format!(
+            "POST {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\
+             Content-Length: {length}\r\n{headers}\r\n{body}"
+        ));
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        (status, serde_json::from_str(body).unwrap())
     }
 
     #[cfg(any(feature = "kafka", feature = "kinesis"))]
@@ -237,10 +274,15 @@ fn collect(mut from: impl Read + Send + 'static, into: &Arc<Mutex<Vec<u8>>>) -> 
     })
 }
 
-/// JSON lines, whole ones only: the last may still be on its way.
+/// JSON lines, whole ones only: the last may still be on its way. What chains a daemon's is left
+/// out, since it depends on all that was written before.
 pub(crate) fn lines(text: &str) -> Vec<Value> {
     let whole = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
-    whole.map(|line| serde_json::from_str(line).unwrap()).collect()
+    let mut lines: Vec<Value> = whole.map(|line| serde_json::from_str(line).unwrap()).collect();
+    for fields in lines.iter_mut().filter_map(Value::as_object_mut) {
+        fields.retain(|field, _| field != "prev" && field != "hash");
+    }
+    lines
 }
 
 pub(crate) fn lines_of(path: &Path) -> Vec<Value> {

@@ -205,8 +205,8 @@ impl Control {
     }
 }
 
-/// The largest limit that is worth while where so much is asked for. A cap that stops little now may
-/// stop a loop that grows.
+/// The largest limit that is worth while where so much is asked for. A cap that stops little now
+/// may stop a loop that grows.
 pub(super) fn worthwhile(kind: ActuatorKind, asked: f64) -> f64 {
     let (_, most) = kind.range();
     match kind {

@@ -25,6 +25,8 @@ impl Control {
             left_alone,
             held_off: _,
             at_stake: _,
+            // Whoever ordered it was told; what is in force is in the journal.
+            wanted_back: _,
             rooms: _,
         } = self;
         cases.keep(out);

@@ -6,6 +6,7 @@ use super::Pipeline;
 use crate::act::Held;
 use crate::act::hands::Heard;
 use crate::control::restriction::Restriction;
+use crate::observe::orders::{Order, Signed};
 use crate::runtime::clock;
 use crate::units::EventTime;
 
@@ -31,6 +32,9 @@ impl Pipeline {
         while let Some(word) = self.hands.heard() {
             self.hear(word, present);
         }
+        if !self.stopping && self.control.give_back_wanted(present) {
+            self.act(present);
+        }
         let due = self.tended.is_none_or(|last| present.since_ms(last) >= TENDED_EVERY_MS);
         if due && !self.stopping {
             self.tended = Some(present);
@@ -41,6 +45,33 @@ impl Pipeline {
             });
             self.hands.tend(held.collect(), present);
         }
+    }
+
+    /// Does what a person has ordered, and writes down who, from where and what came of it.
+    pub fn obey(&mut self, signed: &Signed) -> Result<usize, String> {
+        let Some(now) = self.present.now() else {
+            return Err("what is read is the past, about which nothing can be done".to_owned());
+        };
+        let taken = match &signed.order {
+            _ if self.stopping => Err("bursar is stopping".to_owned()),
+            Order::Restore(function) => match self.control.give_back(function, &signed.who, now) {
+                0 => Err("nothing is restricted there; it is left alone from now on".to_owned()),
+                count => Ok(count),
+            },
+            Order::LeaveAlone(function) => Ok(self.control.give_back(function, &signed.who, now)),
+            Order::Acknowledge(id) if self.recorder.knows_action(id) => Ok(0),
+            Order::Acknowledge(_) => Err("no such decision among the latest".to_owned()),
+            Order::RestoreAll => Ok(self.control.give_all_back(&signed.who, now)),
+            Order::Stop | Order::Resume => {
+                let switched = self.hands.set_stopped(signed.order == Order::Stop);
+                self.control.hold_off(self.hands.stopped());
+                switched.map(|()| 0).map_err(|error| format!("{error:#}"))
+            }
+        };
+        // The order stands before what comes of it.
+        self.recorder.order(signed, &taken, now);
+        self.act(now);
+        taken
     }
 
     /// Gives every restriction back; from here on nothing is acted on any more. What is not done
