@@ -3,7 +3,7 @@
 
 use super::kind::{Kind, Setting};
 use super::names::{
-    any_text, is_broker, is_consumer_or_empty, is_function_or_empty, is_pattern, is_region,
+    WINDOW, any_text, is_broker, is_consumer_or_empty, is_function_or_empty, is_pattern, is_region,
     is_region_or_empty, is_role_or_empty, is_stream_or_empty, is_time_or_empty, is_topic,
     is_topic_or_empty, is_url_or_empty, is_window, is_word, not_empty,
 };
@@ -58,8 +58,9 @@ pub(super) static KEYS: &[Key<Settings>] = &[
         "mode",
         |s| &mut s.control.mode,
         Kind::Choice(Mode::NAMES),
-        "\"observe\" says what it would do and changes nothing; \"enforce\" applies it. Enforcing \
-         needs an actuator: the embedded platform brings its own, for all else there is lambda.",
+        "\"observe\" says what it would do and changes nothing; \"approve\" does it once a person \
+         has said yes; \"enforce\" does it. Both need an actuator: the embedded platform brings its \
+         own, for all else there is lambda.",
     ),
     key(
         "input.kind",
@@ -369,12 +370,7 @@ pub(super) static KEYS: &[Key<Settings>] = &[
     key(
         "control.maintenance",
         |s| &mut s.control.maintenance,
-        Kind::List(
-            LIST_MAX,
-            "a time such as \"02:00-03:30\" or \"Sat,Sun 22:00-04:00 payments-*\": days on which \
-             it begins (Mon to Sun), from and to, a name or * pattern",
-            is_window,
-        ),
+        Kind::List(LIST_MAX, WINDOW, is_window),
         "Times (UTC) at which nothing new is restricted; what is in force stays.",
     ),
     key(

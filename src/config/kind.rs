@@ -271,7 +271,7 @@ macro_rules! choices {
     )*};
 }
 choices! {
-    Mode: "observe" = Observe, "enforce" = Enforce;
+    Mode: "observe" = Observe, "approve" = Approve, "enforce" = Enforce;
     InputKind: "embedded" = Embedded, "kafka" = Kafka, "kinesis" = Kinesis,
         "files" = Files;
     KafkaStart: "earliest" = Earliest, "latest" = Latest, "timestamp" = Timestamp;

@@ -46,6 +46,11 @@ pub(super) fn is_pattern(text: &str) -> bool {
     text.len() <= 320 && not_empty(text) && !text.contains(char::is_whitespace)
 }
 
+/// What [`is_window`] accepts.
+pub(super) const WINDOW: &str = "a time such as \"02:00-03:30\" or \"Sat,Sun 22:00-04:00 \
+                                 payments-*\": days on which it begins (Mon to Sun), from and to, \
+                                 a name or * pattern";
+
 pub(super) fn is_window(text: &str) -> bool {
     text.len() <= 400 && Window::parse(text).is_some()
 }

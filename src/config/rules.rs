@@ -70,7 +70,11 @@ fn server(settings: &Settings, broken: &mut Vec<(String, String)>) {
 }
 
 fn mode(settings: &Settings, broken: &mut Vec<(String, String)>) {
-    if settings.control.mode != Mode::Enforce || settings.input.kind == InputKind::Embedded {
+    if settings.control.mode == Mode::Approve && settings.server.access_file.is_none() {
+        let words = "\"approve\" needs somebody who may approve, set server.access_file";
+        broken.push(("mode".to_owned(), words.to_owned()));
+    }
+    if !settings.control.mode.acts() || settings.input.kind == InputKind::Embedded {
         return;
     }
     let lambda = &settings.lambda;

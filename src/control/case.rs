@@ -63,6 +63,8 @@ pub(super) struct Case {
     failed_at: Option<EventTime>,
     /// And how often in a row.
     failures: u32,
+    /// A person has approved that this alarm is acted on.
+    pub(super) approved: bool,
     /// Intents whose outcome is awaited.
     pub(super) waiting: u32,
     /// The gates that were given for this alarm as the reason for not acting.
@@ -93,6 +95,7 @@ impl Case {
             last_trip: None,
             failed_at: None,
             failures: 0,
+            approved: false,
             waiting: 0,
             told: BTreeSet::new(),
         }
@@ -103,6 +106,7 @@ impl Case {
         self.opened_at = alarm.decided_at;
         if self.alarm_id != alarm.id {
             self.told.clear();
+            self.approved = false;
         }
         self.alarm_id.clone_from(&alarm.id);
         self.quiet_since = None;
@@ -397,6 +401,7 @@ kept!(Case {
     last_trip,
     failed_at,
     failures,
+    approved,
     waiting,
     told,
 });

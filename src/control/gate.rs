@@ -32,6 +32,8 @@ pub enum GateKind {
     Room,
     /// A cap must be below what is asked for.
     Cap,
+    /// A person must have approved it, where the mode says so.
+    Approval,
 }
 
 /// A number or a word.
@@ -110,4 +112,5 @@ kept_words!(GateKind {
     Cap = 7,
     Room = 8,
     Maintenance = 9,
+    Approval = 10,
 });

@@ -415,6 +415,10 @@ impl Control {
         now: EventTime,
         reason: String,
     ) {
+        let planned = || format!("{} {}: {reason}", actuator.as_str(), told(&to));
+        if self.waits_for_approval(case, now, planned) {
+            return;
+        }
         if case.holds_nothing() {
             self.restricted_lately.push_back(now);
             case.acted_on = case.at_risk();
@@ -481,6 +485,15 @@ impl Control {
         };
         self.take_room(&intent);
         intent
+    }
+}
+
+/// A setting in a few words.
+fn told(setting: &Setting) -> String {
+    match setting {
+        Setting::Set(Value::Number(number)) => number.to_string(),
+        Setting::Set(Value::Addresses(addresses)) => format!("of {} addresses", addresses.len()),
+        Setting::Unset | Setting::Unknown => "unset".to_owned(),
     }
 }
 

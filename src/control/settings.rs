@@ -9,8 +9,17 @@ pub enum Mode {
     /// Decides and says so; changes nothing.
     #[default]
     Observe,
+    /// Applies what it decides once a person has approved what it begins with, alarm by alarm.
+    Approve,
     /// Applies what it decides.
     Enforce,
+}
+
+impl Mode {
+    /// Whether anything is ever changed.
+    pub const fn acts(self) -> bool {
+        !matches!(self, Mode::Observe)
+    }
 }
 
 /// Limits and times of the control ladder.

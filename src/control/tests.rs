@@ -104,10 +104,8 @@ pub(crate) fn control(mode: Mode) -> Control {
 fn obey(control: &mut Control, now: EventTime) -> Vec<Intent> {
     let intents = control.intents();
     for intent in &intents {
-        let kind = match control.mode() {
-            Mode::Observe => OutcomeKind::Planned,
-            Mode::Enforce => OutcomeKind::Applied,
-        };
+        let acts = control.mode().acts();
+        let kind = if acts { OutcomeKind::Applied } else { OutcomeKind::Planned };
         let outcome = Outcome { effective_at: Some(now), ..answer(kind, Setting::Unset) };
         control.outcome(intent.clone(), outcome);
     }

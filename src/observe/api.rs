@@ -221,19 +221,34 @@ pub(super) async fn restore_all(
     ordered(&state, caller, orders::Order::RestoreAll, &body).await
 }
 
+pub(super) async fn approve(
+    State(state): State<Arc<ApiState>>,
+    Extension(caller): Extension<Caller>,
+    named: Named,
+    body: Bytes,
+) -> Response {
+    match id(&named) {
+        Some(id) => ordered(&state, caller, orders::Order::Approve(id), &body).await,
+        None => error(StatusCode::NOT_FOUND, "no name of an alarm", json!("its id")),
+    }
+}
+
 pub(super) async fn acknowledge(
     State(state): State<Arc<ApiState>>,
     Extension(caller): Extension<Caller>,
     named: Named,
     body: Bytes,
 ) -> Response {
-    let is_id = |id: &&String| {
-        (1..=32).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_hexdigit())
-    };
-    match named.as_ref().ok().map(|Path(id)| id).filter(is_id) {
-        Some(id) => ordered(&state, caller, orders::Order::Acknowledge(id.clone()), &body).await,
+    match id(&named) {
+        Some(id) => ordered(&state, caller, orders::Order::Acknowledge(id), &body).await,
         None => error(StatusCode::NOT_FOUND, "no name of an action", json!("its id")),
     }
+}
+
+fn id(named: &Named) -> Option<String> {
+    let Path(id) = named.as_ref().ok()?;
+    let is_id = (1..=32).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_id.then(|| id.clone())
 }
 
 pub(super) async fn stop(

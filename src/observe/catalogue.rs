@@ -123,8 +123,7 @@ catalogue! {
         "Restrictions in force.";
     RESTRICTION_OLDEST = Gauge "bursar_restriction_oldest_seconds", "seconds", ["actuator"],
         "How long the oldest restriction in force has been so; 0: there is none.";
-    RESTRICTIONS_WITHOUT_EFFECT = Gauge "bursar_restrictions_without_effect", "restrictions",
-        ["actuator"],
+    WITHOUT_EFFECT = Gauge "bursar_restrictions_without_effect", "restrictions", ["actuator"],
         "Caps in force although more runs at once than they allow, for a minute by now.";
     DRIFT = Counter "bursar_restrictions_changed_by_others_total", "restrictions", [],
         "Restrictions that somebody else has changed or lifted, and that were left alone then.";

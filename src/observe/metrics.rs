@@ -166,8 +166,8 @@ pub struct Metrics {
     pub restrictions: Gauges,
     /// [`catalogue::RESTRICTION_OLDEST`], by actuator.
     pub restriction_oldest: Gauges,
-    /// [`catalogue::RESTRICTIONS_WITHOUT_EFFECT`], by actuator.
-    pub restrictions_without_effect: Gauges,
+    /// [`catalogue::WITHOUT_EFFECT`], by actuator.
+    pub without_effect: Gauges,
     ready: Snapshot,
     /// [`catalogue::STATE_SAVES`], by outcome.
     pub state_saves: Counters,
@@ -211,8 +211,8 @@ impl Metrics {
         top_functions: usize,
     ) -> Result<Self, Error> {
         let drops: Vec<_> = DropCause::ALL.iter().map(|drop| drop.labels()).collect();
-        let build = Snapshot::register(registry, &[catalogue::BUILD])?;
-        build.publish([([env!("CARGO_PKG_VERSION").to_owned()], [1.0])].into_iter());
+        Snapshot::register(registry, &[catalogue::BUILD])?
+            .publish([([env!("CARGO_PKG_VERSION").to_owned()], [1.0])].into_iter());
         let counters = |metric, values: &[&[&str]]| Counters::register(registry, metric, values);
         let gauges = |metric, values: &[&[&str]]| Gauges::register(registry, metric, values);
         Ok(Self {
@@ -245,10 +245,7 @@ impl Metrics {
             drift: int_counter(registry, &catalogue::DRIFT)?,
             restrictions: gauges(&catalogue::RESTRICTIONS, &[labels.actuators])?,
             restriction_oldest: gauges(&catalogue::RESTRICTION_OLDEST, &[labels.actuators])?,
-            restrictions_without_effect: gauges(
-                &catalogue::RESTRICTIONS_WITHOUT_EFFECT,
-                &[labels.actuators],
-            )?,
+            without_effect: gauges(&catalogue::WITHOUT_EFFECT, &[labels.actuators])?,
             ready: Snapshot::register(registry, &[catalogue::READY])?,
             state_saves: counters(&catalogue::STATE_SAVES, &[&["written", "failed"]])?,
             state_bytes: int_gauge(registry, &catalogue::STATE_BYTES)?,

@@ -22,6 +22,8 @@ pub enum Order {
     LeaveAlone(FunctionKey),
     /// Gives everything back, and leaves those functions alone.
     RestoreAll,
+    /// Lets an alarm be acted on, by its name.
+    Approve(String),
     /// Says that a decision was carried out elsewhere, by its name.
     Acknowledge(String),
     /// Begins nothing new.
@@ -37,6 +39,7 @@ impl Order {
             Order::Restore(_) => "restore",
             Order::LeaveAlone(_) => "leave_alone",
             Order::RestoreAll => "restore_all",
+            Order::Approve(_) => "approve",
             Order::Acknowledge(_) => "acknowledge",
             Order::Stop => "stop",
             Order::Resume => "resume",
@@ -47,7 +50,7 @@ impl Order {
     pub fn target(&self) -> Option<String> {
         match self {
             Order::Restore(function) | Order::LeaveAlone(function) => Some(function.to_string()),
-            Order::Acknowledge(id) => Some(id.clone()),
+            Order::Approve(id) | Order::Acknowledge(id) => Some(id.clone()),
             Order::RestoreAll | Order::Stop | Order::Resume => None,
         }
     }

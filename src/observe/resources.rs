@@ -88,6 +88,8 @@ resources! {
         "Leave a function alone for control.veto, and give it back if it is restricted.";
     Change "/api/v1/restore" = restore_all, Some(("order", "object")), [409],
         "Give everything back, and leave those functions alone for control.veto.";
+    Change "/api/v1/alarms/{id}/approve" = approve, Some(("order", "object")), [404, 409],
+        "In mode approve: let an open alarm be acted on.";
     Change "/api/v1/intents/{id}/ack" = acknowledge, Some(("order", "object")), [404, 409],
         "Say that an action was carried out elsewhere; it is written down.";
     Change "/api/v1/actions/stop" = stop, Some(("order", "object")), [409],

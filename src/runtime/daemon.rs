@@ -246,7 +246,7 @@ fn input(
             let world = EmbeddedWorld::new(settings.input.embedded_seed, start)?;
             let world = Arc::new(Mutex::new(world));
             let reach = match settings.control.mode {
-                Mode::Enforce => {
+                Mode::Approve | Mode::Enforce => {
                     let actuator = VirtualActuator::new(Arc::clone(&world));
                     (Hands::here(Box::new(actuator)), Vec::new())
                 }
@@ -495,6 +495,7 @@ fn welcome(settings: &Settings, address: Option<std::net::SocketAddr>) -> String
     };
     let mode = match settings.control.mode {
         Mode::Observe => "observe: it says what it would do and changes nothing",
+        Mode::Approve => "approve: it acts on what people have approved",
         Mode::Enforce if settings.input.kind == InputKind::Embedded => {
             "enforce: it acts, on the virtual platform only"
         }

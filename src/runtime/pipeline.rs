@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use crate::act::hands::Hands;
 use crate::control::ladder::Control;
-use crate::control::settings::Mode;
 use crate::cost::{AccountBook, Budget, BudgetOutlook, BudgetScope, Month, Pattern, Usage};
 use crate::cost::{Footprint, FootprintBill, StreamUse};
 use crate::decode::{Context, Decoder, EventHeaders, Ignored, Limits, Sink as _};
@@ -486,7 +485,7 @@ impl Pipeline {
 
     /// Whether what is seen is the past, about which nothing can be done any more.
     fn is_catching_up(&self, now: EventTime, present: EventTime) -> bool {
-        self.control.mode() == Mode::Enforce && present.since_ms(now) > FRESH_MS
+        self.control.mode().acts() && present.since_ms(now) > FRESH_MS
     }
 
     /// Sends the batches to the shards, after taking what they have to say of the last.

@@ -16,7 +16,7 @@ pub type Reach = (Hands, Vec<Restriction>);
 /// A journal that cannot be used, or that another process acts from.
 pub fn reach(settings: &Settings) -> anyhow::Result<Reach> {
     match settings.control.mode {
-        Mode::Enforce => lambda(settings),
+        Mode::Approve | Mode::Enforce => lambda(settings),
         Mode::Observe => {
             warn_of_leftovers(settings);
             Ok((Hands::here(Box::new(DryRun)), Vec::new()))

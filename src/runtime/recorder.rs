@@ -412,7 +412,7 @@ impl Recorder {
             let held: Vec<_> = held.filter(|held| held.is_in_force()).collect();
             let missing = held.iter().filter(|held| held.effect == Effect::Missing).count();
             let missing = i64::try_from(missing).unwrap_or(i64::MAX);
-            api.metrics.restrictions_without_effect.set(&[actuator.as_str()], missing);
+            api.metrics.without_effect.set(&[actuator.as_str()], missing);
             let ages = held.iter().map(|held| now.since_ms(held.since));
             let (count, oldest) =
                 ages.fold((0, 0), |(count, oldest), age| (count + 1, age.max(oldest)));

@@ -96,6 +96,35 @@ fn an_order_is_carried_out_and_says_who_gave_it_and_from_where() {
 }
 
 #[test]
+fn in_mode_approve_nothing_is_done_before_somebody_says_yes() {
+    let (alice, line) = token("alice", &[]);
+    let folder = tempfile::tempdir().unwrap();
+    let access = access_file(&folder, &[&line]);
+    let mut command = bursar(["run"]);
+    let daemon = Daemon::start(
+        command.env("BURSAR__SERVER__ACCESS_FILE", &access).env("BURSAR__MODE", "approve"),
+    );
+    let waiting = until("what waits", PATIENCE, || {
+        let decisions = daemon.decisions();
+        kind(&decisions, "abstention").into_iter().find(|line| line["gate"] == "approval").cloned()
+    });
+    assert_eq!(kind(&daemon.decisions(), "action").len(), 0);
+    let id = waiting["alarm_id"].as_str().unwrap();
+    assert!(waiting["reason"].as_str().unwrap().contains(id), "{waiting}");
+    let approve =
+        |id: &str| daemon.order(&format!("/api/v1/alarms/{id}/approve"), &signed(&alice), "{}");
+    assert_eq!(approve("0123456789ab").0, 409, "there is no such alarm");
+    assert_eq!(approve("..").0, 404);
+    let (status, answer) = approve(id);
+    assert_eq!((status, &answer["order"]["order"]), (202, &json!("approve")), "{answer}");
+    let first = until("an action", PATIENCE, || {
+        kind(&daemon.decisions(), "action").first().map(|line| (*line).clone())
+    });
+    assert_eq!((&first["alarm_id"], &first["outcome"]), (&json!(id), &json!("applied")));
+    assert_eq!(first["mode"], "approve");
+}
+
+#[test]
 fn nothing_new_begins_after_a_stop() {
     let (alice, line) = token("alice", &[]);
     let folder = tempfile::tempdir().unwrap();

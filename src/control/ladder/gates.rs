@@ -6,6 +6,7 @@ use super::{Abstention, Control};
 use crate::control::case::Case;
 use crate::control::gate::{Gate, GateKind};
 use crate::control::maintenance::Window;
+use crate::control::settings::Mode;
 use crate::engine::alarm::{Alarm, Class, Severity};
 use crate::units::{EventTime, NanoUsd};
 
@@ -43,10 +44,28 @@ impl Control {
         let mut gates: Vec<Gate> = BEFORE.iter().map(|ask| ask(self, case, alarm, now)).collect();
         let (alarm_id, function) = (alarm.id.clone(), alarm.function.clone());
         let (gate, reason) = (shut.kind, shut.reason.clone());
-        if matches!(shut.kind, GateKind::Room | GateKind::Cap) {
+        if matches!(shut.kind, GateKind::Room | GateKind::Cap | GateKind::Approval) {
             gates.push(shut);
         }
         self.abstentions.push(Abstention { alarm_id, function, reason, gate, gates });
+    }
+
+    /// Whether what is about to begin waits for a person, which is said once an alarm.
+    pub(super) fn waits_for_approval(
+        &mut self,
+        case: &mut Case,
+        now: EventTime,
+        planned: impl FnOnce() -> String,
+    ) -> bool {
+        let asks = self.settings.mode == Mode::Approve && !case.approved && case.holds_nothing();
+        let Some(alarm) = case.alarm.clone().filter(|_| asks) else {
+            return false;
+        };
+        let words = planned();
+        let gate = Gate::of_words(GateKind::Approval, false, "not approved", "approved")
+            .because(|| format!("it waits for somebody to approve alarm {}: {words}", alarm.id));
+        self.abstain(case, &alarm, now, gate);
+        true
     }
 
     fn severity(&self, case: &Case, alarm: &Alarm, _: EventTime) -> Gate {

@@ -1,7 +1,10 @@
-//! What a person orders while bursar runs: to give a function back and leave it alone.
+//! What a person orders while bursar runs: to act on an alarm, to give a function back and leave it
+//! alone.
 
 use super::Control;
 use crate::control::action::Verb;
+use crate::control::case::Case;
+use crate::control::settings::Mode;
 use crate::record::FunctionKey;
 use crate::units::EventTime;
 
@@ -29,6 +32,20 @@ impl Control {
             self.give_back_wanted(now);
         }
         held
+    }
+
+    /// Lets an open alarm be acted on, for as long as it is open.
+    ///
+    /// # Errors
+    /// There is no such alarm, or nobody need approve it.
+    pub fn approve(&mut self, alarm_id: &str) -> Result<usize, String> {
+        if self.settings.mode != Mode::Approve {
+            return Err("nothing waits for approval, the mode is another one".to_owned());
+        }
+        let open = |case: &&mut Case| case.alarm_id == alarm_id && case.alarm.is_some();
+        let case = self.cases.values_mut().find(open).ok_or("no such alarm is open")?;
+        case.approved = true;
+        Ok(0)
     }
 
     /// The same for every function with a restriction.

@@ -40,3 +40,34 @@ fn what_was_ordered_back_is_left_alone_for_the_veto_and_no_other_function_is() {
     control.alarm(&alarm("h", AlarmState::Opened, 5.0, 20, 300));
     assert_eq!(run(&mut control, 300, 310, &pulse("h", 400.0, 0.0)).len(), 1);
 }
+
+#[test]
+fn what_waits_for_approval_says_what_it_would_do_and_is_done_once_somebody_says_yes() {
+    let mut control = control(Mode::Approve);
+    control.alarm(&alarm("f", AlarmState::Opened, 5.0, 20, 0));
+    assert!(run(&mut control, 0, 60, &pulse("f", 400.0, 0.0)).is_empty());
+    let told = control.abstentions();
+    assert_eq!(told.iter().map(|told| told.gate).collect::<Vec<_>>(), [GateKind::Approval]);
+    let reason = &told[0].reason;
+    assert!(reason.contains("alarm alarm-f: waf_ip_set of 20 addresses"), "{reason}");
+    assert!(told[0].gates.iter().all(|gate| gate.is_open == (gate.kind != GateKind::Approval)));
+    assert_eq!(control.approve("alarm-g").unwrap_err(), "no such alarm is open");
+    control.approve("alarm-f").unwrap();
+    let wanted = run(&mut control, 60, 61, &pulse("f", 400.0, 0.0));
+    assert_eq!(wanted.len(), 1);
+    assert_eq!(wanted[0].1.to.addresses().len(), 20);
+    // The next rung of the same alarm needs no other yes, another alarm does.
+    let wanted = run(&mut control, 61, 100, &pulse("f", 400.0, 0.0));
+    assert!(wanted.iter().any(|(_, it)| it.actuator == ActuatorKind::ReservedConcurrency));
+    control.alarm(&alarm("h", AlarmState::Opened, 5.0, 20, 100));
+    assert!(run(&mut control, 100, 120, &pulse("h", 400.0, 0.0)).is_empty());
+}
+
+#[test]
+fn nobody_approves_anything_where_nothing_asks() {
+    for mode in [Mode::Observe, Mode::Enforce] {
+        let mut control = control(mode);
+        control.alarm(&alarm("f", AlarmState::Opened, 5.0, 20, 0));
+        assert!(control.approve("alarm-f").is_err());
+    }
+}

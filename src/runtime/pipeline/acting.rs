@@ -59,6 +59,7 @@ impl Pipeline {
                 count => Ok(count),
             },
             Order::LeaveAlone(function) => Ok(self.control.give_back(function, &signed.who, now)),
+            Order::Approve(id) => self.control.approve(id),
             Order::Acknowledge(id) if self.recorder.knows_action(id) => Ok(0),
             Order::Acknowledge(_) => Err("no such decision among the latest".to_owned()),
             Order::RestoreAll => Ok(self.control.give_all_back(&signed.who, now)),
