@@ -59,7 +59,7 @@ pub(super) static KEYS: &[Key<Settings>] = &[
         |s| &mut s.control.mode,
         Kind::Choice(Mode::NAMES),
         "\"observe\" says what it would do and changes nothing; \"approve\" does it once a person \
-         has said yes; \"enforce\" does it. Both need an actuator: the embedded platform brings its \
+         says yes; \"enforce\" does it. Both need an actuator: the embedded platform brings its \
          own, for all else there is lambda.",
     ),
     key(
