@@ -32,7 +32,7 @@ fn exit_codes_tell_done_from_failed_from_misused() {
         (&["replay", &folder], 1, &[&folder, "is a directory"]),
         (&["replay", &empty, "--decisions", "/nowhere/d.jsonl"], 1, &["/nowhere/d.jsonl"]),
         (&["replay", "-", "-"], 1, &["standard input is named twice"]),
-        (&["check", "--config", &wrong], 2, &["mode = \"never\"", "\"observe\" or \"enforce\""]),
+        (&["check", "--config", &wrong], 2, &["mode = \"never\"", "\"approve\" or \"enforce\""]),
         (&["run", "--config", &wrong], 2, &["mode = \"never\""]),
         (&["replay", "--config", &wrong, &empty], 2, &["mode = \"never\""]),
         (&["check", "--config", &absent], 2, &["absent.jsonl"]),
